@@ -1,0 +1,33 @@
+//! Descry's gRPC interface: messages, clients, servers and the descriptor set, generated from `descry/**/*.proto`.
+//!
+//! Must never hold logic. The documentation of every message stands in its `.proto` file.
+
+#![expect(missing_docs, reason = "generated from the .proto files, which carry the documentation")]
+#![expect(clippy::allow_attributes, reason = "generated")]
+
+/// What every list and stream says of a failed item.
+pub mod status {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("descry.status.v1");
+    }
+}
+
+/// The encoder service.
+pub mod encoder {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("descry.encoder.v1");
+    }
+}
+
+/// The search service.
+pub mod search {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("descry.search.v1");
+    }
+}
+
+/// The encoded `FileDescriptorSet` of all of it, for server reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descry_descriptor.bin"));
