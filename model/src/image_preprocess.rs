@@ -1,0 +1,95 @@
+//! From the bytes of an image file to the pixels a vision tower was trained on.
+//!
+//! The retrieval papers preprocess with Pillow and torchvision: RGB, bilinear resize to the tower's size without
+//! cropping, `/255`, mean and standard deviation. A different resize moves every embedding, so [`resize`](crate::resize)
+//! repeats Pillow's arithmetic to the bit.
+
+use crate::resize::{RgbImage, resize};
+use crate::{ImageInput, ModelError};
+use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
+use ndarray::Array3;
+use std::io::Cursor;
+
+/// Decoder memory beyond the pixels themselves, in bytes: room for a progressive JPEG's coefficients.
+const DECODER_OVERHEAD_BYTES_PER_PIXEL: u64 = 16;
+
+/// The file formats that decode, for messages.
+const FORMATS: &str = "JPEG, PNG, WebP or BMP";
+
+/// Decodes an image file to 8-bit RGB the way Pillow's `convert("RGB")` does: alpha dropped, grey replicated, palette
+/// expanded. The header's size is checked before anything is allocated for pixels.
+///
+/// # Errors
+/// [`ModelError::ImageTooLarge`] above `max_pixels`; [`ModelError::Image`] for anything that is not a whole image.
+pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_rotation: bool) -> Result<RgbImage, ModelError> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
+    let Some(format) = reader.format() else {
+        return Err(ModelError::Image { reason: format!("the bytes are not {FORMATS}") });
+    };
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > max_pixels {
+        return Err(ModelError::ImageTooLarge { width, height, max_pixels });
+    }
+    if pixels == 0 {
+        return Err(ModelError::Image { reason: format!("it has no pixels ({width}x{height})") });
+    }
+    if format == ImageFormat::Jpeg && !ends_as_jpeg(bytes) {
+        return Err(ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() });
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(pixels.saturating_mul(DECODER_OVERHEAD_BYTES_PER_PIXEL).saturating_add(1 << 20));
+    decoder.set_limits(limits).map_err(unreadable)?;
+    let orientation = decoder.orientation().map_err(unreadable)?;
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    if apply_exif_rotation {
+        decoded.apply_orientation(orientation);
+    }
+    let rgb = decoded.into_rgb8();
+    let (width, height) = rgb.dimensions();
+    Ok(RgbImage { width: width as usize, height: height as usize, samples: rgb.into_raw() })
+}
+
+/// Decodes and resizes one image file and normalises its pixels.
+///
+/// # Shapes
+/// - returns: `[3, height, width]` f32, RGB planes, `(value / 255 - mean) / std`
+///
+/// # Errors
+/// As [`decode_image`].
+pub fn preprocess_image(bytes: &[u8], input: &ImageInput, max_pixels: u64) -> Result<Array3<f32>, ModelError> {
+    let decoded = decode_image(bytes, max_pixels, input.exif_rotation)?;
+    let resized = resize(&decoded, input.height_px, input.width_px);
+    Ok(normalise(&resized, input))
+}
+
+/// Turns 8-bit RGB of the tower's size into the tower's input.
+fn normalise(image: &RgbImage, input: &ImageInput) -> Array3<f32> {
+    // One table per channel: the published arithmetic in float32, done 256 times instead of once a pixel.
+    let tables: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+        std::array::from_fn(|value| (value as f32 / 255.0 - input.mean[channel]) / input.std[channel])
+    });
+    let plane = image.width * image.height;
+    let mut values = vec![0.0; 3 * plane];
+    for (position, pixel) in image.samples.chunks_exact(3).enumerate() {
+        for (channel, &sample) in pixel.iter().enumerate() {
+            values[channel * plane + position] = tables[channel][usize::from(sample)];
+        }
+    }
+    let mut pixels = Array3::zeros((3, image.height, image.width));
+    for (target, value) in pixels.iter_mut().zip(values) {
+        *target = value;
+    }
+    pixels
+}
+
+/// Decoders fill the missing rest of a cut JPEG with grey; its embedding would be quietly wrong. A whole file holds an
+/// end marker; some cameras append bytes after it.
+fn ends_as_jpeg(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| pair == [0xFF, 0xD9])
+}
+
+fn unreadable(error: impl std::fmt::Display) -> ModelError {
+    ModelError::Image { reason: error.to_string() }
+}

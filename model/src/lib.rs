@@ -1,0 +1,23 @@
+//! What a model is, without running it: the bundle's manifest and fingerprint, image preprocessing, the tokenizer and
+//! [`Embedding`].
+//!
+//! Must never link ONNX Runtime or tonic: export, both services and the trainer share this crate, and each of them must
+//! see the same pixels, the same token ids and the same names.
+
+mod bundle;
+mod embedding;
+mod error;
+mod fingerprint;
+mod image_preprocess;
+pub mod manifest;
+mod resize;
+mod text_tokenizer;
+
+pub use bundle::{Bundle, file_sha256};
+pub use embedding::Embedding;
+pub use error::ModelError;
+pub use fingerprint::{Fingerprint, sha256_hex};
+pub use image_preprocess::{decode_image, preprocess_image};
+pub use manifest::{Family, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
+pub use resize::{RgbImage, resize};
+pub use text_tokenizer::{END_OF_TEXT, MASK, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary};

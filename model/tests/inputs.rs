@@ -1,0 +1,36 @@
+//! Awkward image files against the pixels that Pillow 13 gives (`data/provenance.toml` says how they were made).
+
+use descry_model::{decode_image, resize};
+use ndarray::Array4;
+use ndarray_npy::NpzReader;
+use std::fs::{self, File};
+use std::path::Path;
+
+const MAX_PIXELS: u64 = 1 << 24;
+
+/// What a JPEG decoder other than libjpeg-turbo may differ by, averaged over the samples.
+const JPEG_MEAN_DIFFERENCE: f64 = 0.5;
+
+#[test]
+fn pixels_equal_pillows() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut archive = NpzReader::new(File::open(data.join("images_384x128.npz")).unwrap()).unwrap();
+    let expected: Array4<u8> = archive.by_name("pixels").unwrap();
+    let mut files: Vec<_> = fs::read_dir(data.join("images")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), expected.dim().0);
+    for (file, expected) in files.iter().zip(expected.outer_iter()) {
+        let decoded = decode_image(&fs::read(file).unwrap(), MAX_PIXELS, false).unwrap();
+        let resized = resize(&decoded, 384, 128);
+        let differences: Vec<u8> = resized.samples.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).collect();
+        let mean = differences.iter().map(|&value| f64::from(value)).sum::<f64>() / differences.len() as f64;
+        let largest = differences.iter().max().unwrap();
+        let name = file.file_name().unwrap().to_string_lossy();
+        println!("{name}: mean difference {mean:.3}, largest {largest}");
+        if name.ends_with(".jpg") {
+            assert!(mean < JPEG_MEAN_DIFFERENCE, "{name}: mean difference {mean}");
+        } else {
+            assert_eq!(*largest, 0, "{name} must be exact");
+        }
+    }
+}
