@@ -1,0 +1,18 @@
+//! How a gRPC service of ours runs, whatever it serves: configuration sources, logging, health, reflection, limits and
+//! orderly shutdown.
+//!
+//! Must never know towers, galleries or messages: both services depend on this crate, it depends on neither.
+
+pub mod config;
+mod in_memory;
+mod server;
+mod shutdown;
+mod status;
+pub mod telemetry;
+
+pub use in_memory::in_memory_channel;
+pub use server::{ServerConfig, ServerError, health_service, serve};
+pub use shutdown::shutdown_signal;
+pub use status::overloaded;
+pub use tonic_health::ServingStatus;
+pub use tonic_health::server::HealthReporter;
