@@ -1,0 +1,107 @@
+//! A bundle on disk, complete or not there at all.
+
+use crate::ExportError;
+use descry_model::manifest::MANIFEST_FILE;
+use descry_model::{Manifest, sha256_hex};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// A bundle in a temporary folder beside its final place: it can be verified there, and only [`StagedBundle::publish`]
+/// puts it where others look. Dropping it removes it.
+#[derive(Debug)]
+pub struct StagedBundle {
+    staging: PathBuf,
+    target: PathBuf,
+    manifest: Manifest,
+    published: bool,
+}
+
+impl StagedBundle {
+    /// Writes `files` and a manifest that lists them.
+    pub(crate) fn write(
+        target: &Path,
+        files: Vec<(&str, Vec<u8>)>,
+        mut manifest: Manifest,
+    ) -> Result<Self, ExportError> {
+        check_target(target)?;
+        manifest.files = files.iter().map(|(name, content)| ((*name).to_owned(), sha256_hex(content))).collect();
+        manifest.fingerprint = manifest.compute_fingerprint().to_string();
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let staging = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+        let staged = Self { staging, target: target.to_owned(), manifest, published: false };
+        let unwritable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ExportError::Unwritable { path, source }
+        };
+        fs::create_dir_all(&staged.staging).map_err(unwritable(&staged.staging))?;
+        for (name, content) in files {
+            write_file(&staged.staging.join(name), &content)?;
+        }
+        let mut text = serde_json::to_string_pretty(&staged.manifest)
+            .map_err(|error| ExportError::Setting { name: MANIFEST_FILE.to_owned(), reason: error.to_string() })?;
+        text.push('\n');
+        write_file(&staged.staging.join(MANIFEST_FILE), text.as_bytes())?;
+        Ok(staged)
+    }
+
+    /// Where the bundle is now.
+    pub fn path(&self) -> &Path {
+        &self.staging
+    }
+
+    /// The bundle's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Moves the bundle to its final place, replacing a bundle that was there.
+    ///
+    /// # Errors
+    /// [`ExportError::Unwritable`].
+    pub fn publish(mut self) -> Result<Manifest, ExportError> {
+        let unwritable = |source| ExportError::Unwritable { path: self.target.clone(), source };
+        if self.target.exists() {
+            fs::remove_dir_all(&self.target).map_err(unwritable)?;
+        }
+        fs::rename(&self.staging, &self.target).map_err(unwritable)?;
+        self.published = true;
+        Ok(self.manifest.clone())
+    }
+}
+
+impl Drop for StagedBundle {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing more can be done for a folder that cannot be removed.
+            let _ = fs::remove_dir_all(&self.staging);
+        }
+    }
+}
+
+/// Refuses to replace anything that is not a bundle.
+pub(crate) fn check_target(target: &Path) -> Result<(), ExportError> {
+    let refuse = |reason: &str| {
+        Err(ExportError::Setting { name: "out".to_owned(), reason: format!("{} {reason}", target.display()) })
+    };
+    if target.file_name().is_none() {
+        return refuse("is not a folder that can be created");
+    }
+    match fs::read_dir(target) {
+        Ok(mut entries) => {
+            if entries.next().is_some() && !target.join(MANIFEST_FILE).is_file() {
+                return refuse("exists and is not a bundle; give another folder, or remove it");
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ExportError::Unwritable { path: target.to_owned(), source }),
+    }
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<(), ExportError> {
+    let unwritable = |source| ExportError::Unwritable { path: path.to_owned(), source };
+    let mut file = File::create(path).map_err(unwritable)?;
+    file.write_all(content).map_err(unwritable)?;
+    file.sync_all().map_err(unwritable)
+}

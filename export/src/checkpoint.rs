@@ -1,0 +1,180 @@
+//! Checkpoint files to named float32 tensors, without executing pickled code.
+//!
+//! Every format ends in the key names of OpenAI's CLIP, so the families need to know one set of names only.
+
+mod element;
+mod hugging_face;
+mod names;
+mod pickle;
+mod run_settings;
+mod safetensors_file;
+mod state_dict;
+mod strided;
+#[cfg(test)]
+mod tests;
+mod torch_file;
+
+pub use element::ElementType;
+pub use run_settings::RunSettings;
+
+use crate::ExportError;
+use ndarray::ArrayD;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Weights and settings of a training run, as float32 under the published models' key names.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The file or folder that was opened.
+    pub path: PathBuf,
+    /// SHA-256 of the weight file in hexadecimal, the source checkpoint's name in the manifest. Of several shards, the
+    /// SHA-256 over their digests, one per line in the order of their names.
+    pub source_sha256: String,
+    /// The state dict's floating-point tensors, finite, row-major, without the wrappers' key prefixes. Integer tensors
+    /// and constants such as causal masks are left out.
+    pub tensors: BTreeMap<String, ArrayD<f32>>,
+    /// How many tensors the file stores in which type.
+    pub element_types: BTreeMap<ElementType, usize>,
+    /// What the files beside the weights say about the run.
+    pub settings: RunSettings,
+}
+
+/// A tensor as its file holds it, converted to float32.
+struct StoredTensor {
+    element: ElementType,
+    values: ArrayD<f32>,
+}
+
+/// Tensors under the names the file gives them.
+type NamedTensors = BTreeMap<String, StoredTensor>;
+
+impl Checkpoint {
+    /// Opens a PyTorch zip checkpoint, a `.safetensors` file or a Hugging Face `CLIPModel` folder, whatever its name,
+    /// with the settings in the run's `configs.yaml` beside it ([`RunSettings::beside`]).
+    ///
+    /// # Errors
+    /// An [`ExportError`] that names the file and the part of it that cannot be used.
+    pub fn open(path: &Path) -> Result<Self, ExportError> {
+        Self::read(path, RunSettings::beside)
+    }
+
+    /// [`Checkpoint::open`] with the settings of a given file in place of the one beside the checkpoint.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_with_settings(path: &Path, settings: &Path) -> Result<Self, ExportError> {
+        Self::read(path, |_| RunSettings::read(settings).map(Some))
+    }
+
+    fn read(
+        path: &Path,
+        run_settings: impl FnOnce(&Path) -> Result<Option<RunSettings>, ExportError>,
+    ) -> Result<Self, ExportError> {
+        let weights = Weights::find(path)?;
+        let mut settings = run_settings(&weights.location)?.unwrap_or_default();
+        let source_sha256 = weights.sha256()?;
+        let mut tensors = NamedTensors::new();
+        for file in &weights.files {
+            for (key, tensor) in read_tensors(file)? {
+                if tensors.insert(key.clone(), tensor).is_some() {
+                    let reason = "another shard holds it too".to_owned();
+                    return Err(ExportError::Damaged { path: file.clone(), entry: format!("tensor `{key}`"), reason });
+                }
+            }
+        }
+        let tensors = names::unwrap(tensors)?;
+        let mut element_types = BTreeMap::new();
+        for tensor in tensors.values() {
+            *element_types.entry(tensor.element).or_default() += 1;
+        }
+        let mut tensors = tensors.into_iter().map(|(key, tensor)| (key, tensor.values)).collect();
+        if hugging_face::has_its_names(&tensors) {
+            settings = settings.or(hugging_face::read_config(&weights.location)?);
+            tensors = hugging_face::rename(tensors)?;
+        }
+        Ok(Self { path: path.to_owned(), source_sha256, tensors, element_types, settings })
+    }
+}
+
+/// Where a checkpoint's weights lie.
+struct Weights {
+    /// The file whose neighbours are the run's settings.
+    location: PathBuf,
+    /// One file, or the shards of a Hugging Face folder in the order of their names.
+    files: Vec<PathBuf>,
+}
+
+impl Weights {
+    fn find(path: &Path) -> Result<Self, ExportError> {
+        if !path.is_dir() {
+            return Ok(Self { location: path.to_owned(), files: vec![path.to_owned()] });
+        }
+        for name in ["model.safetensors", "pytorch_model.bin"] {
+            let file = path.join(name);
+            if file.is_file() {
+                return Ok(Self { location: file.clone(), files: vec![file] });
+            }
+        }
+        let index = path.join("model.safetensors.index.json");
+        if index.is_file() {
+            let files = hugging_face::shards(&index)?;
+            return Ok(Self { location: index, files });
+        }
+        let found = "a folder without model.safetensors or model.safetensors.index.json".to_owned();
+        Err(ExportError::NotACheckpoint { path: path.to_owned(), found })
+    }
+
+    fn sha256(&self) -> Result<String, ExportError> {
+        let digests = self.files.iter().map(|file| file_sha256(file)).collect::<Result<Vec<_>, _>>()?;
+        Ok(match <[String; 1]>::try_from(digests) {
+            Ok([digest]) => digest,
+            Err(digests) => descry_model::sha256_hex((digests.join("\n") + "\n").as_bytes()),
+        })
+    }
+}
+
+fn file_sha256(path: &Path) -> Result<String, ExportError> {
+    use std::fmt::Write as _;
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(unreadable)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    Ok(hasher.finalize().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// Reads a weight file of the format that its first bytes show; names are often wrong (`.pt`, `.pth`, `.bin`).
+fn read_tensors(path: &Path) -> Result<NamedTensors, ExportError> {
+    const HEAD_BYTES: u64 = 64;
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head)).map_err(unreadable)?;
+    let not_a_checkpoint = |found: &str| ExportError::NotACheckpoint { path: path.to_owned(), found: found.to_owned() };
+    match head.as_slice() {
+        [b'P', b'K', 3, 4, ..] => torch_file::read(path),
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => safetensors_file::read(path),
+        [0x80, 2..=5, ..] => Err(ExportError::LegacyPickle { path: path.to_owned() }),
+        [] => Err(not_a_checkpoint("an empty file")),
+        text if text.starts_with(b"version https://git-lfs") => {
+            Err(not_a_checkpoint("a Git LFS pointer (fetch the file itself with `git lfs pull`)"))
+        }
+        text if text.trim_ascii_start().starts_with(b"<") => Err(not_a_checkpoint("a web page or XML")),
+        other => {
+            let start = other.get(..8.min(other.len())).unwrap_or_default().escape_ascii();
+            Err(not_a_checkpoint(&format!("a file that starts with \"{start}\"")))
+        }
+    }
+}

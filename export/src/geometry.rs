@@ -1,0 +1,132 @@
+//! Image size, patches and position embeddings.
+
+use crate::ExportError;
+use ndarray::{Array2, Array3, s};
+
+/// How an image is cut into patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) height_px: usize,
+    pub(crate) width_px: usize,
+    pub(crate) patch: usize,
+    pub(crate) stride: usize,
+}
+
+impl Grid {
+    pub(crate) fn new(height_px: usize, width_px: usize, patch: usize, stride: usize) -> Result<Self, ExportError> {
+        let fault = |name: &str, reason: String| Err(ExportError::Setting { name: name.to_owned(), reason });
+        if height_px < patch || width_px < patch {
+            return fault("image-size", format!("{height_px}x{width_px} is smaller than a patch of {patch} pixels"));
+        }
+        if height_px > MAX_SIDE_PX || width_px > MAX_SIDE_PX {
+            return fault("image-size", format!("{height_px}x{width_px} is over {MAX_SIDE_PX} pixels a side"));
+        }
+        if stride == 0 || stride > patch {
+            return fault("stride", format!("{stride}; give 1 to the patch size, {patch}"));
+        }
+        Ok(Self { height_px, width_px, patch, stride })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        (self.height_px - self.patch) / self.stride + 1
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        (self.width_px - self.patch) / self.stride + 1
+    }
+
+    /// Patches and the class token.
+    pub(crate) fn positions(&self) -> usize {
+        1 + self.rows() * self.columns()
+    }
+}
+
+const MAX_SIDE_PX: usize = 4096;
+
+/// The side of the square grid that `positions` embeddings belong to, where there is one.
+pub(crate) fn square_side(positions: usize) -> Option<usize> {
+    let patches = positions.checked_sub(1)?;
+    let side = patches.isqrt();
+    (side > 0 && side * side == patches).then_some(side)
+}
+
+/// Position embeddings for `grid`: as stored when the number fits, else resized from a square grid if that is allowed.
+pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -> Result<Array2<f32>, ExportError> {
+    let found = stored.nrows();
+    let expected = grid.positions();
+    if found == expected {
+        return Ok(stored);
+    }
+    match square_side(found) {
+        Some(side) if may_resize => Ok(resize_square(&stored, side, grid.rows(), grid.columns())),
+        _ => Err(ExportError::PositionCount { found, expected, height: grid.height_px, width: grid.width_px }),
+    }
+}
+
+/// Bilinear interpolation without antialiasing, corners not aligned: `torch.nn.functional.interpolate`'s default.
+fn resize_square(stored: &Array2<f32>, side: usize, rows: usize, columns: usize) -> Array2<f32> {
+    let width = stored.ncols();
+    let source = |row: usize, column: usize| stored.row(1 + row * side + column);
+    let vertical = interpolation(side, rows);
+    let horizontal = interpolation(side, columns);
+    let mut patches = Array3::zeros((rows, columns, width));
+    for (row, &(top, bottom, down)) in vertical.iter().enumerate() {
+        for (column, &(left, right, along)) in horizontal.iter().enumerate() {
+            let upper = &source(top, left) * (1.0 - along) + &source(top, right) * along;
+            let lower = &source(bottom, left) * (1.0 - along) + &source(bottom, right) * along;
+            patches.slice_mut(s![row, column, ..]).assign(&(upper * (1.0 - down) + lower * down));
+        }
+    }
+    let mut resized = Array2::zeros((1 + rows * columns, width));
+    resized.row_mut(0).assign(&stored.row(0));
+    for (index, patch) in patches.rows().into_iter().enumerate() {
+        resized.row_mut(1 + index).assign(&patch);
+    }
+    resized
+}
+
+/// For each output position: the two source positions and the second one's share.
+fn interpolation(input: usize, output: usize) -> Vec<(usize, usize, f32)> {
+    let scale = input as f32 / output as f32;
+    (0..output)
+        .map(|position| {
+            let center = ((position as f32 + 0.5) * scale - 0.5).max(0.0);
+            let first = (center as usize).min(input - 1);
+            (first, (first + 1).min(input - 1), center - first as f32)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_patches_are_counted() {
+        let grid = Grid::new(384, 128, 16, 12).unwrap();
+        assert_eq!((grid.rows(), grid.columns()), (31, 10));
+        assert!(Grid::new(8, 128, 16, 16).is_err());
+        assert!(Grid::new(384, 128, 16, 0).is_err());
+        assert!(Grid::new(384, 128, 16, 17).is_err());
+    }
+
+    #[test]
+    fn resizing_follows_pytorch() {
+        // torch.nn.functional.interpolate(torch.tensor([[[[1., 2.], [3., 4.]]]]), (3, 4), mode='bilinear')
+        let stored = Array2::from_shape_vec((5, 1), vec![9.0, 1.0, 2.0, 3.0, 4.0]).unwrap();
+        let resized = resize_square(&stored, 2, 3, 4);
+        let expected = [9.0, 1.0, 1.25, 1.75, 2.0, 2.0, 2.25, 2.75, 3.0, 3.0, 3.25, 3.75, 4.0];
+        for (found, expected) in resized.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_of_positions_names_both() {
+        let grid = Grid::new(384, 128, 16, 16).unwrap();
+        let message = fit_positions(Array2::zeros((25, 4)), grid, true).unwrap_err().to_string();
+        assert!(message.contains("25") && message.contains("193"), "{message}");
+        assert!(fit_positions(Array2::zeros((50, 4)), grid, false).is_err());
+        assert_eq!(fit_positions(Array2::zeros((50, 4)), grid, true).unwrap().nrows(), 193);
+    }
+}

@@ -1,0 +1,215 @@
+//! Nodes and constants, in the order they are added: same towers, same bytes.
+
+use super::proto::attribute_proto::AttributeType;
+use super::proto::tensor_proto::DataType;
+use super::proto::tensor_shape_proto::{Dimension, dimension};
+use super::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, type_proto,
+};
+use crate::tower::{LayerNorm, Linear};
+use ndarray::{ArrayBase, Data, Dimension as ArrayDimension};
+use prost::Message as _;
+
+/// Version 8 of the format goes with operator set 17, the first with `LayerNormalization`.
+const IR_VERSION: i64 = 8;
+const OPSET_VERSION: i64 = 17;
+/// ONNX Runtime's own operators.
+const CONTRIB_DOMAIN: &str = "com.microsoft";
+
+/// The name of a value in the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value(String);
+
+/// An operator's attribute.
+pub(super) enum Attribute {
+    Float(f32),
+    Int(i64),
+    Ints(Vec<i64>),
+}
+
+/// An input or output dimension.
+pub(super) enum Size {
+    Fixed(usize),
+    Dynamic(&'static str),
+}
+
+/// A graph under construction.
+#[derive(Default)]
+pub(super) struct GraphBuilder {
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    inputs: Vec<ValueInfoProto>,
+    outputs: Vec<ValueInfoProto>,
+}
+
+impl GraphBuilder {
+    pub(super) fn input(&mut self, name: &str, element: DataType, sizes: &[Size]) -> Value {
+        self.inputs.push(value_info(name, element, sizes));
+        Value(name.to_owned())
+    }
+
+    /// Declares a value, named by [`GraphBuilder::named`], as the graph's result.
+    pub(super) fn output(&mut self, value: &Value, sizes: &[Size]) {
+        self.outputs.push(value_info(&value.0, DataType::Float, sizes));
+    }
+
+    /// A float32 constant.
+    pub(super) fn floats<S, D>(&mut self, name: &str, array: &ArrayBase<S, D>) -> Value
+    where
+        S: Data<Elem = f32>,
+        D: ArrayDimension,
+    {
+        let shape: Vec<usize> = array.shape().to_vec();
+        let bytes = array.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, DataType::Float, &shape, bytes)
+    }
+
+    /// A vector of whole numbers: shapes, axes, positions.
+    pub(super) fn ints(&mut self, name: &str, values: &[i64]) -> Value {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, DataType::Int64, &[values.len()], bytes)
+    }
+
+    fn constant(&mut self, name: &str, element: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
+        self.constants.push(TensorProto {
+            dims: shape.iter().map(|&size| size as i64).collect(),
+            data_type: element.into(),
+            name: name.to_owned(),
+            raw_data,
+        });
+        Value(name.to_owned())
+    }
+
+    /// A standard operator with one output.
+    pub(super) fn node(&mut self, operator: &str, inputs: &[&Value]) -> Value {
+        self.node_with(operator, inputs, Vec::new())
+    }
+
+    /// A standard operator with attributes and one output.
+    pub(super) fn node_with(&mut self, operator: &str, inputs: &[&Value], attributes: Vec<(&str, Attribute)>) -> Value {
+        let inputs = inputs.iter().map(|value| Some(*value)).collect::<Vec<_>>();
+        let [value] = self.add(operator, "", &inputs, attributes, None);
+        value
+    }
+
+    /// One of ONNX Runtime's own operators; `None` leaves an optional input out.
+    pub(super) fn contrib(
+        &mut self,
+        operator: &str,
+        inputs: &[Option<&Value>],
+        attributes: Vec<(&str, Attribute)>,
+    ) -> Value {
+        let [value] = self.add(operator, CONTRIB_DOMAIN, inputs, attributes, None);
+        value
+    }
+
+    /// The `k` largest values of the last axis and their positions.
+    pub(super) fn top_k(&mut self, input: &Value, k: &Value) -> [Value; 2] {
+        self.add("TopK", "", &[Some(input), Some(k)], vec![("axis", Attribute::Int(-1))], None)
+    }
+
+    /// A standard operator whose output gets a name that the graph's users see.
+    pub(super) fn named(&mut self, name: &str, operator: &str, inputs: &[&Value]) -> Value {
+        let inputs = inputs.iter().map(|value| Some(*value)).collect::<Vec<_>>();
+        let [value] = self.add(operator, "", &inputs, Vec::new(), Some(name));
+        value
+    }
+
+    fn add<const OUTPUTS: usize>(
+        &mut self,
+        operator: &str,
+        domain: &str,
+        inputs: &[Option<&Value>],
+        attributes: Vec<(&str, Attribute)>,
+        name: Option<&str>,
+    ) -> [Value; OUTPUTS] {
+        let node_name = format!("{operator}_{}", self.nodes.len());
+        let outputs: [Value; OUTPUTS] = std::array::from_fn(|index| match name {
+            Some(name) => Value(name.to_owned()),
+            None if OUTPUTS == 1 => Value(format!("{node_name}_out")),
+            None => Value(format!("{node_name}_out_{index}")),
+        });
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|value| value.map(|value| value.0.clone()).unwrap_or_default()).collect(),
+            output: outputs.iter().map(|value| value.0.clone()).collect(),
+            name: node_name,
+            op_type: operator.to_owned(),
+            attribute: attributes.into_iter().map(|(name, value)| attribute(name, value)).collect(),
+            domain: domain.to_owned(),
+        });
+        outputs
+    }
+
+    /// `x · weight + bias`, both constants named after `name`.
+    pub(super) fn linear(&mut self, name: &str, x: &Value, linear: &Linear) -> Value {
+        let weight = self.floats(&format!("{name}.weight"), &linear.weight);
+        let bias = self.floats(&format!("{name}.bias"), &linear.bias);
+        let product = self.node("MatMul", &[x, &weight]);
+        self.node("Add", &[&product, &bias])
+    }
+
+    /// Layer normalisation of the last axis.
+    pub(super) fn layer_norm(&mut self, name: &str, x: &Value, norm: &LayerNorm) -> Value {
+        let weight = self.floats(&format!("{name}.weight"), &norm.weight);
+        let bias = self.floats(&format!("{name}.bias"), &norm.bias);
+        let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(1e-5))];
+        self.node_with("LayerNormalization", &[x, &weight, &bias], attributes)
+    }
+
+    /// One dimension of a value, as a vector of one number.
+    pub(super) fn size_of(&mut self, x: &Value, axis: i64) -> Value {
+        let attributes = vec![("start", Attribute::Int(axis)), ("end", Attribute::Int(axis + 1))];
+        self.node_with("Shape", &[x], attributes)
+    }
+
+    /// The graph as the bytes of an `.onnx` file.
+    pub(super) fn finish(self, graph_name: &str) -> Vec<u8> {
+        let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+        ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "descry".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            opset_import: vec![opset("", OPSET_VERSION), opset(CONTRIB_DOMAIN, 1)],
+            graph: Some(GraphProto {
+                name: graph_name.to_owned(),
+                node: self.nodes,
+                initializer: self.constants,
+                input: self.inputs,
+                output: self.outputs,
+            }),
+        }
+        .encode_to_vec()
+    }
+}
+
+fn attribute(name: &str, value: Attribute) -> AttributeProto {
+    let mut attribute = AttributeProto { name: name.to_owned(), ..AttributeProto::default() };
+    match value {
+        Attribute::Float(number) => {
+            attribute.f = number;
+            attribute.set_type(AttributeType::Float);
+        }
+        Attribute::Int(number) => {
+            attribute.i = number;
+            attribute.set_type(AttributeType::Int);
+        }
+        Attribute::Ints(numbers) => {
+            attribute.ints = numbers;
+            attribute.set_type(AttributeType::Ints);
+        }
+    }
+    attribute
+}
+
+fn value_info(name: &str, element: DataType, sizes: &[Size]) -> ValueInfoProto {
+    let dimension = |size: &Size| Dimension {
+        value: Some(match size {
+            Size::Fixed(size) => dimension::Value::DimValue(*size as i64),
+            Size::Dynamic(name) => dimension::Value::DimParam((*name).to_owned()),
+        }),
+    };
+    let shape = TensorShapeProto { dim: sizes.iter().map(dimension).collect() };
+    let tensor_type = type_proto::Tensor { elem_type: element.into(), shape: Some(shape) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+}

@@ -1,0 +1,106 @@
+//! The text tower's graph.
+
+use super::block::{MaskOf, Surroundings, write_block};
+use super::builder::{Attribute, GraphBuilder, Size, Value};
+use super::proto::tensor_proto::DataType;
+use crate::tower::TextTower;
+use ndarray::Array2;
+use std::collections::BTreeSet;
+
+/// Added to a score that must not count. The adapters of UP-Person act on unnormalised activations, so scores of tens of
+/// thousands occur: the customary -10,000 would let hidden tokens shine through.
+const HIDDEN: f32 = f32::MIN;
+
+/// Writes `token_ids` i64 `[batch, tokens]` → `features` f32 `[batch, dimension]`, not L2-normalised. `tokens` may be
+/// anything from 2 to `context_length`; the causal mask makes right-padding irrelevant.
+pub(crate) fn write_text(tower: &TextTower, context_length: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::default();
+    let token_ids = graph.input("token_ids", DataType::Int64, &[Size::Dynamic("batch"), Size::Dynamic("tokens")]);
+    let batch = graph.size_of(&token_ids, 0);
+    let tokens = graph.size_of(&token_ids, 1);
+    let zero = graph.ints("zero", &[0]);
+    let one = graph.ints("one", &[1]);
+
+    let embedding = graph.floats("token_embedding.weight", &tower.token_embedding);
+    let positions = graph.floats("positional_embedding", &tower.positional_embedding);
+    let positions = graph.node("Slice", &[&positions, &zero, &tokens, &zero]);
+    let embedded = graph.node("Gather", &[&embedding, &token_ids]);
+    let mut x = graph.node("Add", &[&embedded, &positions]);
+
+    // The end-of-text token has the highest id; the first one counts.
+    let end =
+        graph.node_with("ArgMax", &[&token_ids], vec![("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(1))]);
+    let end_index = graph.node("Unsqueeze", &[&end, &one]);
+    let masks = CausalMasks::new(&mut graph, tower, context_length, &tokens, &end);
+    let mask = |graph: &mut GraphBuilder, of: MaskOf| masks.write(graph, of);
+    let pick = |graph: &mut GraphBuilder, x: &Value| {
+        graph.node_with("GatherND", &[x, &end_index], vec![("batch_dims", Attribute::Int(1))])
+    };
+    let around = Surroundings { batch, mask: Some(&mask), pick: &pick };
+    let last = tower.blocks.len().saturating_sub(1);
+    for (layer, block) in tower.blocks.iter().enumerate() {
+        let name = format!("transformer.resblocks.{layer}");
+        x = write_block(&mut graph, &name, block, &x, layer == last, &around);
+    }
+    let x = graph.layer_norm("ln_final", &x, &tower.ln_final);
+    let projection = graph.floats("text_projection", &tower.projection);
+    let x = graph.node("MatMul", &[&x, &projection]);
+    let features = graph.named("features", "Squeeze", &[&x, &one]);
+    graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.projection.ncols())]);
+    graph.finish("text")
+}
+
+/// The causal masks of a tower, one for each length of prefix that its blocks have, cut to the batch's text length.
+struct CausalMasks {
+    /// By prefix length: `[tokens, prefix + tokens]`.
+    masks: Vec<(usize, Value)>,
+    /// The asking token of each text, `[batch, 1]`.
+    end: Value,
+    /// Axes that turn a mask into `[batch or 1, heads or 1, queries, keys]`.
+    leading_axes: Value,
+    head_axis: Value,
+}
+
+impl CausalMasks {
+    fn new(graph: &mut GraphBuilder, tower: &TextTower, context_length: usize, tokens: &Value, end: &Value) -> Self {
+        let lengths: BTreeSet<usize> = tower
+            .blocks
+            .iter()
+            .map(|block| block.attention.prefix.as_ref().map_or(0, |prefix| prefix.keys.nrows()))
+            .collect();
+        let starts = graph.ints("mask.starts", &[0, 0]);
+        let axes = graph.ints("mask.axes", &[0, 1]);
+        let masks = lengths
+            .into_iter()
+            .map(|length| {
+                let whole = graph.floats(&format!("mask.prefix_{length}"), &causal_mask(context_length, length));
+                let length_value = graph.ints(&format!("mask.prefix_{length}.length"), &[length as i64]);
+                let keys = graph.node("Add", &[tokens, &length_value]);
+                let ends = graph.node_with("Concat", &[tokens, &keys], vec![("axis", Attribute::Int(0))]);
+                (length, graph.node("Slice", &[&whole, &starts, &ends, &axes]))
+            })
+            .collect();
+        let leading_axes = graph.ints("mask.leading_axes", &[0, 1]);
+        let head_axis = graph.ints("mask.head_axis", &[1]);
+        Self { masks, end: end.clone(), leading_axes, head_axis }
+    }
+
+    fn write(&self, graph: &mut GraphBuilder, of: MaskOf) -> Value {
+        let found = self.masks.iter().find(|(length, _)| *length == of.prefix_length);
+        let Some((_, mask)) = found else { unreachable!("masks are made for every prefix length of the tower") };
+        if of.asking_only {
+            // [batch, 1, keys] → [batch, 1, 1, keys]
+            let rows = graph.node_with("Gather", &[mask, &self.end], vec![("axis", Attribute::Int(0))]);
+            graph.node("Unsqueeze", &[&rows, &self.head_axis])
+        } else {
+            graph.node("Unsqueeze", &[mask, &self.leading_axes])
+        }
+    }
+}
+
+/// `[context length, prefix + context length]`: token `i` sees the prefix and the tokens up to itself.
+fn causal_mask(context_length: usize, prefix_length: usize) -> Array2<f32> {
+    Array2::from_shape_fn((context_length, prefix_length + context_length), |(query, key)| {
+        if key <= prefix_length + query { 0.0 } else { HIDDEN }
+    })
+}

@@ -1,0 +1,57 @@
+//! The vision tower's graph.
+
+use super::block::{Surroundings, write_block};
+use super::builder::{Attribute, GraphBuilder, Size, Value};
+use super::proto::tensor_proto::DataType;
+use crate::geometry::Grid;
+use crate::tower::VisionTower;
+use ndarray::Axis;
+
+/// Writes `pixels` f32 `[batch, 3, height, width]` → `features` f32 `[batch, dimension]`, not L2-normalised.
+pub(crate) fn write_vision(tower: &VisionTower, grid: Grid) -> Vec<u8> {
+    let mut graph = GraphBuilder::default();
+    let sizes = [Size::Dynamic("batch"), Size::Fixed(3), Size::Fixed(grid.height_px), Size::Fixed(grid.width_px)];
+    let pixels = graph.input("pixels", DataType::Float, &sizes);
+    let batch = graph.size_of(&pixels, 0);
+    let mut x = write_patches(&mut graph, tower, &pixels);
+    x = graph.layer_norm("visual.ln_pre", &x, &tower.ln_pre);
+    let class_token = graph.ints("class_token", &[0]);
+    let pick = |graph: &mut GraphBuilder, x: &Value| {
+        graph.node_with("Gather", &[x, &class_token], vec![("axis", Attribute::Int(1))])
+    };
+    let around = Surroundings { batch, mask: None, pick: &pick };
+    let last = tower.blocks.len().saturating_sub(1);
+    for (layer, block) in tower.blocks.iter().enumerate() {
+        let name = format!("visual.transformer.resblocks.{layer}");
+        x = write_block(&mut graph, &name, block, &x, layer == last, &around);
+    }
+    let x = graph.layer_norm("visual.ln_post", &x, &tower.ln_post);
+    let projection = graph.floats("visual.proj", &tower.projection);
+    let x = graph.node("MatMul", &[&x, &projection]);
+    let token_axis = graph.ints("token_axis", &[1]);
+    let features = graph.named("features", "Squeeze", &[&x, &token_axis]);
+    graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.projection.ncols())]);
+    graph.finish("vision")
+}
+
+/// Patch embeddings behind the class token, with positions: `[batch, positions, width]`.
+fn write_patches(graph: &mut GraphBuilder, tower: &VisionTower, pixels: &Value) -> Value {
+    let (width, _, patch, _) = tower.patch_kernel.dim();
+    let kernel = graph.floats("visual.conv1.weight", &tower.patch_kernel);
+    let attributes = vec![
+        ("kernel_shape", Attribute::Ints(vec![patch as i64; 2])),
+        ("strides", Attribute::Ints(vec![tower.stride as i64; 2])),
+    ];
+    let patches = graph.node_with("Conv", &[pixels, &kernel], attributes);
+    let flat = graph.ints("patches.flat", &[0, width as i64, -1]);
+    let patches = graph.node("Reshape", &[&patches, &flat]);
+    let patches = graph.node_with("Transpose", &[&patches], vec![("perm", Attribute::Ints(vec![0, 2, 1]))]);
+    // A row of zeros makes room for the class token, which then arrives with the positions in one addition.
+    let room = graph.ints("class_token.room", &[0, 1, 0, 0, 0, 0]);
+    let tokens = graph.node("Pad", &[&patches, &room]);
+    let mut positions = tower.positional_embedding.clone();
+    let mut class_position = positions.index_axis_mut(Axis(0), 0);
+    class_position += &tower.class_embedding;
+    let positions = graph.floats("visual.positions", &positions);
+    graph.node("Add", &[&tokens, &positions])
+}

@@ -1,0 +1,218 @@
+//! The bundle's `tokenizer.json`: given, found beside the checkpoint, or made from CLIP's published merge table.
+
+use crate::ExportError;
+use descry_model::{END_OF_TEXT, MASK, START_OF_TEXT, Vocabulary};
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+/// CLIP's merge table as OpenAI publishes it (MIT licence).
+const CLIP_MERGES: &[u8] = include_bytes!("../data/bpe_simple_vocab_16e6.txt.gz");
+/// Number of ids of the published models.
+const CLIP_VOCABULARY_SIZE: usize = 49_408;
+/// The marks at the end of the vocabulary.
+const SPECIAL_TOKENS: [&str; 3] = [MASK, START_OF_TEXT, END_OF_TEXT];
+/// The merge table decompresses to about 3 MB; a tokenizer of this size is a mistake or an attack.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// How the published tokenizers cut text into words.
+const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// A tokenizer and what to tell the user of it.
+pub(crate) struct TokenizerFile {
+    pub(crate) json: Vec<u8>,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) origin: String,
+}
+
+/// Finds the tokenizer for a tower that knows `vocabulary_size` ids. `Ok(None)`: none was given and none is known.
+///
+/// # Errors
+/// [`ExportError`] when a given tokenizer is unusable or has ids that the tower does not know.
+pub(crate) fn find_tokenizer(
+    given: Option<&Path>,
+    checkpoint: Option<&Path>,
+    vocabulary_size: usize,
+) -> Result<Option<TokenizerFile>, ExportError> {
+    if let Some(path) = given {
+        return read_tokenizer(path, vocabulary_size).map(Some);
+    }
+    if let Some(path) = checkpoint.and_then(beside) {
+        // It was not asked for by name, so it is used only where it fits.
+        match read_tokenizer(&path, vocabulary_size) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the tokenizer beside the checkpoint does not fit")
+            }
+        }
+    }
+    if vocabulary_size == CLIP_VOCABULARY_SIZE {
+        let json = tokenizer_json(&unpack(CLIP_MERGES, Path::new("CLIP's merge table"))?, CLIP_VOCABULARY_SIZE)?;
+        return checked(json, vocabulary_size, "CLIP's published merge table".to_owned()).map(Some);
+    }
+    Ok(None)
+}
+
+fn beside(checkpoint: &Path) -> Option<std::path::PathBuf> {
+    let folder = if checkpoint.is_dir() { checkpoint } else { checkpoint.parent()? };
+    Some(folder.join("tokenizer.json")).filter(|path| path.is_file())
+}
+
+fn read_tokenizer(path: &Path, vocabulary_size: usize) -> Result<TokenizerFile, ExportError> {
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let bytes = fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(setting(format!("{} has {bytes} bytes, at most {MAX_FILE_BYTES} are allowed", path.display())));
+    }
+    let content = fs::read(path).map_err(unreadable)?;
+    let is_json = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let json = if is_json { content } else { tokenizer_json(&unpack(&content, path)?, vocabulary_size)? };
+    checked(json, vocabulary_size, path.display().to_string())
+}
+
+fn checked(json: Vec<u8>, vocabulary_size: usize, origin: String) -> Result<TokenizerFile, ExportError> {
+    let vocabulary = Vocabulary::of_tokenizer(&json)?;
+    if usize::try_from(vocabulary.highest_id).is_ok_and(|highest| highest >= vocabulary_size) {
+        return Err(setting(format!(
+            "{origin} has ids up to {}, the checkpoint's text tower knows {vocabulary_size}; it belongs to another model",
+            vocabulary.highest_id
+        )));
+    }
+    Ok(TokenizerFile { json, vocabulary, origin })
+}
+
+/// The text of a merge table, compressed or not.
+fn unpack(content: &[u8], path: &Path) -> Result<String, ExportError> {
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let mut text = String::new();
+    if content.starts_with(&[0x1F, 0x8B]) {
+        GzDecoder::new(content).take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        (&mut &content[..]).take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    }
+    Ok(text)
+}
+
+/// Builds a tokenizer from a merge table the way the retrieval papers' tokenizer does: 256 bytes, the same at the end of
+/// a word, one token a merge, three marks; merges beyond the vocabulary's size are dropped.
+fn tokenizer_json(merges: &str, vocabulary_size: usize) -> Result<Vec<u8>, ExportError> {
+    let alphabet = byte_alphabet();
+    let mut tokens: Vec<String> = alphabet.iter().map(char::to_string).collect();
+    tokens.extend(alphabet.iter().map(|letter| format!("{letter}</w>")));
+    let room = vocabulary_size
+        .checked_sub(tokens.len() + SPECIAL_TOKENS.len())
+        .ok_or_else(|| setting(format!("{vocabulary_size} token ids are too few for a byte-pair vocabulary")))?;
+    let mut pairs = Vec::new();
+    // The first line is the table's own title.
+    for line in merges.lines().skip(1).filter(|line| !line.is_empty()).take(room) {
+        let Some((left, right)) = line.split_once(' ') else {
+            return Err(setting(format!("not a merge table: the line {:?} is no pair", cut(line))));
+        };
+        tokens.push(format!("{left}{right}"));
+        pairs.push(json!([left, right]));
+    }
+    if pairs.len() < room {
+        return Err(setting(format!("the merge table has {} merges, the checkpoint needs {room}", pairs.len())));
+    }
+    let first_special = tokens.len();
+    let vocabulary: Map<String, Value> =
+        tokens.into_iter().enumerate().map(|(id, token)| (token, Value::from(id))).collect();
+    let added: Vec<Value> = SPECIAL_TOKENS
+        .iter()
+        .enumerate()
+        .map(|(index, token)| {
+            json!({
+                "id": first_special + index, "content": token, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true,
+            })
+        })
+        .collect();
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": WORD_PATTERN}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        ]},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
+            "vocab": vocabulary, "merges": pairs,
+        },
+    });
+    serde_json::to_vec(&tokenizer).map_err(|error| setting(error.to_string()))
+}
+
+/// GPT-2's printable stand-ins for the 256 byte values, in the order of the published vocabulary.
+fn byte_alphabet() -> Vec<char> {
+    let printable = |byte: &u32| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+    let (shown, hidden): (Vec<u32>, Vec<u32>) = (0..256).partition(printable);
+    let stand_ins = hidden.iter().enumerate().map(|(index, _)| 256 + index as u32);
+    shown.iter().copied().chain(stand_ins).filter_map(char::from_u32).collect()
+}
+
+fn cut(line: &str) -> String {
+    line.chars().take(40).collect()
+}
+
+fn setting(reason: String) -> ExportError {
+    ExportError::Setting { name: "tokenizer".to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use descry_model::{TextInput, TextTokenizer};
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Caption {
+        text: String,
+        ids: Vec<i64>,
+    }
+
+    /// Awkward captions with the ids that the papers' tokenizer gives (`testdata/provenance.toml`).
+    #[test]
+    fn clips_merge_table_gives_the_papers_ids() {
+        let found = find_tokenizer(None, None, CLIP_VOCABULARY_SIZE).unwrap().unwrap();
+        let input = TextInput {
+            context_length: 77,
+            vocabulary_size: CLIP_VOCABULARY_SIZE,
+            start_of_text_id: found.vocabulary.start_of_text_id,
+            end_of_text_id: found.vocabulary.end_of_text_id,
+            mask_id: found.vocabulary.mask_id,
+            padding_id: 0,
+        };
+        assert_eq!(found.vocabulary.mask_id, Some(49_405));
+        let tokenizer = TextTokenizer::from_bytes(&found.json, input).unwrap();
+        let captions: Vec<Caption> =
+            serde_json::from_str(include_str!("../../model/tests/data/captions.json")).unwrap();
+        assert_eq!(captions.len(), 40);
+        let mut wrong = Vec::new();
+        for caption in captions {
+            let mut ids = tokenizer.tokenize(&caption.text).unwrap().token_ids;
+            ids.resize(77, 0);
+            if ids != caption.ids {
+                wrong.push((caption.text, ids, caption.ids));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_vocabulary_that_does_not_fit_is_refused() {
+        let merges = "#version\na b</w>\n";
+        assert!(tokenizer_json(merges, 515).is_ok());
+        assert!(tokenizer_json(merges, 516).is_ok());
+        assert!(tokenizer_json(merges, 517).unwrap_err().to_string().contains("1 merges"));
+        assert!(tokenizer_json(merges, 100).is_err());
+        assert!(tokenizer_json("#version\nnopair\n", 516).is_err());
+        assert!(find_tokenizer(None, None, 512).unwrap().is_none());
+    }
+}
