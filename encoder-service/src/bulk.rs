@@ -1,0 +1,117 @@
+//! Whole lists, in order, for programs that hold an [`Encoder`] themselves: embedding files and evaluating data sets.
+
+use crate::{EncodeError, Encoder};
+use descry_model::{Embedding, ModelError};
+use futures::{StreamExt as _, TryStreamExt as _};
+use ndarray::Array2;
+use std::path::{Path, PathBuf};
+
+/// Items of one request, and requests in flight: enough that preparing one overlaps running the other, few enough that
+/// the decoded images of a large data set never lie in memory together.
+const GROUP: usize = 32;
+const GROUPS_IN_FLIGHT: usize = 2;
+
+/// Encodes image files.
+///
+/// # Shapes
+/// - returns: `[paths.len(), dimension]` f32, rows of unit length, in the order of `paths`
+///
+/// # Errors
+/// [`EncodeError`] naming the first file that cannot be read or decoded; nothing is skipped, or rows would shift.
+pub async fn encode_all_images(
+    encoder: &Encoder,
+    paths: &[PathBuf],
+    progress: impl Fn(usize),
+) -> Result<Array2<f32>, EncodeError> {
+    let groups = futures::stream::iter(paths.chunks(GROUP.min(encoder.limits().max_items))).map(|group| async move {
+        let images = read_files(group.to_vec()).await?;
+        let embeddings = encoder.encode_images(images).await?;
+        group.iter().zip(embeddings).map(|(path, result)| result.map_err(|error| name_item(path, error))).collect()
+    });
+    collect(encoder, paths.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await
+}
+
+/// Encodes texts.
+///
+/// # Shapes
+/// - returns: `[texts.len(), dimension]` f32, rows of unit length, in the order of `texts`; and how many texts were
+///   longer than the model reads
+///
+/// # Errors
+/// [`EncodeError`] naming the first text that cannot be encoded, counted from 1.
+pub async fn encode_all_texts(
+    encoder: &Encoder,
+    texts: &[String],
+    progress: impl Fn(usize),
+) -> Result<(Array2<f32>, usize), EncodeError> {
+    let truncated = std::cell::Cell::new(0);
+    let count_truncated = &truncated;
+    let group_length = GROUP.min(encoder.limits().max_items);
+    let groups = futures::stream::iter(texts.chunks(group_length).enumerate()).map(|(index, group)| async move {
+        let encoded = encoder.encode_texts(group.to_vec()).await?;
+        let mut embeddings = Vec::with_capacity(group.len());
+        for (offset, result) in encoded.into_iter().enumerate() {
+            let number = index * group_length + offset + 1;
+            let text = result.map_err(|error| name_item(Path::new(&format!("text {number}")), error))?;
+            count_truncated.set(count_truncated.get() + usize::from(text.truncated));
+            embeddings.push(text.embedding);
+        }
+        Ok(embeddings)
+    });
+    let features = collect(encoder, texts.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await?;
+    Ok((features, truncated.get()))
+}
+
+async fn collect(
+    encoder: &Encoder,
+    rows: usize,
+    groups: impl futures::Stream<Item = Result<Vec<Embedding>, EncodeError>>,
+    progress: impl Fn(usize),
+) -> Result<Array2<f32>, EncodeError> {
+    let mut features = Array2::zeros((rows, encoder.manifest().embedding_dimension));
+    let mut next_row = 0;
+    let mut groups = std::pin::pin!(groups);
+    while let Some(group) = groups.try_next().await? {
+        for embedding in &group {
+            let mut row = features.row_mut(next_row);
+            if embedding.dimension() != row.len() {
+                let reason = format!("{} features, the manifest says {}", embedding.dimension(), row.len());
+                return Err(EncodeError::Tower { tower: "any", reason });
+            }
+            row.assign(&ndarray::ArrayView1::from(embedding.as_slice()));
+            next_row += 1;
+        }
+        progress(group.len());
+    }
+    Ok(features)
+}
+
+async fn read_files(paths: Vec<PathBuf>) -> Result<Vec<Vec<u8>>, EncodeError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = |path: PathBuf| {
+            std::fs::read(&path)
+                .map_err(|source| ModelError::Image { reason: format!("cannot read {}: {source}", path.display()) })
+        };
+        paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()
+    });
+    let read = reading.await.map_err(|error| EncodeError::Tower { tower: "vision", reason: error.to_string() })?;
+    read.map_err(EncodeError::Bundle)
+}
+
+/// Puts the file's or text's name in place of its position in a request that nobody sees.
+fn name_item(name: &Path, error: EncodeError) -> EncodeError {
+    match error {
+        EncodeError::InvalidItem { source, .. } => {
+            EncodeError::InvalidItem { item: name.display().to_string(), source }
+        }
+        other @ (EncodeError::InvalidRequest { .. }
+        | EncodeError::Overloaded { .. }
+        | EncodeError::Stopped { .. }
+        | EncodeError::Bundle(_)
+        | EncodeError::RuntimeLibrary { .. }
+        | EncodeError::Session { .. }
+        | EncodeError::Tower { .. }
+        | EncodeError::SelfTest { .. }
+        | EncodeError::Server(_)) => other,
+    }
+}

@@ -1,0 +1,116 @@
+//! Settings of the encoder service. `config/default.yaml` documents every one of them.
+
+use descry_serving::ServerConfig;
+use descry_serving::config::{ConfigError, load};
+use descry_serving::telemetry::LogConfig;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+const DEFAULTS: &str = include_str!("../config/default.yaml");
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Folder of the model bundle.
+    pub model: PathBuf,
+    /// ONNX Runtime's shared library; empty to search for it.
+    pub onnxruntime_library: PathBuf,
+    /// Listening and request limits.
+    pub server: ServerConfig,
+    /// Logging.
+    pub log: LogConfig,
+    /// Limits on what comes from outside.
+    pub limits: InputLimits,
+    /// Queues and batches.
+    pub batching: BatchingConfig,
+    /// ONNX Runtime sessions.
+    pub sessions: SessionConfig,
+}
+
+/// Limits on what comes from outside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputLimits {
+    /// Items of one request.
+    pub max_items: usize,
+    /// Bytes of one image file.
+    pub max_image_bytes: usize,
+    /// Pixels of one image, checked in its header before decoding.
+    pub max_image_pixels: u64,
+    /// Bytes of one text.
+    pub max_text_bytes: usize,
+    /// Whether a text without content is encoded like any other or refused.
+    pub allow_blank_texts: bool,
+}
+
+/// Queues and batches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchingConfig {
+    /// Images admitted and not yet answered.
+    pub max_queued_images: usize,
+    /// Texts admitted and not yet answered.
+    pub max_queued_texts: usize,
+    /// Images of one run.
+    pub max_batch_images: usize,
+    /// Texts of one run.
+    pub max_batch_texts: usize,
+}
+
+/// ONNX Runtime sessions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionConfig {
+    /// Threads of each tower's session; 0 for the CPU quota.
+    pub threads: usize,
+}
+
+impl EncoderConfig {
+    /// Reads defaults, then the file, then `DESCRY_ENCODER__…` variables, and checks the values.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the setting.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let config: Self = load(DEFAULTS, file, "DESCRY_ENCODER")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let BatchingConfig { max_queued_images, max_queued_texts, max_batch_images, max_batch_texts } = self.batching;
+        let fault = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
+        if max_batch_images == 0 || max_batch_texts == 0 {
+            return fault("batching.max_batch_*", "must be at least 1");
+        }
+        if self.limits.max_items == 0 || self.limits.max_items > max_queued_images.min(max_queued_texts) {
+            return fault("limits.max_items", "must be 1 to the smaller of batching.max_queued_images and _texts");
+        }
+        if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
+            return fault("batching.max_queued_*", "must be at most 1000000");
+        }
+        if self.server.max_concurrent_requests == 0 {
+            return fault("server.max_concurrent_requests", "must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+const MAX_QUEUED: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_complete_and_allowed() {
+        EncoderConfig::load(None).unwrap();
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let mut config = EncoderConfig::load(None).unwrap();
+        config.limits.max_items = config.batching.max_queued_images + 1;
+        assert!(config.check().unwrap_err().to_string().contains("limits.max_items"));
+    }
+}

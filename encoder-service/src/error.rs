@@ -1,0 +1,96 @@
+//! Everything that can go wrong while encoding, and the one mapping to gRPC statuses.
+
+use descry_model::ModelError;
+use std::path::PathBuf;
+use tonic::Status;
+
+/// Why the encoder cannot start, or cannot encode an item.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// One item is unusable.
+    #[error("{item}: {source}")]
+    InvalidItem {
+        /// Such as `texts[3]`.
+        item: String,
+        /// What is wrong with it.
+        source: ModelError,
+    },
+    /// The request itself is unusable.
+    #[error("{reason}")]
+    InvalidRequest {
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+    /// Too much work is waiting.
+    #[error("the {tower} tower's queue is full ({capacity} items); try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// How many items may wait.
+        capacity: usize,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
+    /// The service is shutting down, or a worker is gone.
+    #[error("the {tower} tower has stopped; the service is going down")]
+    Stopped {
+        /// `vision` or `text`.
+        tower: &'static str,
+    },
+    /// The bundle is unusable.
+    #[error(transparent)]
+    Bundle(#[from] ModelError),
+    /// ONNX Runtime's library is missing or does not load.
+    #[error("ONNX Runtime: {reason}; run `make setup`, or set `onnxruntime_library` to the path of libonnxruntime.so")]
+    RuntimeLibrary {
+        /// What was tried.
+        reason: String,
+    },
+    /// A tower's graph does not load.
+    #[error("cannot load {path}: {source}")]
+    Session {
+        /// The graph.
+        path: PathBuf,
+        /// ONNX Runtime's reason.
+        source: ort::Error,
+    },
+    /// A tower broke while running.
+    #[error("the {tower} tower failed: {reason}")]
+    Tower {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// The reason, for the log only.
+        reason: String,
+    },
+    /// The towers do not repeat the bundle's stored outputs.
+    #[error("self-test of the {tower} tower failed: {reason}")]
+    SelfTest {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// What was found and what is allowed.
+        reason: String,
+    },
+    /// Listening or serving failed.
+    #[error(transparent)]
+    Server(#[from] descry_serving::ServerError),
+}
+
+impl From<EncodeError> for Status {
+    fn from(error: EncodeError) -> Self {
+        let message = error.to_string();
+        match error {
+            EncodeError::InvalidItem { .. } | EncodeError::InvalidRequest { .. } => Self::invalid_argument(message),
+            EncodeError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            EncodeError::Stopped { .. } => Self::unavailable(message),
+            EncodeError::Bundle(_)
+            | EncodeError::RuntimeLibrary { .. }
+            | EncodeError::Session { .. }
+            | EncodeError::Tower { .. }
+            | EncodeError::SelfTest { .. }
+            | EncodeError::Server(_) => {
+                tracing::error!(error = message, "internal failure");
+                Self::internal("internal failure; the service's log has the details")
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The encoder service: texts and image files in, embeddings of one model out.
+//!
+//! Must never know galleries. The layers, each knowing only the next: `grpc` (messages) → `encoder` (admit, prepare,
+//! normalise) → `batcher` (requests to batches) → `tower` (ONNX Runtime).
+
+mod batcher;
+mod bulk;
+mod config;
+mod encoder;
+mod error;
+mod grpc;
+mod runtime;
+mod self_test;
+mod tower;
+
+pub use batcher::{Admission, Batcher, BatcherConfig};
+pub use bulk::{encode_all_images, encode_all_texts};
+pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
+pub use encoder::{EncodedText, Encoder, Workers, open_towers};
+pub use error::EncodeError;
+pub use grpc::{SERVICE_NAME, add_encoder_service};
+pub use tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
+
+use descry_serving::ServingStatus;
+use std::future::Future;
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+/// Loads the model and serves it on `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// [`EncodeError`] when the model does not load or the server breaks.
+pub async fn serve(
+    listener: TcpListener,
+    config: EncoderConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), EncodeError> {
+    let opening = config.clone();
+    let (encoder, workers) = tokio::task::spawn_blocking(move || Encoder::open(&opening))
+        .await
+        .map_err(|error| EncodeError::Tower { tower: "any", reason: error.to_string() })??;
+    tracing::info!(
+        fingerprint = encoder.fingerprint().short(),
+        family = %encoder.manifest().family,
+        execution_provider = encoder.execution_provider(),
+        "model ready"
+    );
+    let mut routes = RoutesBuilder::default();
+    let health = descry_serving::health_service(&mut routes);
+    health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
+    add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
+    descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
+        shutdown.await;
+        tracing::info!("shutting down");
+        health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+    })
+    .await?;
+    // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.
+    let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+    Ok(())
+}

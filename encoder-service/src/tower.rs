@@ -1,0 +1,33 @@
+//! The one thing the service asks of a model: features for a batch.
+
+mod onnx;
+
+pub(crate) use onnx::SessionOptions;
+pub use onnx::{OnnxTextTower, OnnxVisionTower};
+
+use crate::EncodeError;
+use ndarray::{Array2, Array3};
+
+/// A vision or text tower, owned by one worker thread.
+pub trait Tower: Send + 'static {
+    /// One prepared input.
+    type Item: Send + 'static;
+
+    /// `vision` or `text`, for messages.
+    const NAME: &'static str;
+
+    /// Runs one batch.
+    ///
+    /// # Shapes
+    /// - returns: `[batch.len(), embedding dimension]` f32, not normalised; each row depends on its own item alone
+    ///
+    /// # Errors
+    /// [`EncodeError::Tower`].
+    fn run(&mut self, batch: &[Self::Item]) -> Result<Array2<f32>, EncodeError>;
+}
+
+/// A vision tower's item: `[3, height, width]` f32, normalised.
+pub type Pixels = Array3<f32>;
+
+/// A text tower's item: token ids with start and end marks, unpadded.
+pub type TokenIds = Vec<i64>;
