@@ -1,0 +1,234 @@
+//! The model, met over gRPC. Besides `grpc` the only file of this crate that names generated types.
+
+use crate::SearchError;
+use crate::config::EncoderClientConfig;
+use descry_model::{Embedding, Fingerprint};
+use descry_proto::encoder::v1 as proto;
+use descry_proto::encoder::v1::encode_result::Outcome;
+use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
+use std::future::Future;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+const DEPENDENCY: &str = "the encoder service";
+
+/// What the encoder says of its model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EncoderModel {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) dimension: usize,
+}
+
+/// An embedding, the model that made it, and whether all of the text is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EncodedQuery {
+    pub(crate) embedding: Embedding,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) truncated: bool,
+}
+
+/// The embeddings of some images, each for itself.
+pub(crate) struct EncodedImages {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) embeddings: Vec<Result<Embedding, SearchError>>,
+}
+
+/// A client of the encoder service. Clones share its connection.
+#[derive(Clone)]
+pub(crate) struct EncoderClient {
+    client: EncoderServiceClient<Channel>,
+    config: EncoderClientConfig,
+}
+
+impl EncoderClient {
+    /// Prepares a connection, which is made at the first call.
+    pub(crate) fn connect_lazily(config: &EncoderClientConfig) -> Result<Self, SearchError> {
+        let endpoint = Endpoint::from_shared(config.url.clone())
+            .map_err(|error| SearchError::Invalid { field: "encoder.url".to_owned(), reason: error.to_string() })?;
+        Ok(Self::new(endpoint.connect_lazy(), config.clone()))
+    }
+
+    pub(crate) fn new(channel: Channel, config: EncoderClientConfig) -> Self {
+        let client = EncoderServiceClient::new(channel)
+            .max_decoding_message_size(MAX_REPLY_BYTES)
+            .max_encoding_message_size(usize::MAX);
+        Self { client, config }
+    }
+
+    /// Which model runs.
+    pub(crate) async fn model(&self) -> Result<EncoderModel, SearchError> {
+        let mut client = self.client.clone();
+        let request = self.request(proto::GetModelRequest {});
+        let model = client.get_model(request).await.map_err(from_status)?.into_inner();
+        Ok(EncoderModel {
+            fingerprint: parse_fingerprint(&model.fingerprint)?,
+            dimension: usize::try_from(model.embedding_dimension).map_err(|_| malformed("its dimension"))?,
+        })
+    }
+
+    /// Encodes a description. Not repeated on failure: a person waits.
+    pub(crate) async fn encode_text(&self, text: String) -> Result<EncodedQuery, SearchError> {
+        let mut client = self.client.clone();
+        let request = self.request(proto::EncodeTextRequest { texts: vec![text] });
+        let reply = client.encode_text(request).await.map_err(from_status)?.into_inner();
+        single(reply.fingerprint, reply.results)
+    }
+
+    /// Encodes one image as a query.
+    pub(crate) async fn encode_query_image(&self, image: Vec<u8>) -> Result<EncodedQuery, SearchError> {
+        let mut client = self.client.clone();
+        let request = self.request(proto::EncodeImageRequest { images: vec![image.into()] });
+        let reply = client.encode_image(request).await.map_err(from_status)?.into_inner();
+        single(reply.fingerprint, reply.results)
+    }
+
+    /// Encodes images for a gallery, patiently: while the encoder is unavailable or full a call is repeated. Large
+    /// images go in several calls.
+    pub(crate) async fn encode_images(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+        let mut encoded: Option<EncodedImages> = None;
+        for group in groups_by_size(images) {
+            let next = self.encode_group(group).await?;
+            match &mut encoded {
+                None => encoded = Some(next),
+                Some(encoded) if encoded.fingerprint == next.fingerprint => encoded.embeddings.extend(next.embeddings),
+                Some(_) => return Err(malformed("the model changed between two calls")),
+            }
+        }
+        encoded.ok_or_else(|| malformed("no images were given"))
+    }
+
+    async fn encode_group(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+        let count = images.len();
+        let reply = self
+            .repeat(|| {
+                let mut client = self.client.clone();
+                let request = self.request(proto::EncodeImageRequest { images: images.clone() });
+                async move { client.encode_image(request).await }
+            })
+            .await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            // The encoder answers so when each and every image is bad; the others of the chunk are none.
+            Err(status) if status.code() == Code::InvalidArgument && count > 1 => return self.one_by_one(images).await,
+            Err(status) if status.code() == Code::InvalidArgument => {
+                let fingerprint = self.model().await?.fingerprint;
+                return Ok(EncodedImages { fingerprint, embeddings: vec![Err(from_status(status))] });
+            }
+            Err(status) => return Err(from_status(status)),
+        };
+        if reply.results.len() != count {
+            return Err(malformed("the number of its results"));
+        }
+        let embeddings = reply.results.into_iter().map(|result| embedding(result).map(|(embedding, _)| embedding));
+        Ok(EncodedImages { fingerprint: parse_fingerprint(&reply.fingerprint)?, embeddings: embeddings.collect() })
+    }
+
+    /// Tells each of several bad images what is wrong with it.
+    async fn one_by_one(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+        let fingerprint = self.model().await?.fingerprint;
+        let mut embeddings = Vec::with_capacity(images.len());
+        for image in images {
+            let mut encoded = Box::pin(self.encode_group(vec![image])).await?;
+            embeddings.push(encoded.embeddings.pop().unwrap_or_else(|| Err(malformed("an empty reply"))));
+        }
+        Ok(EncodedImages { fingerprint, embeddings })
+    }
+
+    async fn repeat<Reply, Call>(&self, mut call: impl FnMut() -> Call) -> Result<Reply, Status>
+    where
+        Call: Future<Output = Result<Response<Reply>, Status>>,
+    {
+        let mut pause = Duration::from_millis(self.config.retry_pause_ms);
+        for _ in 0..self.config.retries {
+            match call().await {
+                Err(status) if matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) => {
+                    tracing::warn!(%status, pause_ms = pause.as_millis() as u64, "encoder call will be repeated");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                result => return result.map(Response::into_inner),
+            }
+        }
+        call().await.map(Response::into_inner)
+    }
+
+    fn request<Message>(&self, message: Message) -> Request<Message> {
+        let mut request = Request::new(message);
+        request.set_timeout(Duration::from_millis(self.config.timeout_ms));
+        request
+    }
+}
+
+/// Image bytes of one call, well under the encoder's limit of a message.
+const MAX_CALL_BYTES: usize = 24 << 20;
+
+fn groups_by_size(images: Vec<bytes::Bytes>) -> Vec<Vec<bytes::Bytes>> {
+    let mut groups: Vec<Vec<bytes::Bytes>> = Vec::new();
+    let mut room = 0;
+    for image in images {
+        match groups.last_mut() {
+            Some(group) if image.len() <= room => {
+                room -= image.len();
+                group.push(image);
+            }
+            _ => {
+                room = MAX_CALL_BYTES.saturating_sub(image.len());
+                groups.push(vec![image]);
+            }
+        }
+    }
+    groups
+}
+
+/// The encoder's replies are small; a larger one is not from an encoder.
+const MAX_REPLY_BYTES: usize = 64 << 20;
+
+fn single(fingerprint: String, mut results: Vec<proto::EncodeResult>) -> Result<EncodedQuery, SearchError> {
+    let (embedding, truncated) = embedding(results.pop().ok_or_else(|| malformed("an empty reply"))?)?;
+    Ok(EncodedQuery { embedding, fingerprint: parse_fingerprint(&fingerprint)?, truncated })
+}
+
+fn embedding(result: proto::EncodeResult) -> Result<(Embedding, bool), SearchError> {
+    match result.outcome {
+        Some(Outcome::Embedding(found)) => {
+            let embedding = Embedding::normalized(found.values).map_err(|error| malformed(error))?;
+            Ok((embedding, result.truncated))
+        }
+        Some(Outcome::Error(error)) => Err(from_status(Status::new(Code::from(error.code), error.message))),
+        None => Err(malformed("a result without outcome")),
+    }
+}
+
+fn parse_fingerprint(text: &str) -> Result<Fingerprint, SearchError> {
+    text.parse().map_err(|error| malformed(error))
+}
+
+fn malformed(what: impl std::fmt::Display) -> SearchError {
+    SearchError::Encoder { reason: format!("malformed reply: {what}") }
+}
+
+/// The encoder's statuses in this service's words.
+fn from_status(status: Status) -> SearchError {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::InvalidArgument => SearchError::Invalid { field: "query".to_owned(), reason },
+        Code::ResourceExhausted => SearchError::Overloaded { what: DEPENDENCY, retry_after_ms: RETRY_AFTER_MS },
+        Code::DeadlineExceeded | Code::Cancelled => SearchError::DeadlineExceeded { activity: "encoding" },
+        Code::Unavailable => SearchError::Unavailable { dependency: DEPENDENCY, reason },
+        Code::Ok
+        | Code::Unknown
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss
+        | Code::Unauthenticated => SearchError::Encoder { reason: status.to_string() },
+    }
+}
+
+const RETRY_AFTER_MS: u64 = 500;

@@ -1,0 +1,140 @@
+//! Everything that can go wrong while searching and indexing, and the one mapping to gRPC statuses.
+
+use descry_model::Fingerprint;
+use tonic::Status;
+
+/// Why a request to the search service failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The encoder broke, or answered nonsense.
+    #[error("the encoder service failed: {reason}")]
+    Encoder {
+        /// The reason, for the log only.
+        reason: String,
+    },
+    /// Listening or serving failed.
+    #[error(transparent)]
+    Server(#[from] descry_serving::ServerError),
+    /// The request itself is wrong; `field` names the part.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The part of the request.
+        field: String,
+        /// What is wrong with it and what is expected.
+        reason: String,
+    },
+    /// No gallery of that name.
+    #[error("no gallery named {name:?}; create it first, or list the galleries")]
+    GalleryNotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// The name is taken, by a gallery of another model.
+    #[error("gallery {name:?} exists already, filled by model {fingerprint}")]
+    GalleryExists {
+        /// The name asked for.
+        name: String,
+        /// The model that fills it.
+        fingerprint: Fingerprint,
+    },
+    /// Embeddings of one model meet a gallery of another.
+    #[error("gallery {name:?} was filled by model {gallery}, but the encoder runs model {given}; index it anew")]
+    FingerprintMismatch {
+        /// The gallery.
+        name: String,
+        /// The model that filled the gallery.
+        gallery: Fingerprint,
+        /// The model of the query or write.
+        given: Fingerprint,
+    },
+    /// Same fingerprint, other length: only a foreign writer can cause it.
+    #[error("gallery {name:?} holds embeddings of dimension {gallery}, got {given}")]
+    DimensionMismatch {
+        /// The gallery.
+        name: String,
+        /// Dimension of the gallery.
+        gallery: usize,
+        /// Dimension of the query or write.
+        given: usize,
+    },
+    /// A bounded resource is used up; the caller may try again.
+    #[error("{what} is full; try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// The resource.
+        what: &'static str,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
+    /// A dependency is down or not ready.
+    #[error("{dependency} is not available: {reason}")]
+    Unavailable {
+        /// Which one.
+        dependency: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The caller's deadline passed.
+    #[error("the deadline passed while {activity}")]
+    DeadlineExceeded {
+        /// What was being done.
+        activity: &'static str,
+    },
+    /// The store refused, or broke.
+    #[error("store failure while {activity}")]
+    Store {
+        /// What was being done.
+        activity: &'static str,
+        /// The reason, for the log only.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl SearchError {
+    /// The same error once more, for each item that one failure concerns. Sources are kept as text.
+    pub(crate) fn repeat(&self) -> Self {
+        match self {
+            Self::Encoder { reason } => Self::Encoder { reason: reason.clone() },
+            Self::Server(error) => Self::Encoder { reason: error.to_string() },
+            Self::Invalid { field, reason } => Self::Invalid { field: field.clone(), reason: reason.clone() },
+            Self::GalleryNotFound { name } => Self::GalleryNotFound { name: name.clone() },
+            Self::GalleryExists { name, fingerprint } => {
+                Self::GalleryExists { name: name.clone(), fingerprint: fingerprint.clone() }
+            }
+            Self::FingerprintMismatch { name, gallery, given } => {
+                Self::FingerprintMismatch { name: name.clone(), gallery: gallery.clone(), given: given.clone() }
+            }
+            Self::DimensionMismatch { name, gallery, given } => {
+                Self::DimensionMismatch { name: name.clone(), gallery: *gallery, given: *given }
+            }
+            Self::Overloaded { what, retry_after_ms } => Self::Overloaded { what, retry_after_ms: *retry_after_ms },
+            Self::Unavailable { dependency, reason } => Self::Unavailable { dependency, reason: reason.clone() },
+            Self::DeadlineExceeded { activity } => Self::DeadlineExceeded { activity },
+            Self::Store { activity, source } => Self::Store { activity, source: source.to_string().into() },
+        }
+    }
+}
+
+impl From<SearchError> for Status {
+    fn from(error: SearchError) -> Self {
+        let message = error.to_string();
+        match error {
+            SearchError::Invalid { .. } => Self::invalid_argument(message),
+            SearchError::GalleryNotFound { .. } => Self::not_found(message),
+            SearchError::GalleryExists { .. } => Self::already_exists(message),
+            SearchError::FingerprintMismatch { .. } | SearchError::DimensionMismatch { .. } => {
+                Self::failed_precondition(message)
+            }
+            SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            SearchError::Unavailable { .. } => Self::unavailable(message),
+            SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),
+            SearchError::Encoder { .. } | SearchError::Server(_) => internal(&message),
+            SearchError::Store { source, .. } => internal(&format!("{message}: {source}")),
+        }
+    }
+}
+
+fn internal(message: &str) -> Status {
+    tracing::error!(error = message, "internal failure");
+    Status::internal("internal failure; the service's log has the details")
+}

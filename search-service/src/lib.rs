@@ -1,0 +1,104 @@
+//! The search service: galleries of person images, and the ranking of their images for a description.
+//!
+//! Must never link ONNX Runtime: it meets the model only over gRPC, through `encoder_client`. The layers, each knowing
+//! only the next: `grpc` (messages) → `retriever` and `indexer` → `encoder_client` and `vector_store`.
+
+mod config;
+mod encoder_client;
+mod error;
+mod grpc;
+mod indexer;
+mod readiness;
+mod retriever;
+mod validation;
+pub mod vector_store;
+
+pub use config::{
+    EmbeddedSettings, EncoderClientConfig, IndexingConfig, QdrantSettings, RequestLimits, SearchConfig, StoreConfig,
+    StoreKind,
+};
+pub use error::SearchError;
+pub use grpc::{SERVICE_NAME, add_search_service};
+
+use crate::encoder_client::EncoderClient;
+use crate::vector_store::VectorStore;
+use crate::vector_store::embedded::EmbeddedStore;
+use crate::vector_store::qdrant::QdrantStore;
+use descry_serving::HealthReporter;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::RoutesBuilder;
+use tonic::transport::Channel;
+
+/// Everything the service works with, before it is put on a server.
+#[derive(Clone)]
+pub struct SearchService {
+    store: Arc<dyn VectorStore>,
+    encoder: EncoderClient,
+    limits: RequestLimits,
+    indexing: IndexingConfig,
+    shutdown: CancellationToken,
+}
+
+impl SearchService {
+    /// Opens the configured store. The encoder is met over `encoder`, or at the configured address without one.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the store does not open or an address is malformed.
+    pub async fn open(config: &SearchConfig, encoder: Option<Channel>) -> Result<Self, SearchError> {
+        let encoder = match encoder {
+            Some(channel) => EncoderClient::new(channel, config.encoder.clone()),
+            None => EncoderClient::connect_lazily(&config.encoder)?,
+        };
+        let store: Arc<dyn VectorStore> = match config.store.kind {
+            StoreKind::Embedded => {
+                Arc::new(EmbeddedStore::open(&config.embedded.path, (&config.embedded).into()).await?)
+            }
+            StoreKind::Qdrant => Arc::new(QdrantStore::connect(&(&config.qdrant).into())?),
+        };
+        Ok(Self {
+            store,
+            encoder,
+            limits: config.limits.clone(),
+            indexing: config.indexing.clone(),
+            shutdown: CancellationToken::new(),
+        })
+    }
+
+    /// Keeps the health service informed until [`SearchService::stop_intake`].
+    pub async fn watch_readiness(self, health: HealthReporter) {
+        readiness::watch(self.encoder, self.store, health, self.shutdown).await;
+    }
+
+    /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.
+    pub fn stop_intake(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Serves galleries on `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// [`SearchError`] when the store does not open or the server breaks.
+pub async fn serve(
+    listener: TcpListener,
+    config: SearchConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), SearchError> {
+    let service = SearchService::open(&config, None).await?;
+    let mut routes = RoutesBuilder::default();
+    let health = descry_serving::health_service(&mut routes);
+    let readiness = tokio::spawn(service.clone().watch_readiness(health));
+    add_search_service(&mut routes, service.clone(), config.server.max_message_bytes);
+    descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
+        shutdown.await;
+        tracing::info!("shutting down");
+        service.stop_intake();
+    })
+    .await?;
+    // It ends by itself after the intake stopped; a panic in it would have been logged.
+    let _ = readiness.await;
+    Ok(())
+}

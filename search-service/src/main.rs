@@ -1,0 +1,49 @@
+//! The search service as a process of its own.
+
+use anyhow::Context as _;
+use clap::Parser;
+use descry_search::SearchConfig;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Serves galleries of person images over gRPC.
+///
+/// Example: search-service --config search.yaml, or
+/// DESCRY_SEARCH__ENCODER__URL=http://encoder:50051 search-service
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Settings that override the defaults (YAML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The exit code for unusable settings, as in sysexits.h.
+const EXIT_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match SearchConfig::load(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.into(), EXIT_CONFIG),
+    };
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+#[tokio::main]
+async fn run(config: SearchConfig) -> anyhow::Result<()> {
+    descry_serving::telemetry::install(&config.log).map_err(anyhow::Error::msg)?;
+    let shutdown = descry_serving::shutdown_signal().context("cannot listen for signals")?;
+    let listener = config.server.bind().await?;
+    descry_search::serve(listener, config, shutdown).await?;
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not be installed yet")]
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("search-service: {error:#}");
+    ExitCode::from(code)
+}
