@@ -1,0 +1,148 @@
+//! `descry demo`
+
+use crate::contact_sheet::{self, Row};
+use crate::serve::Stack;
+use crate::{connection::Target, export, index, search};
+use anyhow::Context as _;
+use clap::ValueEnum;
+use descry_encoder::EncoderConfig;
+use descry_export::{ExportRequest, ModelFlags, ModelSource};
+use descry_model::Precision;
+use descry_proto::search::v1::Filter;
+use descry_proto::search::v1::search_request::Query;
+use descry_search::SearchConfig;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+/// Show the whole chain on the bundled gallery.
+///
+/// Exports a bundled checkpoint, starts both services, indexes the gallery and answers three descriptions over gRPC.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  descry demo --method up-person")]
+pub(crate) struct Arguments {
+    /// The bundled checkpoint to use.
+    #[arg(long, value_enum, default_value = "up-person")]
+    method: Method,
+    /// Folder with the bundled gallery and checkpoints.
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    demo: PathBuf,
+    /// Folder for the bundle, the galleries and the contact sheet.
+    #[arg(long, default_value = "descry-demo", value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Method {
+    DmAdapter,
+    UpPerson,
+}
+
+impl Method {
+    fn checkpoint(self) -> &'static str {
+        match self {
+            Self::DmAdapter => "dm_adapter.pth",
+            Self::UpPerson => "up_person.pth",
+        }
+    }
+
+    fn bundle(self) -> &'static str {
+        match self {
+            Self::DmAdapter => "bundle-dm-adapter",
+            Self::UpPerson => "bundle-up-person",
+        }
+    }
+
+    /// Galleries of different models cannot share a name.
+    fn gallery(self) -> &'static str {
+        match self {
+            Self::DmAdapter => "demo-dm-adapter",
+            Self::UpPerson => "demo-up-person",
+        }
+    }
+}
+
+/// None of these sentences stands in the gallery's metadata; the images alone answer them.
+const DESCRIPTIONS: [&str; 3] = [
+    "a man in a gray jacket and red trousers pulling a yellow suitcase",
+    "a woman in a red long coat holding a purple umbrella",
+    "a girl with long black hair in a white jacket carrying a handbag",
+];
+const HITS: u32 = 8;
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { method, demo, out } = arguments;
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    let bundle = out.join(method.bundle());
+    println!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
+    let manifest = export::export_verified(ExportRequest {
+        source: ModelSource::Checkpoint { path: demo.join(method.checkpoint()), config: None, base: None },
+        tokenizer: None,
+        flags: ModelFlags::default(),
+        precision: Precision::Fp32,
+        out: bundle.clone(),
+    })
+    .await?;
+    println!("   {}, model {}", manifest.family, manifest.fingerprint.chars().take(12).collect::<String>());
+
+    let mut encoder_config = EncoderConfig::load(None)?;
+    encoder_config.model.clone_from(&bundle);
+    let mut search_config = SearchConfig::load(None)?;
+    search_config.embedded.path = out.join("galleries.sqlite3");
+    let stack = Stack::open(encoder_config, search_config, "127.0.0.1:0").await?;
+    let target = Target { server: format!("http://{}", stack.address()?), gallery: method.gallery().to_owned() };
+    println!("2. serving on {}", stack.address()?);
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(stack.serve(shutdown.clone().cancelled_owned()));
+    let shown = show(&target, &demo, &out).await;
+    shutdown.cancel();
+    server.await.context("serving")??;
+    shown?;
+    println!(
+        "
+Next:
+  descry serve --model {bundle} --data {out}
+  descry search \"a man with an orange cap\" --gallery {gallery} --sheet hits.png
+  descry index YOUR_FOLDER --gallery yours   then   descry search --gallery yours \"...\"
+  descry demo --method dm-adapter
+(`descry` is target/release/descry)",
+        bundle = bundle.display(),
+        out = out.display(),
+        gallery = method.gallery(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
+    let gallery = index::Arguments {
+        folder: demo.join("gallery"),
+        target: target.clone(),
+        metadata: Some(demo.join("gallery.csv")),
+        json: false,
+    };
+    let report = index::index_folder(&gallery, CancellationToken::new()).await?;
+    println!(
+        "3. gallery {}: {} images indexed, {} unchanged, {} failed",
+        target.gallery,
+        report.indexed,
+        report.unchanged,
+        report.failed.len()
+    );
+    println!("4. searching");
+    let mut rows = Vec::new();
+    for description in DESCRIPTIONS {
+        let reply = search::search(target, Query::Text(description.to_owned()), HITS, Filter::default()).await?;
+        println!("   {description}");
+        for hit in reply.hits.iter().take(3) {
+            println!("     {:.4}  {}", hit.score, hit.image_id);
+        }
+        rows.push(Row {
+            title: description.to_owned(),
+            cells: reply.hits.iter().map(|hit| search::cell(hit, None)).collect(),
+        });
+    }
+    let sheet = out.join("results.png");
+    contact_sheet::write(&sheet, &rows)?;
+    println!("5. contact sheet: {}", sheet.display());
+    Ok(())
+}

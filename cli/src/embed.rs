@@ -1,0 +1,99 @@
+//! `descry embed`
+
+use crate::{image_files, model, progress};
+use anyhow::Context as _;
+use descry_encoder::{encode_all_images, encode_all_texts};
+use ndarray_npy::NpzWriter;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Compute embeddings of images and texts without a service.
+///
+/// Writes a NumPy archive with the arrays `images` and `texts`, float32, one row of unit length for each input, in
+/// input order.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry embed --model bundles/cuhk --images crops/*.jpg --out crops.npz
+  descry embed --model bundles/cuhk --texts captions.txt --out captions.npz")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: model::ModelArguments,
+    /// Image files, or folders of them (in the order of their paths).
+    #[arg(long, num_args = 1.., value_name = "PATH", required_unless_present = "texts")]
+    images: Vec<PathBuf>,
+    /// Texts: .txt with one a line, or .jsonl with one JSON string a line.
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+    /// The archive to write.
+    #[arg(long, value_name = "FILE.npz")]
+    out: PathBuf,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let images = expand(&arguments.images)?;
+    let texts = arguments.texts.as_deref().map(read_texts).transpose()?;
+    let (encoder, _workers) = model::open(&arguments.model).await?;
+    let image_rows = if arguments.images.is_empty() {
+        None
+    } else {
+        let bar = progress::bar(images.len(), "images");
+        let rows = encode_all_images(&encoder, &images, |count| bar.inc(count as u64)).await?;
+        bar.finish_and_clear();
+        Some(rows)
+    };
+    let text_rows = match &texts {
+        None => None,
+        Some(texts) => {
+            let bar = progress::bar(texts.len(), "texts");
+            let (rows, truncated) = encode_all_texts(&encoder, texts, |count| bar.inc(count as u64)).await?;
+            bar.finish_and_clear();
+            if truncated > 0 {
+                println!("{truncated} texts are longer than the model reads; their ends do not count");
+            }
+            Some(rows)
+        }
+    };
+    let cannot_write = || format!("cannot write {}", arguments.out.display());
+    let mut archive = NpzWriter::new(File::create(&arguments.out).with_context(cannot_write)?);
+    if let Some(rows) = &image_rows {
+        archive.add_array("images", rows).with_context(cannot_write)?;
+    }
+    if let Some(rows) = &text_rows {
+        archive.add_array("texts", rows).with_context(cannot_write)?;
+    }
+    archive.finish().with_context(cannot_write)?;
+    println!(
+        "{}: {} images, {} texts, model {}",
+        arguments.out.display(),
+        image_rows.map_or(0, |rows| rows.nrows()),
+        text_rows.map_or(0, |rows| rows.nrows()),
+        encoder.fingerprint().short()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(image_files::find(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn read_texts(path: &Path) -> anyhow::Result<Vec<String>> {
+    let content = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl")) {
+        let parse = |(index, line): (usize, &str)| {
+            serde_json::from_str(line)
+                .with_context(|| format!("{} line {}: expected one JSON string", path.display(), index + 1))
+        };
+        return content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect();
+    }
+    Ok(content.lines().map(str::to_owned).collect())
+}

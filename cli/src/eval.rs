@@ -1,0 +1,64 @@
+//! `descry eval`
+
+use crate::{model, progress};
+use anyhow::Context as _;
+use descry_encoder::{encode_all_images, encode_all_texts};
+use descry_evaluation::{Dataset, DatasetLayout, retrieval_metrics};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measure a model on a data set: Rank-1, Rank-5, Rank-10, mAP and mINP of text-to-image retrieval.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry eval --model bundles/cuhk --dataset cuhk-pedes --root data/CUHK-PEDES
+  descry eval --model bundles/rstp --dataset rstpreid --root data --split val --json")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: model::ModelArguments,
+    /// Layout of the data set: cuhk-pedes, icfg-pedes or rstpreid.
+    #[arg(long, value_name = "NAME")]
+    dataset: DatasetLayout,
+    /// The data set's folder, or the folder that holds it.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// Which part of the data set.
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let dataset = Dataset::load(arguments.dataset, &arguments.root, &arguments.split)?;
+    let missing = dataset.missing_images();
+    if let Some(first) = missing.first() {
+        anyhow::bail!("{} images of the split are missing, the first: {}", missing.len(), first.path.display());
+    }
+    let (encoder, _workers) = model::open(&arguments.model).await?;
+    let paths: Vec<PathBuf> = dataset.images().iter().map(|image| image.path.clone()).collect();
+    let texts: Vec<String> = dataset.captions().iter().map(|caption| caption.text.clone()).collect();
+    let bar = progress::bar(paths.len(), "images");
+    let images = encode_all_images(&encoder, &paths, |count| bar.inc(count as u64)).await?;
+    bar.finish_and_clear();
+    let bar = progress::bar(texts.len(), "captions");
+    let (captions, _) = encode_all_texts(&encoder, &texts, |count| bar.inc(count as u64)).await?;
+    bar.finish_and_clear();
+    let metrics =
+        retrieval_metrics(captions.view(), &dataset.caption_identities(), images.view(), &dataset.image_identities())?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&metrics).context("writing JSON")?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} captions against {} images", metrics.queries, metrics.gallery);
+    if metrics.unmatched_queries > 0 {
+        println!(
+            "{} captions have no image of their person in the gallery; they are left out",
+            metrics.unmatched_queries
+        );
+    }
+    println!("Rank-1 {:.2}  Rank-5 {:.2}  Rank-10 {:.2}", metrics.rank1, metrics.rank5, metrics.rank10);
+    println!("mAP {:.2}  mINP {:.2}", metrics.map, metrics.minp);
+    Ok(ExitCode::SUCCESS)
+}

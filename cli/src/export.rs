@@ -1,0 +1,149 @@
+//! `descry export`
+
+use crate::{model, progress};
+use anyhow::Context as _;
+use clap::ValueEnum;
+use descry_export::{ExportRequest, ExportStep, ModelFlags, ModelSource, Preset, export};
+use descry_model::{Family, Manifest, Precision};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Turn a checkpoint into a model bundle.
+///
+/// Reads what DM-Adapter and UP-Person save, and plain CLIP (PyTorch, safetensors, Hugging Face folders), without
+/// running code from the file. Everything is merged exactly; the result is checked against the unmerged weights before
+/// it appears in the output folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry export --checkpoint runs/cuhk/best.pth --out bundles/cuhk
+  descry export --checkpoint clip-vit-base-patch16/ --image-size 384x128 --out bundles/clip
+  descry export --random vit-b-16 --family dm-adapter --seed 7 --out bundles/random")]
+pub(crate) struct Arguments {
+    /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder.
+    #[arg(long, value_name = "PATH", required_unless_present = "random")]
+    checkpoint: Option<PathBuf>,
+    /// The run's settings [default: <checkpoint>.yaml or configs.yaml beside the checkpoint].
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    config: Option<PathBuf>,
+    /// Plain CLIP that fills in what a checkpoint of trained parameters lacks.
+    #[arg(long, value_name = "PATH", requires = "checkpoint")]
+    base: Option<PathBuf>,
+    /// tokenizer.json or merge table [default: beside the checkpoint, else CLIP's own].
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Height and width of the images in pixels, such as 384x128.
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = parse_size)]
+    image_size: Option<(usize, usize)>,
+    /// Step between patches in pixels, where patches overlap.
+    #[arg(long, value_name = "PIXELS")]
+    stride: Option<usize>,
+    /// How many experts a token is sent to (DM-Adapter).
+    #[arg(long, value_name = "K")]
+    topk: Option<usize>,
+    /// Number format of the towers.
+    #[arg(long, value_enum, default_value = "fp32")]
+    precision: PrecisionName,
+    /// Random weights in a published size instead of a checkpoint: vit-b-16, vit-b-32 or vit-l-14.
+    #[arg(long, value_name = "SIZE", conflicts_with = "checkpoint")]
+    random: Option<Preset>,
+    /// The method of the random weights.
+    #[arg(long, value_enum, default_value = "clip", requires = "random")]
+    family: FamilyName,
+    /// Seed of the random weights.
+    #[arg(long, default_value_t = 0, requires = "random")]
+    seed: u64,
+    /// Folder to write; an existing bundle there is replaced.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    Fp32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FamilyName {
+    Clip,
+    DmAdapter,
+    UpPerson,
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
+    parts.ok_or_else(|| "expected HEIGHTxWIDTH in pixels, such as 384x128".to_owned())
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let request = request(arguments)?;
+    let out = request.out.clone();
+    let manifest = export_verified(request).await?;
+    print_summary(&manifest);
+    println!("\nbundle: {}", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exports, verifies and publishes a bundle.
+pub(crate) async fn export_verified(request: ExportRequest) -> anyhow::Result<Manifest> {
+    let spinner = progress::spinner("");
+    let display = spinner.clone();
+    let staged = tokio::task::spawn_blocking(move || export(&request, |step| display.set_message(describe(step))))
+        .await
+        .context("exporting")??;
+    spinner.set_message("verifying: the towers must repeat the unmerged weights' outputs");
+    model::verify(staged.path()).await.context("the bundle was not written: it failed its verification")?;
+    let manifest = staged.publish()?;
+    spinner.finish_and_clear();
+    Ok(manifest)
+}
+
+fn describe(step: ExportStep) -> &'static str {
+    match step {
+        ExportStep::Read => "reading the checkpoint",
+        ExportStep::Merge => "merging",
+        ExportStep::Goldens => "evaluating the unmerged weights",
+        ExportStep::Write => "writing the bundle",
+    }
+}
+
+fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
+    let source = match (arguments.checkpoint, arguments.random) {
+        (Some(path), _) => ModelSource::Checkpoint { path, config: arguments.config, base: arguments.base },
+        (None, Some(preset)) => {
+            let family = match arguments.family {
+                FamilyName::Clip => Family::Clip,
+                FamilyName::DmAdapter => Family::DmAdapter,
+                FamilyName::UpPerson => Family::UpPerson,
+            };
+            ModelSource::Random { preset, family, seed: arguments.seed }
+        }
+        (None, None) => anyhow::bail!("give --checkpoint or --random"),
+    };
+    let precision = match arguments.precision {
+        PrecisionName::Fp32 => Precision::Fp32,
+    };
+    Ok(ExportRequest {
+        source,
+        tokenizer: arguments.tokenizer,
+        flags: ModelFlags { image_size_px: arguments.image_size, stride: arguments.stride, top_k: arguments.topk },
+        precision,
+        out: arguments.out,
+    })
+}
+
+fn print_summary(manifest: &Manifest) {
+    let mut rows = vec![
+        ("family", manifest.family.to_string()),
+        ("fingerprint", manifest.fingerprint.clone()),
+        ("embedding dimension", manifest.embedding_dimension.to_string()),
+        ("image size", format!("{} x {} pixels", manifest.image.height_px, manifest.image.width_px)),
+        ("context length", manifest.text.context_length.to_string()),
+        ("precision", manifest.precision.to_string()),
+        ("source", manifest.source.checkpoint.clone()),
+    ];
+    rows.extend(manifest.summary.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    for (name, value) in rows {
+        println!("{name:<34}{value}");
+    }
+}

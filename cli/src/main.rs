@@ -1,0 +1,73 @@
+//! `descry`: the one program. Each subcommand parses its arguments and calls the crate that does the work.
+
+mod connection;
+mod contact_sheet;
+mod demo;
+mod embed;
+mod eval;
+mod export;
+mod image_files;
+mod index;
+mod metadata_file;
+mod model;
+mod progress;
+mod search;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Finds people in image galleries by a description.
+#[derive(Parser)]
+#[command(name = "descry", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  descry demo\n\nEach command has its own help with examples: descry search --help")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to standard error, such as `warn` or `descry_search=debug,info`.
+    #[arg(long, global = true, default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Serve(serve::Arguments),
+    Export(export::Arguments),
+    Embed(embed::Arguments),
+    Eval(eval::Arguments),
+    Index(index::Arguments),
+    Search(search::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let log = descry_serving::telemetry::LogConfig {
+        filter: arguments.log,
+        format: descry_serving::telemetry::LogFormat::Text,
+    };
+    descry_serving::telemetry::install(&log).map_err(anyhow::Error::msg)?;
+    match arguments.command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Export(arguments) => export::run(arguments).await,
+        Command::Embed(arguments) => embed::run(arguments).await,
+        Command::Eval(arguments) => eval::run(arguments).await,
+        Command::Index(arguments) => index::run(arguments).await,
+        Command::Search(arguments) => search::run(arguments).await,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the error is the program's last word")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("descry: {error:#}");
+    ExitCode::FAILURE
+}
