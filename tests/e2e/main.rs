@@ -1,0 +1,3 @@
+//! The behaviours of the whole system, one module each.
+
+mod towers;

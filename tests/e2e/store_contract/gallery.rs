@@ -1,0 +1,71 @@
+//! Images, models and queries for the checks.
+
+use descry_model::{Embedding, Fingerprint};
+use descry_search::SearchError;
+use descry_search::vector_store::{GalleryImage, Hit, ImageMetadata, NearestQuery, SearchFilter};
+
+pub(super) fn model(name: &str) -> Fingerprint {
+    Fingerprint::of_parts([("name", name.as_bytes())])
+}
+
+pub(super) fn embedding(values: &[f32]) -> Embedding {
+    Embedding::normalized(values.to_vec()).unwrap()
+}
+
+pub(super) fn image(image_id: &str, values: &[f32]) -> GalleryImage {
+    let metadata = ImageMetadata { content_sha256: format!("sha of {image_id}"), ..ImageMetadata::default() };
+    GalleryImage { image_id: image_id.to_owned(), embedding: embedding(values), metadata }
+}
+
+/// A query without filter, of the model `a`.
+pub(super) fn query(values: &[f32], limit: usize) -> NearestQuery {
+    NearestQuery { embedding: embedding(values), fingerprint: model("a"), limit, filter: SearchFilter::default() }
+}
+
+pub(super) fn ids(hits: &[Hit]) -> Vec<&str> {
+    hits.iter().map(|hit| hit.image_id.as_str()).collect()
+}
+
+pub(super) fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[track_caller]
+pub(super) fn assert_not_found<T: std::fmt::Debug>(result: Result<T, SearchError>, expected: &str) {
+    assert!(matches!(&result, Err(SearchError::GalleryNotFound { name }) if name == expected), "{result:?}");
+}
+
+/// Model `b` met a gallery of model `a`, and both are named.
+#[track_caller]
+pub(super) fn assert_other_model<T: std::fmt::Debug>(result: Result<T, SearchError>) {
+    match result {
+        Err(SearchError::FingerprintMismatch { gallery, given, .. }) => {
+            assert_eq!((gallery, given), (model("a"), model("b")));
+        }
+        other => panic!("expected a fingerprint mismatch, got {other:?}"),
+    }
+}
+
+/// An embedding of dimension 3 met a gallery of dimension 2.
+#[track_caller]
+pub(super) fn assert_other_dimension<T: std::fmt::Debug>(result: Result<T, SearchError>) {
+    assert!(matches!(&result, Err(SearchError::DimensionMismatch { gallery: 2, given: 3, .. })), "{result:?}");
+}
+
+/// Random numbers that are the same in every run (SplitMix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % bound
+    }
+
+    pub(super) fn embedding(&mut self, dimension: usize) -> Embedding {
+        let values: Vec<f32> = (0..dimension).map(|_| self.below(20_001) as f32 - 10_000.5).collect();
+        embedding(&values)
+    }
+}

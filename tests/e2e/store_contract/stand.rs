@@ -1,0 +1,74 @@
+//! Where a promise is checked: a fresh store, and names that no other test uses.
+
+use descry_qdrant_server::TestQdrant;
+use descry_search::vector_store::VectorStore;
+use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
+use descry_search::vector_store::qdrant::{QdrantConfig, QdrantStore};
+use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A store for one test.
+#[derive(Clone)]
+pub(super) struct Stand {
+    pub(super) store: Arc<dyn VectorStore>,
+    prefix: String,
+    /// The folder or server behind the store.
+    _behind: Arc<dyn Any + Send + Sync>,
+}
+
+impl Stand {
+    pub(super) async fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_embedded(&folder.path().join("galleries.sqlite")).await;
+        Self { store: Arc::new(store), prefix: unique_prefix(), _behind: Arc::new(folder) }
+    }
+
+    pub(super) fn qdrant() -> Self {
+        let (url, behind): (String, Arc<dyn Any + Send + Sync>) = match std::env::var_os("DESCRY_TEST_QDRANT_URL") {
+            Some(url) => (url.into_string().unwrap(), Arc::new(())),
+            None => {
+                let server = TestQdrant::start().unwrap();
+                (server.url(), Arc::new(server))
+            }
+        };
+        Self { store: Arc::new(connect(&url)), prefix: unique_prefix(), _behind: behind }
+    }
+
+    /// The name of a gallery of this test.
+    pub(super) fn name(&self, gallery: &str) -> String {
+        format!("{}{gallery}", self.prefix)
+    }
+
+    /// Checks a promise, and deletes the galleries of the test also when the promise is broken.
+    pub(super) async fn check<Checked>(self, promise: impl FnOnce(Self) -> Checked)
+    where
+        Checked: Future<Output = ()> + Send + 'static,
+    {
+        let checked = tokio::spawn(promise(self.clone())).await;
+        for gallery in self.store.list_galleries().await.unwrap() {
+            if gallery.name.starts_with(&self.prefix) {
+                self.store.delete_gallery(&gallery.name).await.unwrap();
+            }
+        }
+        if let Err(broken) = checked {
+            std::panic::resume_unwind(broken.into_panic());
+        }
+    }
+}
+
+pub(super) async fn open_embedded(path: &Path) -> EmbeddedStore {
+    EmbeddedStore::open(path, EmbeddedConfig { search_threads: 2, lock_wait_ms: 0 }).await.unwrap()
+}
+
+pub(super) fn connect(url: &str) -> QdrantStore {
+    QdrantStore::connect(&QdrantConfig { url: url.to_owned(), ..QdrantConfig::default() }).unwrap()
+}
+
+fn unique_prefix() -> String {
+    static STANDS: AtomicU32 = AtomicU32::new(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("t{time:x}-{}-{}-", std::process::id(), STANDS.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,125 @@
+//! The running server.
+
+use crate::collections::{CollectionsService, HealthService};
+use crate::engine::Engine;
+use crate::points::PointsService;
+use qdrant_client::qdrant::collections_server::CollectionsServer;
+use qdrant_client::qdrant::points_server::PointsServer;
+use qdrant_client::qdrant::qdrant_server::QdrantServer;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+/// Largest request, as configured on a real server by default.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// A Qdrant server on a free port of the loopback interface, with its data in a temporary folder.
+///
+/// It runs on threads of its own, so it can be shared by tests of different runtimes. Dropping it breaks all
+/// connections at once, as a crashed server would, and deletes the data.
+pub struct TestQdrant {
+    address: SocketAddr,
+    /// Dropped to stop.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Outlives the thread.
+    _folder: TempDir,
+}
+
+impl TestQdrant {
+    /// Starts an empty server; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// When the system refuses a folder, a port or a thread.
+    pub fn start() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        // The engine blocks; two workers keep answering while one of them is busy.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let listener = {
+            let _context = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let engine = Arc::new(Engine::new(folder.path().to_owned()));
+        let (stop, stopped) = oneshot::channel();
+        let serve = async move {
+            tokio::select! {
+                served = serve(listener, engine) => served,
+                _ = stopped => Ok(()),
+            }
+        };
+        let thread = std::thread::Builder::new().name("test-qdrant".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(serve) {
+                // Whoever uses the server sees broken connections; a panic tells why.
+                std::panic::panic_any(format!("the test server broke: {error}"));
+            }
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread), _folder: folder })
+    }
+
+    /// Where the server listens, `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for TestQdrant {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Result<(), tonic::transport::Error> {
+    let points = PointsServer::new(PointsService { engine: Arc::clone(&engine) });
+    Server::builder()
+        .add_service(points.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(CollectionsServer::new(CollectionsService { engine }))
+        .add_service(QdrantServer::new(HealthService))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qdrant_client::Qdrant;
+    use qdrant_client::qdrant::{
+        CreateCollectionBuilder, Distance, Fusion, PrefetchQueryBuilder, QueryPointsBuilder, ScrollPointsBuilder,
+        VectorParamsBuilder,
+    };
+
+    #[tokio::test]
+    async fn what_is_not_known_is_refused() {
+        let server = TestQdrant::start().unwrap();
+        let client = Qdrant::from_url(&server.url()).build().unwrap();
+        let vectors = VectorParamsBuilder::new(2, Distance::Cosine);
+        client.create_collection(CreateCollectionBuilder::new("known").vectors_config(vectors)).await.unwrap();
+
+        let plain = QueryPointsBuilder::new("known").query(vec![1.0, 0.0]);
+        client.query(plain.clone()).await.unwrap();
+        let with_offset = client.query(plain.offset(3)).await.unwrap_err().to_string();
+        assert!(with_offset.contains("does not know all fields of this query"), "{with_offset}");
+        let prefetch = PrefetchQueryBuilder::default().query(vec![1.0, 0.0]);
+        let fused = QueryPointsBuilder::new("known").add_prefetch(prefetch).query(Fusion::Rrf);
+        let fused = client.query(fused).await.unwrap_err().to_string();
+        assert!(fused.contains("knows only queries for the nearest"), "{fused}");
+        let ordered = client.scroll(ScrollPointsBuilder::new("known").order_by("time")).await.unwrap_err().to_string();
+        assert!(ordered.contains("does not know all fields of this scroll"), "{ordered}");
+        let vectors = VectorParamsBuilder::new(2, Distance::Cosine).on_disk(true);
+        let on_disk = CreateCollectionBuilder::new("other").vectors_config(vectors);
+        assert!(client.create_collection(on_disk).await.is_err());
+        assert!(client.list_aliases().await.unwrap().aliases.is_empty());
+    }
+}
