@@ -5,7 +5,8 @@
 //! repeats Pillow's arithmetic to the bit.
 
 use crate::resize::{RgbImage, resize};
-use crate::{ImageInput, ModelError};
+use crate::{ImageInput, ModelError, jpeg};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
 use ndarray::Array3;
 use std::io::Cursor;
@@ -35,20 +36,25 @@ pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_rotation: bool) ->
     if pixels == 0 {
         return Err(ModelError::Image { reason: format!("it has no pixels ({width}x{height})") });
     }
-    if format == ImageFormat::Jpeg && !ends_as_jpeg(bytes) {
-        return Err(ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() });
-    }
     let mut limits = Limits::default();
     limits.max_alloc = Some(pixels.saturating_mul(DECODER_OVERHEAD_BYTES_PER_PIXEL).saturating_add(1 << 20));
     decoder.set_limits(limits).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    if apply_exif_rotation {
-        decoded.apply_orientation(orientation);
+    let decoded = if format == ImageFormat::Jpeg {
+        drop(decoder);
+        jpeg::decode(bytes)?
+    } else {
+        to_samples(DynamicImage::from_decoder(decoder).map_err(unreadable)?.into_rgb8())
+    };
+    if !apply_exif_rotation || orientation == Orientation::NoTransforms {
+        return Ok(decoded);
     }
-    let rgb = decoded.into_rgb8();
-    let (width, height) = rgb.dimensions();
-    Ok(RgbImage { width: width as usize, height: height as usize, samples: rgb.into_raw() })
+    let (width, height) = (decoded.width as u32, decoded.height as u32);
+    let upright = image::RgbImage::from_raw(width, height, decoded.samples)
+        .ok_or_else(|| ModelError::Image { reason: "its pixels do not fill it".to_owned() })?;
+    let mut upright = DynamicImage::from(upright);
+    upright.apply_orientation(orientation);
+    Ok(to_samples(upright.into_rgb8()))
 }
 
 /// Decodes and resizes one image file and normalises its pixels.
@@ -84,10 +90,9 @@ fn normalise(image: &RgbImage, input: &ImageInput) -> Array3<f32> {
     pixels
 }
 
-/// Decoders fill the missing rest of a cut JPEG with grey; its embedding would be quietly wrong. A whole file holds an
-/// end marker; some cameras append bytes after it.
-fn ends_as_jpeg(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == [0xFF, 0xD9])
+fn to_samples(rgb: image::RgbImage) -> RgbImage {
+    let (width, height) = rgb.dimensions();
+    RgbImage { width: width as usize, height: height as usize, samples: rgb.into_raw() }
 }
 
 fn unreadable(error: impl std::fmt::Display) -> ModelError {

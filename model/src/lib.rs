@@ -9,6 +9,7 @@ mod embedding;
 mod error;
 mod fingerprint;
 mod image_preprocess;
+mod jpeg;
 pub mod manifest;
 mod resize;
 mod text_tokenizer;
