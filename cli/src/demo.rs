@@ -115,7 +115,7 @@ Next:
 
 async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
     let gallery = index::Arguments {
-        folder: demo.join("gallery"),
+        folder: demo.join("gallery/imgs"),
         target: target.clone(),
         metadata: Some(demo.join("gallery.csv")),
         json: false,
