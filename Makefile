@@ -1,0 +1,40 @@
+# `make demo` shows people found by a sentence; `make test` runs every test. Both set up what they need.
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+RUNTIME := .onnxruntime
+RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
+
+.PHONY: demo test setup build lint doc clean-demo
+
+demo: setup
+	$(CARGO) build --release --package descry
+	./target/release/descry demo
+
+test: setup lint
+	$(CARGO) build --package descry
+	$(CARGO) test --workspace
+
+# ONNX Runtime's library, beside the sources and not in the system.
+setup: $(RUNTIME_STAMP)
+
+$(RUNTIME_STAMP): setup/requirements.txt
+	rm -rf $(RUNTIME)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+		--no-deps --no-compile --target $(RUNTIME) --requirement setup/requirements.txt
+	touch $@
+
+# The three programs for production.
+build: setup
+	$(CARGO) build --release --workspace --exclude descry-tests --exclude descry-qdrant-server
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+doc:
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps
+
+clean-demo:
+	rm -rf descry-demo
