@@ -192,7 +192,7 @@ fn single(fingerprint: String, mut results: Vec<proto::EncodeResult>) -> Result<
 fn embedding(result: proto::EncodeResult) -> Result<(Embedding, bool), SearchError> {
     match result.outcome {
         Some(Outcome::Embedding(found)) => {
-            let embedding = Embedding::normalized(found.values).map_err(|error| malformed(error))?;
+            let embedding = Embedding::normalized(found.values).map_err(malformed)?;
             Ok((embedding, result.truncated))
         }
         Some(Outcome::Error(error)) => Err(from_status(Status::new(Code::from(error.code), error.message))),
@@ -201,7 +201,7 @@ fn embedding(result: proto::EncodeResult) -> Result<(Embedding, bool), SearchErr
 }
 
 fn parse_fingerprint(text: &str) -> Result<Fingerprint, SearchError> {
-    text.parse().map_err(|error| malformed(error))
+    text.parse().map_err(malformed)
 }
 
 fn malformed(what: impl std::fmt::Display) -> SearchError {

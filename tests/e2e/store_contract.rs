@@ -6,9 +6,6 @@
 //! With `DESCRY_TEST_QDRANT_URL` set, the Qdrant half runs against that server instead of the one in this process;
 //! galleries get names of their own and are deleted afterwards.
 
-// Without this, lints count helpers of an integration test as shipped code.
-#![cfg(test)]
-
 mod embedded_file;
 mod filters;
 mod gallery;

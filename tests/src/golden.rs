@@ -1,18 +1,25 @@
-//! Published checkpoints and outputs, copied into `golden/` (`provenance.toml` there says from where).
+//! Published checkpoints and outputs, copied into `golden/` (`provenance.toml` there says from where), and the demo.
 
 use descry_export::{ExportRequest, ModelFlags, ModelSource, export};
 use descry_model::{Bundle, Precision};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
 
 /// The folder of the golden data.
 pub fn golden_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-/// Exports a golden checkpoint with its own settings into `folder`.
+/// The folder of the demo's gallery and checkpoints.
+pub fn demo_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
+}
+
+/// Exports a checkpoint, with the settings beside it, into `folder`.
 ///
 /// # Panics
-/// When the export fails: the tests that call this have nothing to test then.
+/// When the export fails.
 pub fn export_fixture(checkpoint: &Path, flags: ModelFlags, folder: &Path) -> Bundle {
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: checkpoint.to_owned(), config: None, base: None },
@@ -24,4 +31,19 @@ pub fn export_fixture(checkpoint: &Path, flags: ModelFlags, folder: &Path) -> Bu
     let staged = export(&request, |_| {}).unwrap_or_else(|error| panic!("{}: {error}", checkpoint.display()));
     staged.publish().unwrap_or_else(|error| panic!("{error}"));
     Bundle::open(&request.out).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The demo's DM-Adapter model, exported once a test run.
+///
+/// # Panics
+/// When the export fails.
+pub fn demo_bundle() -> &'static Path {
+    static BUNDLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = BUNDLE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let bundle = export_fixture(&demo_folder().join("dm_adapter.pth"), ModelFlags::default(), folder.path());
+        let path = bundle.directory().to_owned();
+        (folder, path)
+    });
+    path
 }

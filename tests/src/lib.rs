@@ -1,5 +1,13 @@
-//! What the whole-system tests stand on: golden data, exported bundles, running services.
+//! What the whole-system tests stand on: golden data, exported bundles, running services, the `descry` program.
+//!
+//! Everything here panics when it cannot do its work: a test that needs it has nothing to test then.
 
+mod forged;
 mod golden;
+mod program;
+mod stack;
 
-pub use golden::{export_fixture, golden_folder};
+pub use forged::{enormous_png, stored_zip};
+pub use golden::{demo_bundle, demo_folder, export_fixture, golden_folder};
+pub use program::{descry, program};
+pub use stack::TestStack;

@@ -1,0 +1,88 @@
+//! The rules of the repository itself.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// Direct and indirect dependencies of each crate of the workspace, without those of tests.
+fn dependencies() -> HashMap<String, Vec<String>> {
+    let packages = ["proto", "model", "export", "encoder", "search", "evaluation", "serving"];
+    let tree = |package: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--format",
+                "{p}",
+                "--package",
+                package,
+            ])
+            .current_dir(repository())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let names = String::from_utf8(output.stdout).unwrap();
+        names.lines().skip(1).filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    };
+    packages.iter().map(|name| format!("descry-{name}")).map(|name| (name.clone(), tree(&name))).collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let dependencies = dependencies();
+    let forbidden = [
+        ("descry-proto", vec!["descry-model", "descry-serving"]),
+        ("descry-model", vec!["ort", "tonic", "descry-proto"]),
+        ("descry-export", vec!["tonic", "ort", "descry-encoder", "descry-search"]),
+        ("descry-evaluation", vec!["tonic", "ort"]),
+        ("descry-serving", vec!["descry-proto", "descry-model", "ort"]),
+        ("descry-encoder", vec!["descry-search", "descry-export", "rusqlite", "qdrant-client"]),
+        ("descry-search", vec!["ort", "descry-encoder", "descry-export"]),
+    ];
+    for (package, never) in forbidden {
+        for name in never {
+            assert!(!dependencies[package].iter().any(|found| found == name), "{package} must not depend on {name}");
+        }
+    }
+}
+
+#[test]
+fn paths_named_in_the_documents_exist() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(repository().join(document)).unwrap();
+        for word in text.split('`').skip(1).step_by(2) {
+            let is_path =
+                word.contains('/') && !word.contains([' ', '<', '*', ':', '$', '{']) && !word.starts_with(['/', '.']);
+            let top = word.split('/').next().unwrap_or_default();
+            if is_path && repository().join(top).is_dir() && top != "target" {
+                assert!(repository().join(word).exists(), "{document} names {word}, which does not exist");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let listed = Command::new("git").args(["ls-files", "*.rs"]).current_dir(repository()).output();
+    let Ok(listed) = listed else { return println!("no git here: sizes are not checked") };
+    for name in String::from_utf8(listed.stdout).unwrap().lines() {
+        // A file that is listed may be gone from the working tree.
+        let Ok(text) = fs::read_to_string(repository().join(name)) else { continue };
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{name} has {lines} lines; split it along what it does");
+        let stem = Path::new(name).file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            !["utils", "common", "helpers", "types", "misc", "base"].contains(&stem.as_str()),
+            "{name} says nothing"
+        );
+    }
+}
