@@ -18,7 +18,7 @@ const DECODER_OVERHEAD_BYTES_PER_PIXEL: u64 = 16;
 const FORMATS: &str = "JPEG, PNG, WebP or BMP";
 
 /// Decodes an image file to 8-bit RGB the way Pillow's `convert("RGB")` does: alpha dropped, grey replicated, palette
-/// expanded. The header's size is checked before anything is allocated for pixels.
+/// expanded. Of 16-bit samples the upper byte counts (Pillow clips 16-bit grey instead, which leaves little of it). The header's size is checked before anything is allocated for pixels.
 ///
 /// # Errors
 /// [`ModelError::ImageTooLarge`] above `max_pixels`; [`ModelError::Image`] for anything that is not a whole image.
@@ -42,7 +42,7 @@ pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_rotation: bool) ->
     let orientation = decoder.orientation().map_err(unreadable)?;
     let decoded = if format == ImageFormat::Jpeg {
         drop(decoder);
-        jpeg::decode(bytes)?
+        jpeg::decode(bytes, max_pixels)?
     } else {
         to_samples(DynamicImage::from_decoder(decoder).map_err(unreadable)?.into_rgb8())
     };

@@ -7,28 +7,41 @@ use crate::ModelError;
 use crate::resize::RgbImage;
 use mozjpeg::Decompress;
 use mozjpeg::decompress::{DecompressStarted, Format};
-use std::any::Any;
 use std::io;
-use std::panic::catch_unwind;
+use std::panic::{catch_unwind, resume_unwind};
 
-/// Decodes a JPEG to RGB. The caller has checked the header's size.
+/// Decodes a JPEG to RGB. The size is checked as libjpeg itself reads it, before it allocates for pixels: two readers of
+/// one header can disagree.
 ///
 /// # Errors
-/// [`ModelError::Image`] for data that is cut short or that libjpeg cannot decode.
-pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, ModelError> {
+/// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for data that is cut short or that libjpeg cannot decode.
+pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
     if !is_complete(bytes) {
         return Err(ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() });
     }
     // libjpeg's fatal errors arrive as unwinding, without a panic message.
-    match catch_unwind(|| decode_or_unwind(bytes)) {
-        Ok(Ok(image)) => Ok(image),
-        Ok(Err(error)) => Err(ModelError::Image { reason: error.to_string() }),
-        Err(fatal) => Err(ModelError::Image { reason: message(fatal.as_ref()) }),
+    match catch_unwind(|| decode_or_unwind(bytes, max_pixels)) {
+        Ok(result) => result,
+        Err(fatal) => match fatal.downcast::<String>() {
+            Ok(message) => Err(ModelError::Image { reason: *message }),
+            // Not libjpeg's: a defect of ours or of a library.
+            Err(panic) => resume_unwind(panic),
+        },
     }
 }
 
-fn decode_or_unwind(bytes: &[u8]) -> io::Result<RgbImage> {
-    let started = Decompress::new_mem(bytes)?.image()?;
+fn decode_or_unwind(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
+    let unreadable = |error: io::Error| ModelError::Image { reason: error.to_string() };
+    let decompress = Decompress::new_mem(bytes).map_err(unreadable)?;
+    let (width, height) = decompress.size();
+    if width as u64 * height as u64 > max_pixels {
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        return Err(ModelError::ImageTooLarge { width: side(width), height: side(height), max_pixels });
+    }
+    to_rgb(decompress.image().map_err(unreadable)?).map_err(unreadable)
+}
+
+fn to_rgb(started: Format<&[u8]>) -> io::Result<RgbImage> {
     let (width, height, samples) = match started {
         Format::RGB(started) => read(started)?,
         Format::Gray(started) => {
@@ -58,11 +71,6 @@ fn rgb_of_inverted_cmyk(inverted: &[u8]) -> [u8; 3] {
         let product = (255 - u32::from(inverted[channel])) * light + 128;
         (light - (((product >> 8) + product) >> 8)) as u8
     })
-}
-
-fn message(fatal: &(dyn Any + Send)) -> String {
-    let text = fatal.downcast_ref::<String>().map(String::as_str);
-    text.unwrap_or("libjpeg cannot decode it").to_owned()
 }
 
 /// Whether the data goes on to the end marker. libjpeg fills the missing rest of a cut file with grey, and its embedding
@@ -103,9 +111,26 @@ mod tests {
 
     const PROGRESSIVE: &[u8] = include_bytes!("../tests/data/images/04_progressive.jpg");
 
+    const MAX_PIXELS: u64 = 1 << 24;
+
+    /// A marker that one reader takes for a segment and the other skips hides one image behind another.
+    #[test]
+    fn the_limit_holds_for_the_image_that_is_decoded() {
+        let frame = |marker: u8, content: &[u8]| {
+            let length = (content.len() as u16 + 2).to_be_bytes();
+            [&[0xFF, marker], &length[..], content].concat()
+        };
+        let size = 20_000_u16.to_be_bytes();
+        let start_of_frame = [&[8][..], &size, &size, &[1, 1, 0x11, 0]].concat();
+        let scan = frame(0xDA, &[1, 1, 0, 0, 63, 0]);
+        let bomb = [&[0xFF, 0xD8, 0xFF, 0x01][..], &frame(0xC0, &start_of_frame), &scan, &[0xFF, 0xD9]].concat();
+        let found = decode(&bomb, MAX_PIXELS);
+        assert!(matches!(found, Err(ModelError::ImageTooLarge { width: 20_000, .. })), "{found:?}");
+    }
+
     #[test]
     fn every_cut_is_noticed() {
-        assert!(decode(PROGRESSIVE).is_ok());
+        assert!(decode(PROGRESSIVE, MAX_PIXELS).is_ok());
         for length in 2..PROGRESSIVE.len() - 1 {
             assert!(!is_complete(&PROGRESSIVE[..length]), "cut to {length} bytes");
         }
@@ -115,7 +140,7 @@ mod tests {
     fn bytes_behind_the_end_do_no_harm() {
         let mut appended = PROGRESSIVE.to_vec();
         appended.extend(b"a camera's own notes");
-        assert_eq!(decode(&appended).unwrap(), decode(PROGRESSIVE).unwrap());
+        assert_eq!(decode(&appended, MAX_PIXELS).unwrap(), decode(PROGRESSIVE, MAX_PIXELS).unwrap());
     }
 
     proptest! {
@@ -123,12 +148,14 @@ mod tests {
         fn damaged_files_are_decoded_or_refused(position in 0..PROGRESSIVE.len(), byte: u8) {
             let mut damaged = PROGRESSIVE.to_vec();
             damaged[position] = byte;
-            let _ = decode(&damaged);
+            if let Ok(image) = decode(&damaged, MAX_PIXELS) {
+                prop_assert_eq!(image.samples.len(), image.width * image.height * 3);
+            }
         }
 
         #[test]
         fn arbitrary_bytes_are_refused(bytes: Vec<u8>) {
-            prop_assert!(decode(&bytes).is_err());
+            prop_assert!(decode(&bytes, MAX_PIXELS).is_err());
         }
     }
 }
