@@ -61,11 +61,16 @@ impl StagedBundle {
     /// [`ExportError::Unwritable`].
     pub fn publish(mut self) -> Result<Manifest, ExportError> {
         let unwritable = |source| ExportError::Unwritable { path: self.target.clone(), source };
+        // Again: the folder may have changed while the towers were verified.
+        check_target(&self.target)?;
+        let replaced = self.staging.with_extension("replaced");
         if self.target.exists() {
-            fs::remove_dir_all(&self.target).map_err(unwritable)?;
+            fs::rename(&self.target, &replaced).map_err(unwritable)?;
         }
         fs::rename(&self.staging, &self.target).map_err(unwritable)?;
         self.published = true;
+        // The new bundle is in its place; an old one that cannot be removed is only untidy.
+        let _ = fs::remove_dir_all(&replaced);
         Ok(self.manifest.clone())
     }
 }
@@ -79,24 +84,28 @@ impl Drop for StagedBundle {
     }
 }
 
-/// Refuses to replace anything that is not a bundle.
+/// Refuses to replace anything but a bundle, whole and with nothing beside it.
 pub(crate) fn check_target(target: &Path) -> Result<(), ExportError> {
-    let refuse = |reason: &str| {
+    let refuse = |reason: String| {
         Err(ExportError::Setting { name: "out".to_owned(), reason: format!("{} {reason}", target.display()) })
     };
     if target.file_name().is_none() {
-        return refuse("is not a folder that can be created");
+        return refuse("is not a folder that can be created".to_owned());
     }
-    match fs::read_dir(target) {
-        Ok(mut entries) => {
-            if entries.next().is_some() && !target.join(MANIFEST_FILE).is_file() {
-                return refuse("exists and is not a bundle; give another folder, or remove it");
-            }
-            Ok(())
+    let entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(ExportError::Unwritable { path: target.to_owned(), source }),
+    };
+    let known = Manifest::read(&target.join(MANIFEST_FILE)).map(|manifest| manifest.files).unwrap_or_default();
+    for entry in entries {
+        let entry = entry.map_err(|source| ExportError::Unwritable { path: target.to_owned(), source })?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if known.is_empty() || (name != MANIFEST_FILE && !known.contains_key(&name)) {
+            return refuse(format!("holds {name:?}, which is no part of a bundle; give another folder, or remove it"));
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(ExportError::Unwritable { path: target.to_owned(), source }),
     }
+    Ok(())
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), ExportError> {

@@ -9,6 +9,9 @@ use ndarray::{Array1, Array2, Axis, s};
 /// CLIP's heads are always this wide.
 pub(crate) const HEAD_WIDTH: usize = 64;
 
+/// Padding, start and end of text.
+const MIN_VOCABULARY: usize = 3;
+
 /// Which tower a block belongs to: the families' constants and key names differ between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -41,10 +44,18 @@ impl BlockPlace {
     }
 }
 
-/// Number of blocks of a tower.
+/// Number of blocks of a tower: one more than the highest number in a key, so that a block that lost a tensor is missed
+/// by name.
 pub(crate) fn depth(tensors: &Tensors<'_>, side: Side) -> usize {
-    (0..).take_while(|layer| tensors.contains(&format!("{}.{layer}.ln_1.weight", side.blocks_key()))).count()
+    let numbers = tensors.keys().filter_map(|key| {
+        let rest = key.strip_prefix(side.blocks_key())?.strip_prefix('.')?;
+        rest.split('.').next()?.parse::<usize>().ok()
+    });
+    numbers.max().map_or(0, |highest| highest.saturating_add(1)).min(MAX_DEPTH)
 }
+
+/// Far above any published tower; a larger number in a key is not a block's.
+const MAX_DEPTH: usize = 1024;
 
 /// Sizes of the vision tower, read from its patch embedding.
 pub(crate) fn vision_sizes(tensors: &Tensors<'_>) -> Result<(usize, usize), ExportError> {
@@ -89,6 +100,10 @@ pub(crate) fn read_text(
     let key = "token_embedding.weight";
     let [vocabulary, width] = tensors.shape(key, "[vocabulary, width]")?;
     check_width(key, width, || vec![vocabulary, width])?;
+    if vocabulary < MIN_VOCABULARY {
+        let expected = format!("at least {MIN_VOCABULARY} token ids");
+        return Err(ExportError::WrongShape { key: key.to_owned(), found: vec![vocabulary, width], expected });
+    }
     let [context_length, _] = tensors.shape("positional_embedding", "[context length, width]")?;
     Ok(TextTower {
         token_embedding: tensors.matrix(key, vocabulary, width)?,

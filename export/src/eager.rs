@@ -1,7 +1,8 @@
 //! The towers evaluated literally from a checkpoint, unmerged, one input at a time.
 //!
 //! Slow and simple on purpose: this is the second opinion that every exported graph is held against. It shares no
-//! merge, no graph and no runtime with what it checks, only the loaded tensors.
+//! merge, no graph and no runtime with what it checks. It does share what was read and decided before the merge: the
+//! tensors, the grid with its (resized) positions, and the number of chosen experts.
 
 use crate::ExportError;
 use crate::clip::{HEAD_WIDTH, Side};

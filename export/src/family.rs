@@ -83,8 +83,9 @@ pub(crate) fn read_model(
     }
     let (_, patch) = clip::vision_sizes(&tensors)?;
     let stride = flags.stride.or(settings.stride).unwrap_or(patch);
-    let size = image_size(&tensors, family, settings, flags, stride)?;
+    let size = image_size(&tensors, family, settings, flags)?;
     let grid = Grid::new(size.0, size.1, patch, stride)?;
+    warn_of_contradictions(settings, flags);
     let top_k = flags.top_k.or(settings.topk).unwrap_or(PUBLISHED_TOP_K);
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match family {
@@ -93,6 +94,9 @@ pub(crate) fn read_model(
         Family::UpPerson => &UpPerson,
     };
     // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on.
+    if family == Family::UpPerson {
+        up_person::check_layers(&tensors, settings)?;
+    }
     let vision = clip::read_vision(&mut tensors, grid, family == Family::Clip, extras)?;
     let text = clip::read_text(&mut tensors, vision.projection.ncols(), extras)?;
     let context_length = context_length(&text, settings)?;
@@ -103,6 +107,21 @@ pub(crate) fn read_model(
         return Err(ExportError::UnexpectedTensors { keys, count, family: family.to_string() });
     }
     Ok(Model { family, grid, top_k, context_length, vision, text })
+}
+
+/// A flag wins over the run's settings, but that is rarely meant.
+fn warn_of_contradictions(settings: &RunSettings, flags: &ModelFlags) {
+    if let (Some(given), Some(trained)) = (flags.image_size_px, settings.image_size_px)
+        && given != trained
+    {
+        tracing::warn!(?given, ?trained, "the image size is not the one that the run's settings state");
+    }
+    let numbers = [("stride", flags.stride, settings.stride), ("topk", flags.top_k, settings.topk)];
+    for (name, given, trained) in numbers {
+        if given.is_some() && trained.is_some() && given != trained {
+            tracing::warn!(name, given, trained, "the flag is not what the run's settings state");
+        }
+    }
 }
 
 /// Whether a key belongs to what a method's training changes.
@@ -127,7 +146,6 @@ fn image_size(
     family: Family,
     settings: &RunSettings,
     flags: &ModelFlags,
-    stride: usize,
 ) -> Result<(usize, usize), ExportError> {
     if let Some(size) = flags.image_size_px.or(settings.image_size_px) {
         return Ok(size);
@@ -141,7 +159,8 @@ fn image_size(
         let reason = format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
         return Err(ExportError::Setting { name: "image-size".to_owned(), reason });
     };
-    let side_px = (side - 1) * stride + patch;
+    // CLIP's own patches do not overlap; a given stride changes the grid, not the image.
+    let side_px = side * patch;
     Ok((side_px, side_px))
 }
 

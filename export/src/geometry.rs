@@ -24,7 +24,14 @@ impl Grid {
         if stride == 0 || stride > patch {
             return fault("stride", format!("{stride}; give 1 to the patch size, {patch}"));
         }
-        Ok(Self { height_px, width_px, patch, stride })
+        let grid = Self { height_px, width_px, patch, stride };
+        let positions = grid.positions();
+        if positions > MAX_POSITIONS {
+            let reason =
+                format!("{height_px}x{width_px} at stride {stride} has {positions} positions, over {MAX_POSITIONS}");
+            return fault("image-size", reason);
+        }
+        Ok(grid)
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -42,6 +49,8 @@ impl Grid {
 }
 
 const MAX_SIDE_PX: usize = 4096;
+/// Attention needs the square of it; ViT-L/14 at 336 pixels has 577.
+const MAX_POSITIONS: usize = 4096;
 
 /// The side of the square grid that `positions` embeddings belong to, where there is one.
 pub(crate) fn square_side(positions: usize) -> Option<usize> {
@@ -50,15 +59,18 @@ pub(crate) fn square_side(positions: usize) -> Option<usize> {
     (side > 0 && side * side == patches).then_some(side)
 }
 
-/// Position embeddings for `grid`: as stored when the number fits, else resized from a square grid if that is allowed.
+/// Position embeddings for `grid`: as stored where they fit, else resized from a square grid if that is allowed.
+///
+/// A number that fits can still be another grid: 14 × 14 positions are not those of 28 × 7. With `may_resize`, a square
+/// number of stored positions is taken for a square grid.
 pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -> Result<Array2<f32>, ExportError> {
     let found = stored.nrows();
     let expected = grid.positions();
-    if found == expected {
-        return Ok(stored);
-    }
     match square_side(found) {
-        Some(side) if may_resize => Ok(resize_square(&stored, side, grid.rows(), grid.columns())),
+        Some(side) if may_resize && (side, side) != (grid.rows(), grid.columns()) => {
+            Ok(resize_square(&stored, side, grid.rows(), grid.columns()))
+        }
+        _ if found == expected => Ok(stored),
         _ => Err(ExportError::PositionCount { found, expected, height: grid.height_px, width: grid.width_px }),
     }
 }
@@ -108,6 +120,7 @@ mod tests {
         assert!(Grid::new(8, 128, 16, 16).is_err());
         assert!(Grid::new(384, 128, 16, 0).is_err());
         assert!(Grid::new(384, 128, 16, 17).is_err());
+        assert!(Grid::new(4096, 4096, 16, 1).is_err());
     }
 
     #[test]
@@ -128,5 +141,10 @@ mod tests {
         assert!(message.contains("25") && message.contains("193"), "{message}");
         assert!(fit_positions(Array2::zeros((50, 4)), grid, false).is_err());
         assert_eq!(fit_positions(Array2::zeros((50, 4)), grid, true).unwrap().nrows(), 193);
+        // 14 x 14 stored, 28 x 7 wanted: as many, but others.
+        let tall = Grid::new(448, 112, 16, 16).unwrap();
+        let stored = Array2::from_shape_fn((197, 1), |(row, _)| row as f32);
+        assert_ne!(fit_positions(stored.clone(), tall, true).unwrap(), stored);
+        assert_eq!(fit_positions(stored.clone(), tall, false).unwrap(), stored);
     }
 }

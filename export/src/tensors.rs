@@ -16,6 +16,10 @@ impl<'a> Tensors<'a> {
         Self { all, read: BTreeSet::new() }
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.all.keys().map(String::as_str)
+    }
+
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.all.contains_key(key)
     }

@@ -1,15 +1,18 @@
 //! UP-Person (TCSVT 2025): S-Prefix, LoRA and L-Adapter in one, each on a range of layers.
 //!
-//! Which layers have which part shows in the keys themselves, so `depth_lora`, `depth_prefix` and `depth_adapter` of
-//! the run's settings are not needed.
+//! Which layers have which part shows in the keys themselves. LoRA and prefix stand in the first layers, adapters in the
+//! last ones, so a gap is a loss and not a setting; the run's `depth_lora`, `depth_prefix` and `depth_adapter` are
+//! compared where they are known.
 
 use crate::ExportError;
-use crate::clip::{BlockPlace, Side};
+use crate::checkpoint::RunSettings;
+use crate::clip::{self, BlockPlace, Side};
 use crate::family::BlockExtras;
 use crate::tensors::Tensors;
 use crate::tower::{Adapter, Block, Linear, Prefix};
 use half::f16;
 use ndarray::Array2;
+use std::ops::Range;
 
 /// Names the family's own tensors contain; they are what its training changes.
 pub(crate) const TRAINED: [&str; 5] = ["LORA_learner.", "_prefix_learner.", ".adapter_ln_", ".scale_1", ".scale_2"];
@@ -35,6 +38,47 @@ pub(crate) fn is_prefix_alias(key: &str) -> bool {
 /// Merges whichever of the three parts a block has.
 pub(crate) struct UpPerson;
 
+/// Checks that no layer's part is missing: the parts of a tower are contiguous and as many as the run's settings say.
+///
+/// # Errors
+/// [`ExportError::MissingTensor`] naming a tensor of the first layer that lacks its part.
+pub(crate) fn check_layers(tensors: &Tensors<'_>, settings: &RunSettings) -> Result<(), ExportError> {
+    for side in [Side::Vision, Side::Text] {
+        let depth = clip::depth(tensors, side);
+        let (lora, prefix) = learner_keys(side);
+        let lora_key = |layer: usize| format!("LORA_learner.{lora}.{layer}.lora_A.0");
+        let prefix_key = |layer: usize| format!("{prefix}.{layer}.key.tokens");
+        let adapter_key = |layer: usize| format!("{}.{layer}.scale_1", side.blocks_key());
+        let first = |depth_of_part: Option<usize>| depth_of_part.map(|layers| 0..layers.min(depth));
+        check_part(tensors, depth, first(settings.depth_lora), &lora_key)?;
+        check_part(tensors, depth, first(settings.depth_prefix), &prefix_key)?;
+        check_part(tensors, depth, settings.depth_adapter.map(|layer| layer.min(depth)..depth), &adapter_key)?;
+    }
+    Ok(())
+}
+
+/// `expected`: the layers that the run's settings give this part; without them, no gap between its layers is allowed.
+fn check_part(
+    tensors: &Tensors<'_>,
+    depth: usize,
+    expected: Option<Range<usize>>,
+    key: &dyn Fn(usize) -> String,
+) -> Result<(), ExportError> {
+    let present: Vec<usize> = (0..depth).filter(|&layer| tensors.contains(&key(layer))).collect();
+    let span = match (present.first(), present.last()) {
+        (Some(&first), Some(&last)) => first..last + 1,
+        _ => 0..0,
+    };
+    let expected = expected.filter(|_| !present.is_empty()).unwrap_or(span);
+    match expected.clone().find(|layer| !present.contains(layer)) {
+        Some(layer) => {
+            let expected = format!("one for each layer from {} to {}", expected.start, expected.end.saturating_sub(1));
+            Err(ExportError::MissingTensor { key: key(layer), expected })
+        }
+        None => Ok(()),
+    }
+}
+
 impl BlockExtras for UpPerson {
     fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, place: BlockPlace) -> Result<(), ExportError> {
         let (lora_side, prefix_learner) = learner_keys(place.side);
@@ -48,7 +92,10 @@ impl BlockExtras for UpPerson {
             block.attention.prefix = Some(read_prefix(tensors, &prefix, place.width)?);
         }
         let key = place.key();
-        if tensors.contains(&format!("{key}.scale_1")) {
+        if ["scale_1", "scale_2", "adapter_ln_msa.down.weight", "adapter_ln_mlp.down.weight"]
+            .iter()
+            .any(|name| tensors.contains(&format!("{key}.{name}")))
+        {
             block.attention_adapter = Some(read_adapter(tensors, &key, "adapter_ln_msa", "scale_1", place.width)?);
             block.mlp_adapter = Some(read_adapter(tensors, &key, "adapter_ln_mlp", "scale_2", place.width)?);
         }

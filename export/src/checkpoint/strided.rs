@@ -53,7 +53,8 @@ impl Layout {
         let mut expected = 1;
         self.shape.iter().zip(&self.strides).rev().all(|(&size, &stride)| {
             let fits = size == 1 || stride == expected;
-            expected *= size;
+            // Empty tensors may name any sizes beside their zero.
+            expected = expected.saturating_mul(size);
             fits
         })
     }
