@@ -5,6 +5,7 @@
 
 use crate::EncodeError;
 use crate::tower::Tower;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -114,7 +115,10 @@ fn work<T: Tower>(mut tower: T, mut jobs: mpsc::Receiver<Job<T::Item>>, max_batc
         let started = Instant::now();
         let (items, replies): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.item, (job.reply, job._permit))).unzip();
-        let result = tower.run(&items);
+        // A panic must not take the thread along: every later request would wait for nobody.
+        let result = catch_unwind(AssertUnwindSafe(|| tower.run(&items))).unwrap_or_else(|_| {
+            Err(EncodeError::Tower { tower: T::NAME, reason: "it panicked; the log has the message".to_owned() })
+        });
         tracing::debug!(
             tower = T::NAME,
             batch_size = items.len(),
@@ -127,7 +131,7 @@ fn work<T: Tower>(mut tower: T, mut jobs: mpsc::Receiver<Job<T::Item>>, max_batc
 
 /// The next batch: what waits, up to the limit, without items whose caller is gone.
 fn take_batch<Item>(first: Job<Item>, mut next: impl FnMut() -> Option<Job<Item>>, max_batch: usize) -> Vec<Job<Item>> {
-    let mut batch = Vec::with_capacity(max_batch);
+    let mut batch = Vec::new();
     let mut candidate = Some(first);
     while let Some(job) = candidate {
         if !job.reply.is_closed() {
@@ -144,20 +148,24 @@ fn answer<T: Tower>(result: Result<ndarray::Array2<f32>, EncodeError>, replies: 
     let broken = |reason: String| EncodeError::Tower { tower: T::NAME, reason };
     match result {
         Ok(features) if features.nrows() == replies.len() => {
-            for (row, (reply, _permit)) in features.outer_iter().zip(replies) {
+            for (row, (reply, permit)) in features.outer_iter().zip(replies) {
+                // First the room, then the answer: whoever has the answer may come back at once.
+                drop(permit);
                 // A caller that left in the meantime is no error.
                 let _ = reply.send(Ok(row.to_vec()));
             }
         }
         Ok(features) => {
             let reason = format!("{} rows for {} items", features.nrows(), replies.len());
-            for (reply, _permit) in replies {
+            for (reply, permit) in replies {
+                drop(permit);
                 let _ = reply.send(Err(broken(reason.clone())));
             }
         }
         Err(error) => {
             let reason = error.to_string();
-            for (reply, _permit) in replies {
+            for (reply, permit) in replies {
+                drop(permit);
                 let _ = reply.send(Err(broken(reason.clone())));
             }
         }
@@ -185,6 +193,7 @@ mod tests {
         fn run(&mut self, batch: &[f32]) -> Result<Array2<f32>, EncodeError> {
             self.batches.send(batch.to_vec()).unwrap();
             self.permissions.recv().unwrap();
+            assert!(!batch.contains(&f32::NEG_INFINITY), "a defect in the tower");
             if batch.contains(&f32::INFINITY) {
                 return Err(EncodeError::Tower { tower: Self::NAME, reason: "too large".to_owned() });
             }
@@ -292,8 +301,10 @@ mod tests {
         for task in doomed {
             assert!(task.await.unwrap().unwrap_err().to_string().contains("too large"));
         }
-        let next = stage.submit(&[]).await;
-        assert!(next.is_empty());
+        stage.permit.send(()).unwrap();
+        let mut admission = stage.batcher.admit(1).unwrap();
+        let panicked = stage.batcher.submit(&mut admission, f32::NEG_INFINITY).await.unwrap_err();
+        assert!(panicked.to_string().contains("panicked"));
         stage.permit.send(()).unwrap();
         let mut admission = stage.batcher.admit(1).unwrap();
         assert_eq!(stage.batcher.submit(&mut admission, 4.0).await.unwrap(), [8.0]);

@@ -1,7 +1,7 @@
 //! Whole lists, in order, for programs that hold an [`Encoder`] themselves: embedding files and evaluating data sets.
 
 use crate::{EncodeError, Encoder};
-use descry_model::{Embedding, ModelError};
+use descry_model::Embedding;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ndarray::Array2;
 use std::path::{Path, PathBuf};
@@ -89,13 +89,13 @@ async fn collect(
 async fn read_files(paths: Vec<PathBuf>) -> Result<Vec<Vec<u8>>, EncodeError> {
     let reading = tokio::task::spawn_blocking(move || {
         let read = |path: PathBuf| {
-            std::fs::read(&path)
-                .map_err(|source| ModelError::Image { reason: format!("cannot read {}: {source}", path.display()) })
+            std::fs::read(&path).map_err(|error| EncodeError::InvalidRequest {
+                reason: format!("cannot read {}: {error}", path.display()),
+            })
         };
-        paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()
+        paths.into_iter().map(read).collect()
     });
-    let read = reading.await.map_err(|error| EncodeError::Tower { tower: "vision", reason: error.to_string() })?;
-    read.map_err(EncodeError::Bundle)
+    reading.await.map_err(|error| EncodeError::Tower { tower: "vision", reason: error.to_string() })?
 }
 
 /// Puts the file's or text's name in place of its position in a request that nobody sees.

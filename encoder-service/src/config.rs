@@ -80,8 +80,9 @@ impl EncoderConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let BatchingConfig { max_queued_images, max_queued_texts, max_batch_images, max_batch_texts } = self.batching;
         let fault = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
-        if max_batch_images == 0 || max_batch_texts == 0 {
-            return fault("batching.max_batch_*", "must be at least 1");
+        let batches = 1..=MAX_BATCH;
+        if !batches.contains(&max_batch_images) || !batches.contains(&max_batch_texts) {
+            return fault("batching.max_batch_*", "must be 1 to 4096");
         }
         if self.limits.max_items == 0 || self.limits.max_items > max_queued_images.min(max_queued_texts) {
             return fault("limits.max_items", "must be 1 to the smaller of batching.max_queued_images and _texts");
@@ -89,13 +90,11 @@ impl EncoderConfig {
         if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
             return fault("batching.max_queued_*", "must be at most 1000000");
         }
-        if self.server.max_concurrent_requests == 0 {
-            return fault("server.max_concurrent_requests", "must be at least 1");
-        }
-        Ok(())
+        self.server.check()
     }
 }
 
+const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ struct Shared {
     limits: InputLimits,
     // Decoding and tokenizing is bounded to the CPU quota, or a burst of large images would take every thread and
     // gigabytes of memory.
-    preparation: Semaphore,
+    preparation: Arc<Semaphore>,
 }
 
 /// The threads that own the towers; join them to know that no work is left.
@@ -81,7 +81,7 @@ impl Encoder {
             manifest,
             tokenizer,
             limits: config.limits.clone(),
-            preparation: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+            preparation: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get))),
         });
         Ok((Self { shared, vision, text }, Workers { threads: vec![vision_thread, text_thread] }))
     }
@@ -94,6 +94,11 @@ impl Encoder {
     /// Name of everything that can change an embedding.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.shared.fingerprint
+    }
+
+    /// Whether texts can be encoded: some bundles have no tokenizer.
+    pub fn has_tokenizer(&self) -> bool {
+        self.shared.tokenizer.is_some()
     }
 
     /// The limits in force.
@@ -135,24 +140,19 @@ impl Encoder {
             .await)
     }
 
-    async fn encode_text(
-        &self,
-        index: usize,
-        mut admission: Admission,
-        text: String,
-    ) -> Result<EncodedText, EncodeError> {
+    async fn encode_text(&self, index: usize, admission: Admission, text: String) -> Result<EncodedText, EncodeError> {
         let invalid = |source| EncodeError::InvalidItem { item: format!("texts[{index}]"), source };
         let max_bytes = self.shared.limits.max_text_bytes;
         if text.len() > max_bytes {
             return Err(invalid(ModelError::TextTooLong { bytes: text.len(), max_bytes }));
         }
-        let tokenized = self
-            .prepare(OnnxTextTower::NAME, move |shared| match &shared.tokenizer {
+        let (tokenized, mut admission) = self
+            .prepare(OnnxTextTower::NAME, admission, move |shared| match &shared.tokenizer {
                 Some(tokenizer) => tokenizer.tokenize(&text),
                 None => Err(ModelError::Tokenizer { reason: "the bundle was exported without one".to_owned() }),
             })
-            .await?
-            .map_err(invalid)?;
+            .await?;
+        let tokenized = tokenized.map_err(invalid)?;
         if tokenized.is_blank() && !self.shared.limits.allow_blank_texts {
             return Err(invalid(ModelError::EmptyText));
         }
@@ -163,7 +163,7 @@ impl Encoder {
     async fn encode_image<Bytes>(
         &self,
         index: usize,
-        mut admission: Admission,
+        admission: Admission,
         image: Bytes,
     ) -> Result<Embedding, EncodeError>
     where
@@ -176,28 +176,33 @@ impl Encoder {
             let reason = format!("file of {bytes} bytes is over the limit of {max_bytes} bytes");
             return Err(invalid(ModelError::Image { reason }));
         }
-        let pixels = self
-            .prepare(OnnxVisionTower::NAME, move |shared| {
+        let (pixels, mut admission) = self
+            .prepare(OnnxVisionTower::NAME, admission, move |shared| {
                 let input: &ImageInput = &shared.manifest.image;
                 preprocess_image(image.as_ref(), input, shared.limits.max_image_pixels)
             })
-            .await?
-            .map_err(invalid)?;
+            .await?;
+        let pixels = pixels.map_err(invalid)?;
         let features = self.vision.submit(&mut admission, pixels).await?;
         unit_length::<OnnxVisionTower>(features)
     }
 
-    /// Runs CPU work off the asynchronous runtime, as much at once as there are CPUs.
+    /// Runs CPU work off the asynchronous runtime, as much at once as there are CPUs. The permit and the item's
+    /// admission go along with the work: when the caller leaves, work that has begun still counts until it ends.
     async fn prepare<Prepared: Send + 'static>(
         &self,
         tower: &'static str,
+        admission: Admission,
         work: impl FnOnce(&Shared) -> Prepared + Send + 'static,
-    ) -> Result<Prepared, EncodeError> {
-        let _permit = self.shared.preparation.acquire().await.map_err(|_| EncodeError::Stopped { tower })?;
+    ) -> Result<(Prepared, Admission), EncodeError> {
+        let waiting = Arc::clone(&self.shared.preparation).acquire_owned();
+        let permit = waiting.await.map_err(|_| EncodeError::Stopped { tower })?;
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || work(&shared))
-            .await
-            .map_err(|error| EncodeError::Tower { tower, reason: format!("preparation: {error}") })
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            (work(&shared), admission)
+        });
+        working.await.map_err(|error| EncodeError::Tower { tower, reason: format!("preparation: {error}") })
     }
 
     fn check_count(&self, items: &str, count: usize) -> Result<(), EncodeError> {

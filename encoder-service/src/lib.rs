@@ -21,7 +21,6 @@ pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
 pub use tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
 
-use descry_serving::ServingStatus;
 use std::future::Future;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -46,13 +45,13 @@ pub async fn serve(
         "model ready"
     );
     let mut routes = RoutesBuilder::default();
-    let health = descry_serving::health_service(&mut routes);
-    health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
+    let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
+    health.set_ready(true).await;
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
         tracing::info!("shutting down");
-        health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+        health.set_ready(false).await;
     })
     .await?;
     // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.

@@ -26,11 +26,20 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError::Source`] for a file that is missing or malformed, an unknown setting, or a value of the wrong type.
 pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>, prefix: &str) -> Result<T, ConfigError> {
+    load_from(defaults, file, Environment::with_prefix(prefix))
+}
+
+fn load_from<T: DeserializeOwned>(
+    defaults: &str,
+    file: Option<&Path>,
+    environment: Environment,
+) -> Result<T, ConfigError> {
     let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Yaml));
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Yaml));
     }
-    let environment = Environment::with_prefix(prefix).prefix_separator("__").separator("__").try_parsing(true);
+    // Values stay text until the settings' own types say otherwise: a key such as `0123` is no number.
+    let environment = environment.prefix_separator("__").separator("__");
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
 
@@ -51,6 +60,24 @@ mod tests {
         assert_eq!(check("max_wait_ms: 5").unwrap(), Settings { max_wait_ms: 5 });
         assert!(check("max_wait_ms: 5\nmax_weight_ms: 6").unwrap_err().to_string().contains("max_weight_ms"));
         assert!(check("max_wait_ms: soon").is_err());
+    }
+
+    #[test]
+    fn variables_are_read_by_the_settings_types() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Typed {
+            api_key: String,
+            max_wait_ms: u64,
+            enabled: bool,
+        }
+        let defaults = "api_key: ''\nmax_wait_ms: 5\nenabled: false";
+        for key in ["0123", "1e3", "TRUE", "+5", "12345678901234567890"] {
+            let variables = [("P__API_KEY", key), ("P__MAX_WAIT_MS", "250"), ("P__ENABLED", "true")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let environment = Environment::with_prefix("P").source(Some(variables));
+            let typed: Typed = load_from(defaults, None, environment).unwrap();
+            assert_eq!(typed, Typed { api_key: key.to_owned(), max_wait_ms: 250, enabled: true });
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use tonic::transport::{Channel, Endpoint, Server};
 /// Bytes in flight in each direction before the writer waits.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Serves `routes` in this process and returns a channel to them: the same requests, limits and statuses as over TCP.
+/// Serves `routes` in this process and returns a channel to them: the same messages and statuses as over TCP, without its
+/// limits: those stand at the outer door.
 /// Serving ends when the last clone of the channel is dropped.
 pub fn in_memory_channel(routes: Routes) -> Channel {
     let (connections, accepted) = mpsc::channel::<DuplexStream>(4);

@@ -4,6 +4,7 @@
 //! Must never know towers, galleries or messages: both services depend on this crate, it depends on neither.
 
 pub mod config;
+mod connection;
 mod in_memory;
 mod server;
 mod shutdown;
@@ -11,8 +12,6 @@ mod status;
 pub mod telemetry;
 
 pub use in_memory::in_memory_channel;
-pub use server::{ServerConfig, ServerError, health_service, serve};
+pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use shutdown::shutdown_signal;
 pub use status::overloaded;
-pub use tonic_health::ServingStatus;
-pub use tonic_health::server::HealthReporter;
