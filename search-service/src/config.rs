@@ -41,10 +41,14 @@ pub struct EncoderClientConfig {
     pub url: String,
     /// Longest time for one call, in milliseconds.
     pub timeout_ms: u64,
-    /// How often an indexing call is repeated while the encoder is unavailable or full.
-    pub retries: u32,
+    /// Longest time for connecting, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long an indexing call is repeated while the encoder is unavailable or full, in milliseconds.
+    pub retry_for_ms: u64,
     /// The first pause between repetitions in milliseconds; each next one is twice as long.
-    pub retry_pause_ms: u64,
+    pub min_retry_pause_ms: u64,
+    /// The longest pause, in milliseconds.
+    pub max_retry_pause_ms: u64,
 }
 
 /// Which store keeps the galleries.
@@ -111,8 +115,10 @@ pub struct RequestLimits {
     pub max_id_bytes: usize,
     /// Attributes of one image.
     pub max_attributes: usize,
-    /// Bytes of an attribute's name or value.
-    pub max_attribute_bytes: usize,
+    /// Bytes of all names and values of one image's attributes.
+    pub max_attributes_bytes: usize,
+    /// Galleries in the store.
+    pub max_galleries: usize,
 }
 
 /// Indexing.
@@ -123,6 +129,10 @@ pub struct IndexingConfig {
     pub chunk_images: usize,
     /// Such groups in flight for one stream.
     pub chunks_in_flight: usize,
+    /// Streams at once.
+    pub max_streams: usize,
+    /// Bytes of image files of all streams that may lie in memory.
+    pub max_bytes_in_memory: usize,
 }
 
 impl SearchConfig {
@@ -137,27 +147,25 @@ impl SearchConfig {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let at_least_one = [
-            ("server.max_concurrent_requests", self.server.max_concurrent_requests),
-            ("limits.max_hits", self.limits.max_hits),
-            ("indexing.chunk_images", self.indexing.chunk_images),
-            ("indexing.chunks_in_flight", self.indexing.chunks_in_flight),
-            ("qdrant.connections", self.qdrant.connections),
+        self.server.check()?;
+        let allowed = [
+            ("limits.max_hits", self.limits.max_hits, 1..=10_000),
+            ("indexing.chunk_images", self.indexing.chunk_images, 1..=1024),
+            ("indexing.chunks_in_flight", self.indexing.chunks_in_flight, 1..=64),
+            ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
+            ("indexing.max_bytes_in_memory", self.indexing.max_bytes_in_memory, self.limits.max_image_bytes..=1 << 40),
+            ("qdrant.connections", self.qdrant.connections, 1..=256),
+            ("encoder.timeout_ms", self.encoder.timeout_ms as usize, 1..=86_400_000),
         ];
-        for (setting, value) in at_least_one {
-            if value == 0 {
-                return Err(ConfigError::Value { setting, reason: "must be at least 1".to_owned() });
+        for (setting, value, range) in allowed {
+            if !range.contains(&value) {
+                let reason = format!("{value}; {} to {} are allowed", range.start(), range.end());
+                return Err(ConfigError::Value { setting, reason });
             }
-        }
-        if self.encoder.retries > MAX_RETRIES {
-            let reason = format!("must be at most {MAX_RETRIES}: the pause doubles each time");
-            return Err(ConfigError::Value { setting: "encoder.retries", reason });
         }
         Ok(())
     }
 }
-
-const MAX_RETRIES: u32 = 10;
 
 impl From<&EmbeddedSettings> for EmbeddedConfig {
     fn from(settings: &EmbeddedSettings) -> Self {

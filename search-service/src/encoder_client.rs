@@ -8,10 +8,12 @@ use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
 use std::future::Future;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 const DEPENDENCY: &str = "the encoder service";
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// What the encoder says of its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,12 @@ impl EncoderClient {
     pub(crate) fn connect_lazily(config: &EncoderClientConfig) -> Result<Self, SearchError> {
         let endpoint = Endpoint::from_shared(config.url.clone())
             .map_err(|error| SearchError::Invalid { field: "encoder.url".to_owned(), reason: error.to_string() })?;
+        // A peer that vanished without a word is noticed, and replaced with the next call.
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
         Ok(Self::new(endpoint.connect_lazy(), config.clone()))
     }
 
@@ -60,7 +68,7 @@ impl EncoderClient {
     pub(crate) async fn model(&self) -> Result<EncoderModel, SearchError> {
         let mut client = self.client.clone();
         let request = self.request(proto::GetModelRequest {});
-        let model = client.get_model(request).await.map_err(from_status)?.into_inner();
+        let model = client.get_model(request).await.map_err(|status| from_status(status, "model"))?.into_inner();
         Ok(EncoderModel {
             fingerprint: parse_fingerprint(&model.fingerprint)?,
             dimension: usize::try_from(model.embedding_dimension).map_err(|_| malformed("its dimension"))?,
@@ -71,16 +79,17 @@ impl EncoderClient {
     pub(crate) async fn encode_text(&self, text: String) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
         let request = self.request(proto::EncodeTextRequest { texts: vec![text] });
-        let reply = client.encode_text(request).await.map_err(from_status)?.into_inner();
-        single(reply.fingerprint, reply.results)
+        let reply = client.encode_text(request).await.map_err(|status| from_status(status, "query.text"))?.into_inner();
+        single(reply.fingerprint, reply.results, "query.text")
     }
 
     /// Encodes one image as a query.
     pub(crate) async fn encode_query_image(&self, image: Vec<u8>) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
         let request = self.request(proto::EncodeImageRequest { images: vec![image.into()] });
-        let reply = client.encode_image(request).await.map_err(from_status)?.into_inner();
-        single(reply.fingerprint, reply.results)
+        let reply =
+            client.encode_image(request).await.map_err(|status| from_status(status, "query.image"))?.into_inner();
+        single(reply.fingerprint, reply.results, "query.image")
     }
 
     /// Encodes images for a gallery, patiently: while the encoder is unavailable or full a call is repeated. Large
@@ -113,14 +122,15 @@ impl EncoderClient {
             Err(status) if status.code() == Code::InvalidArgument && count > 1 => return self.one_by_one(images).await,
             Err(status) if status.code() == Code::InvalidArgument => {
                 let fingerprint = self.model().await?.fingerprint;
-                return Ok(EncodedImages { fingerprint, embeddings: vec![Err(from_status(status))] });
+                return Ok(EncodedImages { fingerprint, embeddings: vec![Err(from_status(status, CONTENT))] });
             }
-            Err(status) => return Err(from_status(status)),
+            Err(status) => return Err(from_status(status, CONTENT)),
         };
         if reply.results.len() != count {
             return Err(malformed("the number of its results"));
         }
-        let embeddings = reply.results.into_iter().map(|result| embedding(result).map(|(embedding, _)| embedding));
+        let embeddings =
+            reply.results.into_iter().map(|result| embedding(result, CONTENT).map(|(embedding, _)| embedding));
         Ok(EncodedImages { fingerprint: parse_fingerprint(&reply.fingerprint)?, embeddings: embeddings.collect() })
     }
 
@@ -139,18 +149,18 @@ impl EncoderClient {
     where
         Call: Future<Output = Result<Response<Reply>, Status>>,
     {
-        let mut pause = Duration::from_millis(self.config.retry_pause_ms);
-        for _ in 0..self.config.retries {
+        let give_up = Instant::now() + Duration::from_millis(self.config.retry_for_ms);
+        let mut pause = Duration::from_millis(self.config.min_retry_pause_ms);
+        loop {
             match call().await {
-                Err(status) if matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) => {
-                    tracing::warn!(%status, pause_ms = pause.as_millis() as u64, "encoder call will be repeated");
+                Err(status) if is_passing(status.code()) && Instant::now() + pause < give_up => {
+                    tracing::warn!(code = ?status.code(), pause_ms = pause.as_millis() as u64, "encoder call repeated");
                     tokio::time::sleep(pause).await;
-                    pause *= 2;
+                    pause = (pause * 2).min(Duration::from_millis(self.config.max_retry_pause_ms));
                 }
                 result => return result.map(Response::into_inner),
             }
         }
-        call().await.map(Response::into_inner)
     }
 
     fn request<Message>(&self, message: Message) -> Request<Message> {
@@ -159,6 +169,9 @@ impl EncoderClient {
         request
     }
 }
+
+/// An indexed image's bytes, as the stream's messages call them.
+const CONTENT: &str = "content";
 
 /// Image bytes of one call, well under the encoder's limit of a message.
 const MAX_CALL_BYTES: usize = 24 << 20;
@@ -184,18 +197,22 @@ fn groups_by_size(images: Vec<bytes::Bytes>) -> Vec<Vec<bytes::Bytes>> {
 /// The encoder's replies are small; a larger one is not from an encoder.
 const MAX_REPLY_BYTES: usize = 64 << 20;
 
-fn single(fingerprint: String, mut results: Vec<proto::EncodeResult>) -> Result<EncodedQuery, SearchError> {
-    let (embedding, truncated) = embedding(results.pop().ok_or_else(|| malformed("an empty reply"))?)?;
+fn single(
+    fingerprint: String,
+    mut results: Vec<proto::EncodeResult>,
+    field: &str,
+) -> Result<EncodedQuery, SearchError> {
+    let (embedding, truncated) = embedding(results.pop().ok_or_else(|| malformed("an empty reply"))?, field)?;
     Ok(EncodedQuery { embedding, fingerprint: parse_fingerprint(&fingerprint)?, truncated })
 }
 
-fn embedding(result: proto::EncodeResult) -> Result<(Embedding, bool), SearchError> {
+fn embedding(result: proto::EncodeResult, field: &str) -> Result<(Embedding, bool), SearchError> {
     match result.outcome {
         Some(Outcome::Embedding(found)) => {
             let embedding = Embedding::normalized(found.values).map_err(malformed)?;
             Ok((embedding, result.truncated))
         }
-        Some(Outcome::Error(error)) => Err(from_status(Status::new(Code::from(error.code), error.message))),
+        Some(Outcome::Error(error)) => Err(from_status(Status::new(Code::from(error.code), error.message), field)),
         None => Err(malformed("a result without outcome")),
     }
 }
@@ -208,11 +225,21 @@ fn malformed(what: impl std::fmt::Display) -> SearchError {
     SearchError::Encoder { reason: format!("malformed reply: {what}") }
 }
 
-/// The encoder's statuses in this service's words.
-fn from_status(status: Status) -> SearchError {
-    let reason = status.message().to_owned();
+/// What may be over soon: worth another try for work that nobody waits for.
+fn is_passing(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled)
+}
+
+/// The encoder's statuses in this service's words. `field` is what the caller of this service knows the item by; the
+/// encoder's own name for it is a place in a request that the caller never sent.
+fn from_status(status: Status, field: &str) -> SearchError {
+    let message = status.message();
+    let reason = match message.split_once("]: ") {
+        Some((item, reason)) if item.starts_with("images[") || item.starts_with("texts[") => reason.to_owned(),
+        _ => message.to_owned(),
+    };
     match status.code() {
-        Code::InvalidArgument => SearchError::Invalid { field: "query".to_owned(), reason },
+        Code::InvalidArgument => SearchError::Invalid { field: field.to_owned(), reason },
         Code::ResourceExhausted => SearchError::Overloaded { what: DEPENDENCY, retry_after_ms: RETRY_AFTER_MS },
         Code::DeadlineExceeded | Code::Cancelled => SearchError::DeadlineExceeded { activity: "encoding" },
         Code::Unavailable => SearchError::Unavailable { dependency: DEPENDENCY, reason },

@@ -1,7 +1,6 @@
 //! Between messages and the service's parts.
 
 use crate::config::RequestLimits;
-use crate::encoder_client::EncoderClient;
 use crate::indexer::{Acknowledgement, Indexed, Indexer, NewImage};
 use crate::retriever::{Query, Retriever};
 use crate::validation::{check_gallery_name, invalid};
@@ -14,9 +13,10 @@ use descry_proto::search::v1::search_request::Query as QueryMessage;
 use descry_proto::search::v1::search_service_server::{SearchService as SearchGrpcService, SearchServiceServer};
 use descry_proto::status::v1::ItemError;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _};
 use prost_types::Timestamp;
 use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
@@ -27,21 +27,25 @@ pub const SERVICE_NAME: &str = descry_proto::search::v1::search_service_server::
 
 struct SearchGrpc {
     store: Arc<dyn VectorStore>,
-    encoder: EncoderClient,
     retriever: Retriever,
     indexer: Indexer,
     limits: RequestLimits,
     shutdown: CancellationToken,
+    /// One permit for each index stream.
+    streams: Arc<Semaphore>,
+    /// One permit for each KiB of image files that wait to be indexed, of all streams together.
+    memory: Arc<Semaphore>,
 }
 
 /// Adds the search service to a server's routes.
 pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, max_message_bytes: usize) {
     let SearchService { store, encoder, limits, indexing, shutdown } = service;
     let grpc = SearchGrpc {
+        streams: Arc::new(Semaphore::new(indexing.max_streams)),
+        memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
         retriever: Retriever::new(encoder.clone(), Arc::clone(&store), limits.clone()),
-        indexer: Indexer::new(encoder.clone(), Arc::clone(&store), limits.clone(), indexing),
+        indexer: Indexer::new(encoder, Arc::clone(&store), limits.clone(), indexing),
         store,
-        encoder,
         limits,
         shutdown,
     };
@@ -57,10 +61,7 @@ impl SearchGrpcService for SearchGrpc {
         request: Request<proto::CreateGalleryRequest>,
     ) -> Result<Response<proto::Gallery>, Status> {
         let name = request.into_inner().name;
-        check_gallery_name(&name)?;
-        let model = self.encoder.model().await?;
-        let gallery = self.store.create_gallery(&name, &model.fingerprint, model.dimension).await?;
-        Ok(Response::new(gallery_message(gallery)))
+        Ok(Response::new(gallery_message(self.indexer.create_gallery(&name).await?)))
     }
 
     async fn get_gallery(
@@ -94,40 +95,49 @@ impl SearchGrpcService for SearchGrpc {
         &self,
         request: Request<Streaming<proto::IndexImagesRequest>>,
     ) -> Result<Response<Self::IndexImagesStream>, Status> {
+        let stream_permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| SearchError::Overloaded {
+            what: "the number of index streams",
+            retry_after_ms: RETRY_AFTER_MS,
+        })?;
         let mut messages = request.into_inner();
-        let Some(Message::Start(start)) = messages.message().await?.and_then(|first| first.message) else {
+        let first = tokio::select! {
+            first = messages.message() => first?,
+            () = self.shutdown.cancelled() => return Err(shutting_down()),
+        };
+        let Some(Message::Start(start)) = first.and_then(|first| first.message) else {
             return Err(invalid("message", "the first message of the stream must be `start`").into());
         };
         let fingerprint = self.indexer.open_gallery(&start.gallery, start.create).await?;
-        // Ends the intake at shutdown, at a broken stream and at a message that is no image; what was taken in before
-        // is still indexed and acknowledged.
-        let (failed, failure) = tokio::sync::oneshot::channel();
+        let (ended, end) = oneshot::channel();
+        let limits = self.limits.clone();
+        let memory = Arc::clone(&self.memory);
         let images = messages
-            .map_err(SearchGrpcError::Stream)
-            .and_then(|message| async move { new_image(message) })
-            .scan(Some(failed), |failed, image| {
+            .map(move |message| new_image(message, &limits))
+            // An image waits here until there is memory for it; the client waits with it.
+            .then(move |image| hold_memory(image, Arc::clone(&memory)))
+            .take_until(self.shutdown.clone().cancelled_owned().map(|()| ()))
+            .chain(shutdown_notice(self.shutdown.clone()))
+            .scan(Some(ended), |ended, image| {
                 let kept = match image {
                     Ok(image) => Some(image),
-                    Err(error) => {
-                        if let Some(failed) = failed.take() {
+                    Err(status) => {
+                        if let Some(ended) = ended.take() {
                             // Nobody listens only when the reply stream is gone, and then nobody is to be told.
-                            let _ = failed.send(error);
+                            let _ = ended.send(status);
                         }
                         None
                     }
                 };
                 async move { kept }
-            })
-            .take_until(self.shutdown.clone().cancelled_owned());
+            });
         let acknowledgements = self.indexer.clone().index(start.gallery, fingerprint, images);
         let replies = acknowledgements.flat_map(|chunk| futures::stream::iter(chunk.into_iter().map(acknowledgement)));
-        let end = futures::stream::once(failure).filter_map(|failure| async move {
-            failure.ok().map(|error| match error {
-                SearchGrpcError::Stream(status) => Err(status),
-                SearchGrpcError::Request(error) => Err(error.into()),
-            })
+        // What was taken in is indexed and acknowledged first; then the stream says why it ended early, if it did.
+        let end = futures::stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
+        let replies = replies.map(Ok).chain(end).inspect(move |_| {
+            let _in_use = &stream_permit;
         });
-        Ok(Response::new(replies.map(Ok).chain(end).boxed()))
+        Ok(Response::new(replies.boxed()))
     }
 
     async fn delete_images(
@@ -163,23 +173,44 @@ impl SearchGrpcService for SearchGrpc {
     }
 }
 
-/// Why the intake of a stream ended early.
-enum SearchGrpcError {
-    Stream(Status),
-    Request(SearchError),
+const RETRY_AFTER_MS: u64 = 1_000;
+
+fn shutting_down() -> Status {
+    Status::unavailable("the service is shutting down; send the images that were not answered again")
 }
 
-fn new_image(message: proto::IndexImagesRequest) -> Result<NewImage, SearchGrpcError> {
-    match message.message {
+/// Nothing while the service runs, the reason for the stream's end once it shuts down.
+fn shutdown_notice<Item: Send + 'static>(shutdown: CancellationToken) -> BoxStream<'static, Result<Item, Status>> {
+    let notice = async move { shutdown.is_cancelled().then(|| Err(shutting_down())) };
+    futures::stream::once(notice).filter_map(|notice| async move { notice }).boxed()
+}
+
+/// One message of the stream. A bad image stays in the stream, to be answered like any other; a message that is no image
+/// ends it.
+fn new_image(message: Result<proto::IndexImagesRequest, Status>, limits: &RequestLimits) -> Result<NewImage, Status> {
+    match message?.message {
         Some(Message::Image(image)) => {
-            let metadata = image_metadata(image.metadata.unwrap_or_default()).map_err(SearchGrpcError::Request)?;
-            Ok(NewImage { image_id: image.image_id, content: image.content, metadata })
+            let metadata = image_metadata(image.metadata.unwrap_or_default());
+            let mut new = NewImage { image_id: image.image_id, content: image.content, metadata, memory: None };
+            let (bytes, max) = (new.content.len(), limits.max_image_bytes);
+            if bytes > max {
+                new.content = bytes::Bytes::new();
+                new.metadata = Err(invalid("content", format!("{bytes} bytes, at most {max} are allowed")));
+            }
+            Ok(new)
         }
         Some(Message::Start(_)) | None => {
-            let reason = "every message after the first must be an `image`";
-            Err(SearchGrpcError::Request(invalid("message", reason)))
+            Err(invalid("message", "every message after the first must be an `image`").into())
         }
     }
+}
+
+async fn hold_memory(image: Result<NewImage, Status>, memory: Arc<Semaphore>) -> Result<NewImage, Status> {
+    let mut image = image?;
+    // Not more than there is at all: the configuration is checked, and an image is smaller.
+    let kibibytes = u32::try_from(image.content.len().div_ceil(1024)).unwrap_or(u32::MAX);
+    image.memory = memory.acquire_many_owned(kibibytes).await.ok();
+    Ok(image)
 }
 
 fn acknowledgement(acknowledgement: Acknowledgement) -> proto::IndexImagesResponse {
@@ -237,16 +268,15 @@ fn search_filter(filter: proto::Filter) -> Result<SearchFilter, SearchError> {
     })
 }
 
-/// Whole milliseconds since the Unix epoch, rounded down.
+/// Whole milliseconds since the Unix epoch, rounded down. Years 1 to 9999, the range of protobuf's timestamps: beyond
+/// it no client could print the reply.
 fn milliseconds(field: &str, time: Timestamp) -> Result<i64, SearchError> {
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     const NANOS: std::ops::Range<i32> = 0..1_000_000_000;
-    if !NANOS.contains(&time.nanos) {
-        return Err(invalid(field, "nanos must be 0 to 999999999"));
+    if !SECONDS.contains(&time.seconds) || !NANOS.contains(&time.nanos) {
+        return Err(invalid(field, "is no time of the years 1 to 9999 with nanos of 0 to 999999999"));
     }
-    time.seconds
-        .checked_mul(1_000)
-        .and_then(|ms| ms.checked_add(i64::from(time.nanos / 1_000_000)))
-        .ok_or_else(|| invalid(field, "is too far from 1970"))
+    Ok(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000))
 }
 
 fn timestamp(ms: i64) -> Timestamp {
@@ -260,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_survive_the_way_there_and_back(ms in i64::MIN / 2..i64::MAX / 2) {
+        fn times_survive_the_way_there_and_back(ms in -62_135_596_800_000..253_402_300_800_000_i64) {
             prop_assert_eq!(milliseconds("time", timestamp(ms)).unwrap(), ms);
         }
 

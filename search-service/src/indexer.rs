@@ -7,18 +7,31 @@ use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
 use crate::encoder_client::EncoderClient;
 use crate::validation::{check_gallery_name, check_id, check_metadata, invalid};
-use crate::vector_store::{GalleryImage, ImageMetadata, VectorStore};
+use crate::vector_store::{Gallery, GalleryImage, ImageMetadata, VectorStore};
 use descry_model::{Embedding, Fingerprint, sha256_hex};
 use futures::{Stream, StreamExt as _};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::AbortOnDropHandle;
 
 /// An image to index. Its metadata's hash is computed here, whatever it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct NewImage {
     pub(crate) image_id: String,
     pub(crate) content: bytes::Bytes,
-    pub(crate) metadata: ImageMetadata,
+    /// Or what is wrong with it; the image is answered with that.
+    pub(crate) metadata: Result<ImageMetadata, SearchError>,
+    /// The room its content takes; given back when the image is encoded.
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
+}
+
+/// An image that passed its checks.
+struct Checked {
+    image_id: String,
+    content: bytes::Bytes,
+    metadata: ImageMetadata,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// What became of an image.
@@ -71,9 +84,7 @@ impl Indexer {
         check_gallery_name(name)?;
         let model = self.encoder.model().await?;
         let gallery = match self.store.gallery(name).await {
-            Err(SearchError::GalleryNotFound { .. }) if create => {
-                self.store.create_gallery(name, &model.fingerprint, model.dimension).await?
-            }
+            Err(SearchError::GalleryNotFound { .. }) if create => self.create_gallery(name).await?,
             result => result?,
         };
         if gallery.fingerprint != model.fingerprint {
@@ -86,6 +97,18 @@ impl Indexer {
         Ok(gallery.fingerprint)
     }
 
+    /// Creates a gallery for the encoder's model.
+    pub(crate) async fn create_gallery(&self, name: &str) -> Result<Gallery, SearchError> {
+        check_gallery_name(name)?;
+        let model = self.encoder.model().await?;
+        let galleries = self.store.list_galleries().await?;
+        let max = self.limits.max_galleries;
+        if galleries.len() >= max && galleries.iter().all(|gallery| gallery.name != name) {
+            return Err(invalid("gallery", format!("there are {max} galleries already, as many as are allowed")));
+        }
+        self.store.create_gallery(name, &model.fingerprint, model.dimension).await
+    }
+
     /// Indexes images as they come. Bounded: at most a few chunks are between the two streams at any time.
     pub(crate) fn index(
         self,
@@ -96,22 +119,30 @@ impl Indexer {
         let in_flight = InFlight::default();
         let indexer = Arc::new(self);
         let gallery: Arc<str> = gallery.into();
-        let IndexingConfig { chunk_images, chunks_in_flight } = indexer.config;
+        let IndexingConfig { chunk_images, chunks_in_flight, .. } = indexer.config;
         let encoding = {
             let (indexer, in_flight, gallery) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&gallery));
             images.ready_chunks(chunk_images).map(move |chunk| {
                 let repeated = enter(&in_flight, &chunk);
                 let (indexer, gallery, fingerprint) = (Arc::clone(&indexer), Arc::clone(&gallery), fingerprint.clone());
-                async move {
-                    let ids = chunk.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
-                    (ids, indexer.prepare(&gallery, &fingerprint, chunk, &repeated).await, fingerprint)
-                }
+                let ids = chunk.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
+                // A task of its own, so that it goes on while an earlier chunk is written; it ends with the stream.
+                let preparing = AbortOnDropHandle::new(tokio::spawn(async move {
+                    (indexer.prepare(&gallery, &fingerprint, chunk, &repeated).await, fingerprint)
+                }));
+                async move { (ids, preparing.await) }
             })
         };
-        encoding.buffered(chunks_in_flight).then(move |(ids, prepared, fingerprint)| {
+        encoding.buffered(chunks_in_flight).then(move |(ids, prepared)| {
             let (indexer, in_flight, gallery) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&gallery));
             async move {
-                let acknowledgements = indexer.write(&gallery, &fingerprint, prepared).await;
+                let acknowledgements = match prepared {
+                    Ok((prepared, fingerprint)) => indexer.write(&gallery, &fingerprint, prepared).await,
+                    Err(error) => {
+                        let error = SearchError::Encoder { reason: format!("preparing a chunk: {error}") };
+                        ids.iter().map(|image_id| failure(image_id.clone(), &error)).collect()
+                    }
+                };
                 leave(&in_flight, &ids);
                 acknowledgements
             }
@@ -132,13 +163,26 @@ impl Indexer {
             Err(error) => return fail_all(ids, &error),
         };
         let mut prepared = Vec::with_capacity(chunk.len());
-        let mut to_encode = Vec::new();
-        for (mut image, &repeated) in chunk.into_iter().zip(repeated) {
-            if let Err(error) = self.check(&image) {
-                prepared.push(done(image.image_id, Err(error)));
-                continue;
+        let mut checked = Vec::with_capacity(chunk.len());
+        for (image, &repeated) in chunk.into_iter().zip(repeated) {
+            let image_id = image.image_id.clone();
+            match self.check(image) {
+                Ok(image) => checked.push((image, repeated)),
+                Err(error) => prepared.push(done(image_id, Err(error))),
             }
-            image.metadata.content_sha256 = sha256_hex(&image.content);
+        }
+        let hashing = tokio::task::spawn_blocking(move || {
+            for (image, _) in &mut checked {
+                image.metadata.content_sha256 = sha256_hex(&image.content);
+            }
+            checked
+        });
+        let checked = match hashing.await {
+            Ok(checked) => checked,
+            Err(error) => return fail_all(ids, &SearchError::Encoder { reason: format!("hashing: {error}") }),
+        };
+        let mut to_encode = Vec::new();
+        for (image, repeated) in checked {
             if !repeated && known.get(&image.image_id) == Some(&image.metadata) {
                 prepared.push(done(image.image_id, Ok(Indexed::Unchanged)));
             } else {
@@ -196,14 +240,14 @@ impl Indexer {
         acknowledgements
     }
 
-    fn check(&self, image: &NewImage) -> Result<(), SearchError> {
+    fn check(&self, image: NewImage) -> Result<Checked, SearchError> {
         check_id("image_id", &image.image_id, &self.limits)?;
-        check_metadata(&image.metadata, &self.limits)?;
-        let (bytes, max) = (image.content.len(), self.limits.max_image_bytes);
-        if bytes == 0 || bytes > max {
-            return Err(invalid("content", format!("{bytes} bytes, 1 to {max} are allowed")));
+        let metadata = image.metadata?;
+        check_metadata(&metadata, &self.limits)?;
+        if image.content.is_empty() {
+            return Err(invalid("content", "is empty"));
         }
-        Ok(())
+        Ok(Checked { image_id: image.image_id, content: image.content, metadata, _memory: image.memory })
     }
 }
 

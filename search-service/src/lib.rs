@@ -24,7 +24,7 @@ use crate::encoder_client::EncoderClient;
 use crate::vector_store::VectorStore;
 use crate::vector_store::embedded::EmbeddedStore;
 use crate::vector_store::qdrant::QdrantStore;
-use descry_serving::HealthReporter;
+use descry_serving::Health;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -68,7 +68,7 @@ impl SearchService {
     }
 
     /// Keeps the health service informed until [`SearchService::stop_intake`].
-    pub async fn watch_readiness(self, health: HealthReporter) {
+    pub async fn watch_readiness(self, health: Health) {
         readiness::watch(self.encoder, self.store, health, self.shutdown).await;
     }
 
@@ -89,7 +89,7 @@ pub async fn serve(
 ) -> Result<(), SearchError> {
     let service = SearchService::open(&config, None).await?;
     let mut routes = RoutesBuilder::default();
-    let health = descry_serving::health_service(&mut routes);
+    let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
     let readiness = tokio::spawn(service.clone().watch_readiness(health));
     add_search_service(&mut routes, service.clone(), config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {

@@ -1,25 +1,32 @@
 //! Health follows the dependencies: with the encoder or the store down, no search can be answered.
 
+use crate::SearchError;
 use crate::encoder_client::EncoderClient;
-use crate::grpc::SERVICE_NAME;
 use crate::vector_store::VectorStore;
-use descry_serving::{HealthReporter, ServingStatus};
+use descry_serving::Health;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const PAUSE: Duration = Duration::from_secs(2);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks both dependencies again and again and tells the health service, until `shutdown`.
 pub(crate) async fn watch(
     encoder: EncoderClient,
     store: Arc<dyn VectorStore>,
-    health: HealthReporter,
+    health: Health,
     shutdown: CancellationToken,
 ) {
     let mut was_ready = None;
     loop {
-        let ready = match encoder.model().await.map(|_| ()).and(store.ready().await) {
+        let probe = async { encoder.model().await.map(|_| ()).and(store.ready().await) };
+        let probed = tokio::select! {
+            probed = tokio::time::timeout(PROBE_LIMIT, probe) => probed,
+            () = shutdown.cancelled() => break,
+        };
+        let too_slow = || SearchError::DeadlineExceeded { activity: "probing the encoder and the store" };
+        let ready = match probed.unwrap_or_else(|_| Err(too_slow())) {
             Ok(()) => true,
             Err(error) => {
                 if was_ready != Some(false) {
@@ -29,8 +36,7 @@ pub(crate) async fn watch(
             }
         };
         if was_ready != Some(ready) {
-            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            health.set_service_status(SERVICE_NAME, status).await;
+            health.set_ready(ready).await;
             tracing::info!(ready, "readiness changed");
         }
         was_ready = Some(ready);
@@ -39,5 +45,5 @@ pub(crate) async fn watch(
             () = shutdown.cancelled() => break,
         }
     }
-    health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+    health.set_ready(false).await;
 }

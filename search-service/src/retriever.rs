@@ -54,8 +54,6 @@ impl Retriever {
             return Err(invalid("limit", format!("{limit}, at most {} are allowed", self.limits.max_hits)));
         }
         let limit = if limit == 0 { DEFAULT_HITS.min(self.limits.max_hits) } else { limit };
-        // Before the encoder works for nothing.
-        self.store.gallery(gallery).await?;
         let EncodedQuery { embedding, fingerprint, truncated } = self.encode(query).await?;
         let nearest = NearestQuery { embedding, fingerprint: fingerprint.clone(), limit, filter };
         let hits = self.store.nearest(gallery, nearest).await?;

@@ -46,12 +46,10 @@ pub(crate) fn check_metadata(metadata: &ImageMetadata, limits: &RequestLimits) -
         let reason = format!("{count}, at most {} are allowed", limits.max_attributes);
         return Err(invalid("metadata.attributes", reason));
     }
-    for (name, value) in &metadata.attributes {
-        let longest = name.len().max(value.len());
-        if name.is_empty() || longest > limits.max_attribute_bytes {
-            let reason = format!("a name or value of {longest} bytes; 1 to {} are allowed", limits.max_attribute_bytes);
-            return Err(invalid("metadata.attributes", reason));
-        }
+    let bytes: usize = metadata.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits.max_attributes_bytes || metadata.attributes.contains_key("") {
+        let reason = format!("{bytes} bytes, at most {} are allowed, and no empty name", limits.max_attributes_bytes);
+        return Err(invalid("metadata.attributes", reason));
     }
     Ok(())
 }
