@@ -22,6 +22,8 @@ pub(crate) struct Target {
 impl Target {
     /// Connects, or says what to do.
     pub(crate) async fn connect(&self) -> anyhow::Result<SearchServiceClient<Channel>> {
+        let has_scheme = self.server.starts_with("http://") || self.server.starts_with("https://");
+        anyhow::ensure!(has_scheme, "{:?} is not an address such as http://127.0.0.1:50051", self.server);
         let endpoint = Endpoint::from_shared(self.server.clone())
             .with_context(|| format!("{:?} is not an address such as http://127.0.0.1:50051", self.server))?
             .connect_timeout(Duration::from_secs(5));

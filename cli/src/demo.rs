@@ -1,6 +1,7 @@
 //! `descry demo`
 
 use crate::contact_sheet::{self, Row};
+use crate::output::say;
 use crate::serve::Stack;
 use crate::{connection::Target, export, index, search};
 use anyhow::Context as _;
@@ -74,7 +75,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { method, demo, out } = arguments;
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let bundle = out.join(method.bundle());
-    println!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
+    say!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
     let manifest = export::export_verified(ExportRequest {
         source: ModelSource::Checkpoint { path: demo.join(method.checkpoint()), config: None, base: None },
         tokenizer: None,
@@ -83,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         out: bundle.clone(),
     })
     .await?;
-    println!("   {}, model {}", manifest.family, manifest.fingerprint.chars().take(12).collect::<String>());
+    say!("   {}, model {}", manifest.family, manifest.fingerprint.chars().take(12).collect::<String>());
 
     let mut encoder_config = EncoderConfig::load(None)?;
     encoder_config.model.clone_from(&bundle);
@@ -91,14 +92,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     search_config.embedded.path = out.join("galleries.sqlite3");
     let stack = Stack::open(encoder_config, search_config, "127.0.0.1:0").await?;
     let target = Target { server: format!("http://{}", stack.address()?), gallery: method.gallery().to_owned() };
-    println!("2. serving on {}", stack.address()?);
+    say!("2. serving on {}", stack.address()?);
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(stack.serve(shutdown.clone().cancelled_owned()));
     let shown = show(&target, &demo, &out).await;
     shutdown.cancel();
     server.await.context("serving")??;
     shown?;
-    println!(
+    say!(
         "
 Next:
   descry serve --model {bundle} --data {out}
@@ -121,20 +122,20 @@ async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
         json: false,
     };
     let report = index::index_folder(&gallery, CancellationToken::new()).await?;
-    println!(
+    say!(
         "3. gallery {}: {} images indexed, {} unchanged, {} failed",
         target.gallery,
         report.indexed,
         report.unchanged,
         report.failed.len()
     );
-    println!("4. searching");
+    say!("4. searching");
     let mut rows = Vec::new();
     for description in DESCRIPTIONS {
         let reply = search::search(target, Query::Text(description.to_owned()), HITS, Filter::default()).await?;
-        println!("   {description}");
+        say!("   {description}");
         for hit in reply.hits.iter().take(3) {
-            println!("     {:.4}  {}", hit.score, hit.image_id);
+            say!("     {:.4}  {}", hit.score, hit.image_id);
         }
         rows.push(Row {
             title: description.to_owned(),
@@ -143,6 +144,6 @@ async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
     }
     let sheet = out.join("results.png");
     contact_sheet::write(&sheet, &rows)?;
-    println!("5. contact sheet: {}", sheet.display());
+    say!("5. contact sheet: {}", sheet.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `descry embed`
 
+use crate::output::say;
 use crate::{image_files, model, progress};
 use anyhow::Context as _;
 use descry_encoder::{encode_all_images, encode_all_texts};
@@ -34,7 +35,14 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let images = expand(&arguments.images)?;
     let texts = arguments.texts.as_deref().map(read_texts).transpose()?;
+    let cannot_write = || format!("cannot write {}", arguments.out.display());
+    // Opened before the work, so that a wrong path does not cost it; renamed behind it, so that nothing half lies there.
+    let partial = arguments.out.with_extension("npz.partial");
+    let mut archive = NpzWriter::new(File::create(&partial).with_context(cannot_write)?);
     let (encoder, _workers) = model::open(&arguments.model).await?;
+    if texts.is_some() {
+        model::check_tokenizer(&encoder)?;
+    }
     let image_rows = if arguments.images.is_empty() {
         None
     } else {
@@ -50,13 +58,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (rows, truncated) = encode_all_texts(&encoder, texts, |count| bar.inc(count as u64)).await?;
             bar.finish_and_clear();
             if truncated > 0 {
-                println!("{truncated} texts are longer than the model reads; their ends do not count");
+                say!("{truncated} texts are longer than the model reads; their ends do not count");
             }
             Some(rows)
         }
     };
-    let cannot_write = || format!("cannot write {}", arguments.out.display());
-    let mut archive = NpzWriter::new(File::create(&arguments.out).with_context(cannot_write)?);
     if let Some(rows) = &image_rows {
         archive.add_array("images", rows).with_context(cannot_write)?;
     }
@@ -64,7 +70,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         archive.add_array("texts", rows).with_context(cannot_write)?;
     }
     archive.finish().with_context(cannot_write)?;
-    println!(
+    fs::rename(&partial, &arguments.out).with_context(cannot_write)?;
+    say!(
         "{}: {} images, {} texts, model {}",
         arguments.out.display(),
         image_rows.map_or(0, |rows| rows.nrows()),
@@ -78,7 +85,11 @@ fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            files.extend(image_files::find(path)?);
+            let found = image_files::find(path);
+            if let Some(error) = found.unreadable.into_iter().next() {
+                return Err(error).with_context(|| format!("cannot read all of {}", path.display()));
+            }
+            files.extend(found.images);
         } else {
             files.push(path.clone());
         }
@@ -87,8 +98,14 @@ fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn read_texts(path: &Path) -> anyhow::Result<Vec<String>> {
+    let has_extension = |name: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(name));
+    anyhow::ensure!(
+        has_extension("txt") || has_extension("jsonl"),
+        "{}: expected .txt (one text a line) or .jsonl (one JSON string a line)",
+        path.display()
+    );
     let content = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl")) {
+    if has_extension("jsonl") {
         let parse = |(index, line): (usize, &str)| {
             serde_json::from_str(line)
                 .with_context(|| format!("{} line {}: expected one JSON string", path.display(), index + 1))

@@ -1,5 +1,6 @@
 //! `descry eval`
 
+use crate::output::say;
 use crate::{model, progress};
 use anyhow::Context as _;
 use descry_encoder::{encode_all_images, encode_all_texts};
@@ -37,28 +38,33 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         anyhow::bail!("{} images of the split are missing, the first: {}", missing.len(), first.path.display());
     }
     let (encoder, _workers) = model::open(&arguments.model).await?;
+    model::check_tokenizer(&encoder)?;
     let paths: Vec<PathBuf> = dataset.images().iter().map(|image| image.path.clone()).collect();
     let texts: Vec<String> = dataset.captions().iter().map(|caption| caption.text.clone()).collect();
     let bar = progress::bar(paths.len(), "images");
     let images = encode_all_images(&encoder, &paths, |count| bar.inc(count as u64)).await?;
     bar.finish_and_clear();
     let bar = progress::bar(texts.len(), "captions");
-    let (captions, _) = encode_all_texts(&encoder, &texts, |count| bar.inc(count as u64)).await?;
+    let (captions, truncated) = encode_all_texts(&encoder, &texts, |count| bar.inc(count as u64)).await?;
     bar.finish_and_clear();
     let metrics =
         retrieval_metrics(captions.view(), &dataset.caption_identities(), images.view(), &dataset.image_identities())?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&metrics).context("writing JSON")?);
+        let mut report = serde_json::to_value(&metrics).context("writing JSON")?;
+        if let Some(fields) = report.as_object_mut() {
+            fields.insert("truncated".to_owned(), truncated.into());
+        }
+        say!("{report}");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} captions against {} images", metrics.queries, metrics.gallery);
+    say!("{} captions against {} images", metrics.queries, metrics.gallery);
     if metrics.unmatched_queries > 0 {
-        println!(
-            "{} captions have no image of their person in the gallery; they are left out",
-            metrics.unmatched_queries
-        );
+        say!("{} captions have no image of their person in the gallery; they are left out", metrics.unmatched_queries);
     }
-    println!("Rank-1 {:.2}  Rank-5 {:.2}  Rank-10 {:.2}", metrics.rank1, metrics.rank5, metrics.rank10);
-    println!("mAP {:.2}  mINP {:.2}", metrics.map, metrics.minp);
+    if truncated > 0 {
+        say!("{truncated} captions are longer than the model reads; their ends do not count");
+    }
+    say!("Rank-1 {:.2}  Rank-5 {:.2}  Rank-10 {:.2}", metrics.rank1, metrics.rank5, metrics.rank10);
+    say!("mAP {:.2}  mINP {:.2}", metrics.map, metrics.minp);
     Ok(ExitCode::SUCCESS)
 }

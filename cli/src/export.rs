@@ -1,5 +1,6 @@
 //! `descry export`
 
+use crate::output::say;
 use crate::{model, progress};
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -80,7 +81,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let out = request.out.clone();
     let manifest = export_verified(request).await?;
     print_summary(&manifest);
-    println!("\nbundle: {}", out.display());
+    say!("\nbundle: {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -144,6 +145,6 @@ fn print_summary(manifest: &Manifest) {
     ];
     rows.extend(manifest.summary.iter().map(|(name, value)| (name.as_str(), value.clone())));
     for (name, value) in rows {
-        println!("{name:<34}{value}");
+        say!("{name:<34}{value}");
     }
 }

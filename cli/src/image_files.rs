@@ -1,27 +1,35 @@
 //! Which files of a folder are images.
 
-use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// File name endings that the decoder understands.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
-/// All image files below `folder` in the order of their paths. Hidden files and folders are left out.
-pub(crate) fn find(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Image files in the order of their paths.
+    pub(crate) images: Vec<PathBuf>,
+    /// Entries that cannot be read, such as links that lead nowhere.
+    pub(crate) unreadable: Vec<walkdir::Error>,
+}
+
+/// Looks for image files below `folder`. Hidden files and folders are left out.
+pub(crate) fn find(folder: &Path) -> Found {
     let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
-    let mut files = Vec::new();
-    for entry in
-        WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter().filter_entry(|entry| !hidden(entry))
-    {
-        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-        let is_image = entry
-            .path()
-            .extension()
-            .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)));
-        if is_image && entry.file_type().is_file() {
-            files.push(entry.into_path());
+    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    let mut found = Found::default();
+    for entry in entries.filter_entry(|entry| !hidden(entry)) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() && is_image(entry.path()) => found.images.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => found.unreadable.push(error),
         }
     }
-    Ok(files)
+    found
+}
+
+fn is_image(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }

@@ -2,6 +2,7 @@
 
 use crate::connection::{Target, explain};
 use crate::metadata_file::{self, MetadataById};
+use crate::output::say;
 use crate::{image_files, progress};
 use anyhow::Context as _;
 use descry_proto::search::v1::index_images_request::{Image, Message, Start};
@@ -83,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     });
     let report = index_folder(&arguments, interrupt).await?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).context("writing JSON")?);
+        say!("{}", serde_json::to_string(&report).context("writing JSON")?);
     } else {
         print_report(&report);
     }
@@ -97,10 +98,21 @@ pub(crate) async fn index_folder(arguments: &Arguments, interrupt: CancellationT
         .canonicalize()
         .with_context(|| format!("cannot read the folder {}", arguments.folder.display()))?;
     let metadata = arguments.metadata.as_deref().map(metadata_file::read).transpose()?.unwrap_or_default();
-    let files = image_files::find(&folder)?;
-    anyhow::ensure!(!files.is_empty(), "{} has no images (JPEG, PNG, WebP, BMP)", folder.display());
-    let images =
-        files.into_iter().map(|path| Ok((image_id(&folder, &path)?, path))).collect::<anyhow::Result<Vec<_>>>()?;
+    anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+    let found = image_files::find(&folder);
+    let mut report = Report::default();
+    for error in found.unreadable {
+        let place = error.path().map(|path| path.display().to_string()).unwrap_or_default();
+        report.fail(place, error.to_string());
+    }
+    let mut images = Vec::with_capacity(found.images.len());
+    for path in found.images {
+        match image_id(&folder, &path) {
+            Ok(image_id) => images.push((image_id, path)),
+            Err(error) => report.fail(path.display().to_string(), error.to_string()),
+        }
+    }
+    anyhow::ensure!(!images.is_empty(), "{} has no images (JPEG, PNG, WebP, BMP)", folder.display());
     warn_of_strays(&metadata, &images);
 
     let mut client = arguments.target.connect().await?;
@@ -112,7 +124,7 @@ pub(crate) async fn index_folder(arguments: &Arguments, interrupt: CancellationT
     let sender = tokio::spawn(send_images(images, metadata, requests, interrupt));
     let replies = client.index_images(ReceiverStream::new(outgoing)).await;
     let mut replies = replies.map_err(|status| explain(&status))?.into_inner();
-    let mut report = Report::default();
+    let failed_before = report.failed.len();
     loop {
         match replies.message().await {
             Ok(Some(reply)) => match reply.outcome {
@@ -131,7 +143,7 @@ pub(crate) async fn index_folder(arguments: &Arguments, interrupt: CancellationT
         bar.inc(1);
     }
     report.failed.extend(sender.await.context("reading images")?);
-    report.not_sent = total - report.indexed - report.unchanged - report.failed.len();
+    report.not_sent = (total + failed_before).saturating_sub(report.indexed + report.unchanged + report.failed.len());
     bar.finish_and_clear();
     Ok(report)
 }
@@ -156,7 +168,7 @@ async fn send_images(
             }
         };
         let mut known: ImageMetadata = metadata.remove(&image_id).unwrap_or_default();
-        known.attributes.insert(PATH_ATTRIBUTE.to_owned(), path.to_string_lossy().into_owned());
+        known.attributes.entry(PATH_ATTRIBUTE.to_owned()).or_insert_with(|| path.to_string_lossy().into_owned());
         let image = Image { image_id, content: content.into(), metadata: Some(known) };
         if requests.send(IndexImagesRequest { message: Some(Message::Image(image)) }).await.is_err() {
             // The stream broke; its status tells why.
@@ -194,14 +206,14 @@ fn warn_of_strays(metadata: &MetadataById, images: &[(String, PathBuf)]) {
 
 fn print_report(report: &Report) {
     let Report { indexed, unchanged, failed, not_sent } = report;
-    println!("{indexed} indexed, {unchanged} unchanged, {} failed", failed.len());
+    say!("{indexed} indexed, {unchanged} unchanged, {} failed", failed.len());
     for Failure { image_id, reason } in failed.iter().take(SHOWN_FAILURES) {
-        println!("  {image_id}: {reason}");
+        say!("  {image_id}: {reason}");
     }
     if failed.len() > SHOWN_FAILURES {
-        println!("  and {} more (--json lists all of them)", failed.len() - SHOWN_FAILURES);
+        say!("  and {} more (--json lists all of them)", failed.len() - SHOWN_FAILURES);
     }
     if *not_sent > 0 {
-        println!("interrupted: {not_sent} images were not sent; run the command again to continue");
+        say!("interrupted: {not_sent} images were not sent; run the command again to continue");
     }
 }

@@ -10,6 +10,7 @@ mod image_files;
 mod index;
 mod metadata_file;
 mod model;
+mod output;
 mod progress;
 mod search;
 mod serve;
@@ -68,6 +69,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stderr, reason = "the error is the program's last word")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("descry: {error:#}");
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Many messages end with their cause already.
+        if !message.contains(&cause) {
+            message.push_str(if message.is_empty() { "" } else { ": " });
+            message.push_str(&cause);
+        }
+    }
+    eprintln!("descry: {message}");
     ExitCode::FAILURE
 }

@@ -49,8 +49,10 @@ fn read_json_lines(path: &Path) -> anyhow::Result<Vec<(u64, Record)>> {
     for (index, line) in BufReader::new(file).lines().enumerate() {
         let line = line.with_context(|| format!("cannot read {}", path.display()))?;
         let number = index as u64 + 1;
+        // Some programs begin a file with a byte order mark.
+        let line = line.trim_start_matches('\u{feff}');
         if !line.trim().is_empty() {
-            let record = serde_json::from_str(&line)
+            let record = serde_json::from_str(line)
                 .with_context(|| format!("{} line {number}: expected a JSON object", path.display()))?;
             records.push((number, record));
         }
@@ -59,6 +61,7 @@ fn read_json_lines(path: &Path) -> anyhow::Result<Vec<(u64, Record)>> {
 }
 
 fn metadata(mut record: Record) -> anyhow::Result<(String, ImageMetadata)> {
+    record.retain(|_, value| !value.is_null());
     let image_id = record.remove("image_id").context("no `image_id`: the image's path below the indexed folder")?;
     let mut metadata = ImageMetadata {
         person_id: record.remove("person_id").map(text).transpose()?,
@@ -68,13 +71,13 @@ fn metadata(mut record: Record) -> anyhow::Result<(String, ImageMetadata)> {
     if let Some(time) = record.remove("captured_at") {
         metadata.captured_at = Some(parse_time(&text(time)?)?);
     }
-    if let Some(Value::Object(attributes)) = record.remove("attributes") {
-        record.extend(attributes);
+    match record.remove("attributes") {
+        Some(Value::Object(attributes)) => record.extend(attributes.into_iter().filter(|(_, value)| !value.is_null())),
+        Some(other) => bail!("`attributes` must be an object, found {other}"),
+        None => {}
     }
     for (name, value) in record {
-        if !value.is_null() {
-            metadata.attributes.insert(name, text(value)?);
-        }
+        metadata.attributes.insert(name, text(value)?);
     }
     Ok((text(image_id)?, metadata))
 }
@@ -110,7 +113,7 @@ mod tests {
             "image_id,person_id,camera_id,captured_at,weather\na/1.jpg,7,c2,2026-05-01T12:30:00Z,rain\nb.jpg,,,,\n";
         let jsonl = r#"{"image_id": "a/1.jpg", "person_id": 7, "camera_id": "c2", "captured_at": "2026-05-01T12:30:00Z", "attributes": {"weather": "rain"}}
 
-{"image_id": "b.jpg", "weather": null}
+{"image_id": "b.jpg", "person_id": null, "weather": null}
 "#;
         let from_csv = check("metadata.csv", csv).unwrap();
         assert_eq!(from_csv, check("metadata.jsonl", jsonl).unwrap());

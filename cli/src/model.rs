@@ -31,6 +31,15 @@ pub(crate) async fn open(arguments: &ModelArguments) -> anyhow::Result<(Encoder,
     Ok(opened?)
 }
 
+/// Says before the work that texts cannot be encoded.
+pub(crate) fn check_tokenizer(encoder: &Encoder) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        encoder.has_tokenizer(),
+        "the bundle has no tokenizer, so texts cannot be encoded; export it again with --tokenizer"
+    );
+    Ok(())
+}
+
 /// Checks a bundle as the service would at its start.
 pub(crate) async fn verify(folder: &Path) -> anyhow::Result<()> {
     let folder = folder.to_owned();

@@ -3,6 +3,7 @@
 use crate::connection::{Target, explain};
 use crate::contact_sheet::{self, Row};
 use crate::metadata_file::parse_time;
+use crate::output::say;
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_proto::search::v1::search_request::Query;
@@ -74,7 +75,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let reply = search(&arguments.target, query, arguments.limit, filter).await?;
     if arguments.json {
-        println!("{}", reply_json(&reply));
+        say!("{}", reply_json(&reply));
     } else {
         print_table(&reply);
     }
@@ -82,7 +83,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let row = Row { title, cells: reply.hits.iter().map(|hit| cell(hit, arguments.images.as_deref())).collect() };
         contact_sheet::write(sheet, &[row])?;
         if !arguments.json {
-            println!("contact sheet: {}", sheet.display());
+            say!("contact sheet: {}", sheet.display());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -113,10 +114,10 @@ pub(crate) fn cell(hit: &Hit, images: Option<&Path>) -> contact_sheet::Cell {
 
 fn print_table(reply: &SearchResponse) {
     if reply.truncated {
-        println!("the description is longer than the model reads; its end did not count");
+        say!("the description is longer than the model reads; its end did not count");
     }
     if reply.hits.is_empty() {
-        println!("no image in the gallery meets the conditions");
+        say!("no image in the gallery meets the conditions");
         return;
     }
     let mut table = Table::new();
@@ -136,7 +137,7 @@ fn print_table(reply: &SearchResponse) {
     if let Some(column) = table.column_mut(0) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
+    say!("{table}");
 }
 
 fn reply_json(reply: &SearchResponse) -> Value {

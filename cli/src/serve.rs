@@ -1,9 +1,10 @@
 //! `descry serve`
 
+use crate::output::say;
 use anyhow::Context as _;
 use descry_encoder::{Encoder, EncoderConfig, Workers, add_encoder_service};
 use descry_search::{SearchConfig, SearchService, add_search_service};
-use descry_serving::{ServerConfig, ServingStatus};
+use descry_serving::ServerConfig;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,16 +24,16 @@ pub(crate) struct Arguments {
     /// Model bundle: a folder written by `descry export`.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Folder for the galleries; created if needed.
-    #[arg(long, default_value = "descry-data", value_name = "DIR")]
-    data: PathBuf,
+    /// Folder for the galleries; created if needed [default: descry-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     listen: String,
-    /// Settings of the encoder (YAML).
+    /// Settings of the encoder (YAML); its `model`, `server` and `log` give way to these flags.
     #[arg(long, value_name = "FILE")]
     encoder_config: Option<PathBuf>,
-    /// Settings of the search service (YAML).
+    /// Settings of the search service (YAML); its `encoder.url`, `server.listen` and `log` give way to these flags.
     #[arg(long, value_name = "FILE")]
     search_config: Option<PathBuf>,
 }
@@ -43,7 +44,7 @@ pub(crate) struct Stack {
     server: ServerConfig,
     encoder: Encoder,
     workers: Workers,
-    search: SearchConfig,
+    search: SearchService,
 }
 
 impl Stack {
@@ -57,7 +58,13 @@ impl Stack {
         let listener = server.bind().await?;
         let opened = tokio::task::spawn_blocking(move || Encoder::open(&encoder_config)).await;
         let (encoder, workers) = opened.context("loading the model")??;
-        Ok(Self { listener, server, encoder, workers, search: search_config })
+        // The search service reaches the encoder through memory, with the same messages as over a network. What is too
+        // large is refused at the outer door.
+        let mut inner = RoutesBuilder::default();
+        add_encoder_service(&mut inner, encoder.clone(), usize::MAX);
+        let channel = descry_serving::in_memory_channel(inner.routes());
+        let search = SearchService::open(&search_config, Some(channel)).await?;
+        Ok(Self { listener, server, encoder, workers, search })
     }
 
     /// The address that is listened on.
@@ -70,30 +77,23 @@ impl Stack {
         &self.encoder
     }
 
-    /// Serves until `shutdown`. The search service reaches the encoder through memory, with the same messages as over a
-    /// network.
+    /// Serves until `shutdown`.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let max_message_bytes = self.server.max_message_bytes;
-        let mut inner = RoutesBuilder::default();
-        add_encoder_service(&mut inner, self.encoder.clone(), max_message_bytes);
-        let channel = descry_serving::in_memory_channel(inner.routes());
-        let search = SearchService::open(&self.search, Some(channel)).await?;
-
+        let Self { listener, server, encoder, workers, search } = self;
         let mut routes = RoutesBuilder::default();
-        let health = descry_serving::health_service(&mut routes);
-        health.set_service_status(descry_encoder::SERVICE_NAME, ServingStatus::Serving).await;
+        let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
+        health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;
         let readiness = tokio::spawn(search.clone().watch_readiness(health));
-        add_encoder_service(&mut routes, self.encoder, max_message_bytes);
-        add_search_service(&mut routes, search.clone(), max_message_bytes);
+        add_encoder_service(&mut routes, encoder, server.max_message_bytes);
+        add_search_service(&mut routes, search.clone(), server.max_message_bytes);
         let stop = async {
             shutdown.await;
             search.stop_intake();
         };
-        let routes = routes.routes();
-        descry_serving::serve(self.listener, routes, descry_proto::DESCRIPTOR_SET, &self.server, stop).await?;
+        descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &server, stop).await?;
         readiness.await.context("watching readiness")?;
         drop(search);
-        tokio::task::spawn_blocking(move || self.workers.join()).await.context("stopping the towers")
+        tokio::task::spawn_blocking(move || workers.join()).await.context("stopping the towers")
     }
 }
 
@@ -101,10 +101,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut encoder_config = EncoderConfig::load(arguments.encoder_config.as_deref())?;
     encoder_config.model = arguments.model;
     let mut search_config = SearchConfig::load(arguments.search_config.as_deref())?;
-    search_config.embedded.path = arguments.data.join("galleries.sqlite3");
+    if let Some(data) = arguments.data {
+        search_config.embedded.path = data.join("galleries.sqlite3");
+    }
     let shutdown = descry_serving::shutdown_signal().context("cannot listen for signals")?;
     let stack = Stack::open(encoder_config, search_config, &arguments.listen).await?;
-    println!(
+    say!(
         "serving {} model {} on {} (Ctrl-C stops)",
         stack.encoder().manifest().family,
         stack.encoder().fingerprint().short(),

@@ -27,7 +27,7 @@ pub struct DatasetImage {
 /// One sentence that describes one image, and queries for every image of the same person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetCaption {
-    /// The sentence as annotated, never blank.
+    /// The sentence as annotated; blank ones are scored like any other, as the published evaluation does.
     pub text: String,
     /// The person described.
     pub identity: i64,
@@ -61,7 +61,7 @@ impl Dataset {
     /// - [`EvaluationError::Unreadable`], [`EvaluationError::AnnotationTooLarge`]: the file cannot be read
     /// - [`EvaluationError::MalformedFile`], [`EvaluationError::MalformedEntry`]: it does not hold what the layout says
     /// - [`EvaluationError::UnknownSplit`]: no entry is of that split
-    /// - [`EvaluationError::NoCaption`], [`EvaluationError::EscapingPath`]: an entry of the split is unusable
+    /// - [`EvaluationError::EscapingPath`]: an entry of the split is unusable
     pub fn load(layout: DatasetLayout, root: &Path, split: &str) -> Result<Self, EvaluationError> {
         let folder = layout.locate(root)?;
         let file = folder.join(layout.annotation_file());
@@ -80,9 +80,6 @@ impl Dataset {
             }
             if !stays_inside(&image) {
                 return Err(EvaluationError::EscapingPath { path: file, entry, image });
-            }
-            if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
-                return Err(EvaluationError::NoCaption { path: file, entry, image });
             }
             let index = images.len();
             captions.extend(texts.into_iter().map(|text| DatasetCaption { text, identity, image: index }));

@@ -81,16 +81,6 @@ pub enum EvaluationError {
         /// The parser's reason, with line and column.
         source: serde_json::Error,
     },
-    /// An entry whose list of captions is empty or holds a blank one.
-    #[error("{path}, entry {entry} ({image}): expected at least one caption and none blank")]
-    NoCaption {
-        /// The file.
-        path: PathBuf,
-        /// Number of the entry, from 0.
-        entry: usize,
-        /// The image as the entry names it.
-        image: String,
-    },
     /// An image path that leads out of the data set, or nowhere.
     #[error(
         "{path}, entry {entry}: image path {image:?} is refused; expected a relative path inside imgs/ without `..`"
