@@ -1,4 +1,5 @@
 # `make demo` shows people found by a sentence; `make test` runs every test. Both set up what they need.
+# `make lint` is the rest of the gate; it is apart because a newer toolchain may know newer lints.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -12,7 +13,7 @@ demo: setup
 	$(CARGO) build --release --package descry
 	./target/release/descry demo
 
-test: setup lint
+test: setup
 	$(CARGO) build --package descry
 	$(CARGO) test --workspace
 

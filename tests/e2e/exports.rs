@@ -177,8 +177,19 @@ fn a_folder_that_is_no_bundle_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "years of work").unwrap();
     let message = export(&demo_folder().join("dm_adapter.pth"), folder.path(), &[]).unwrap_err();
-    assert!(message.contains("not a bundle"), "{message}");
+    assert!(message.contains("thesis.tex"), "{message}");
     assert!(folder.path().join("thesis.tex").exists());
+
+    // Neither somebody else's manifest nor a bundle with more in its folder.
+    fs::write(folder.path().join("manifest.json"), "{}").unwrap();
+    export(&demo_folder().join("dm_adapter.pth"), folder.path(), &[]).unwrap_err();
+    let bundle = folder.path().join("bundle");
+    export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap();
+    fs::write(bundle.join("notes.txt"), "mine").unwrap();
+    let message = export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap_err();
+    assert!(message.contains("notes.txt"), "{message}");
+    fs::remove_file(bundle.join("notes.txt")).unwrap();
+    export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap();
 }
 
 #[test]

@@ -98,7 +98,7 @@ async fn requests_that_make_no_sense() {
     let cases = [
         (text_search("nowhere", "a man", 3), Code::NotFound, "nowhere"),
         (text_search("../etc", "a man", 3), Code::InvalidArgument, "gallery"),
-        (text_search("lobby", "", 3), Code::InvalidArgument, "empty"),
+        (text_search("lobby", "", 3), Code::InvalidArgument, "query.text: the text is empty"),
         (text_search("lobby", &"a".repeat(10 << 20), 3), Code::InvalidArgument, "query.text"),
         (text_search("lobby", "a man", 1_000_000), Code::InvalidArgument, "limit"),
         (SearchRequest { query: None, ..base.clone() }, Code::InvalidArgument, "query"),
@@ -112,7 +112,7 @@ async fn requests_that_make_no_sense() {
             Code::InvalidArgument,
             "captured_before",
         ),
-        (filter(Filter { captured_from: time(i64::MAX, 0), ..Filter::default() }), Code::InvalidArgument, "1970"),
+        (filter(Filter { captured_from: time(i64::MAX, 0), ..Filter::default() }), Code::InvalidArgument, "9999"),
         (filter(Filter { captured_from: time(0, -1), ..Filter::default() }), Code::InvalidArgument, "nanos"),
         (filter(Filter { person_ids: vec![String::new()], ..Filter::default() }), Code::InvalidArgument, "person_ids"),
         (
@@ -143,6 +143,9 @@ async fn bad_images_in_a_stream_are_reported_one_by_one() {
         metadata,
     };
     let long_person = ImageMetadata { person_id: Some("p".repeat(600)), ..ImageMetadata::default() };
+    let captured =
+        |seconds, nanos| ImageMetadata { captured_at: Some(Timestamp { seconds, nanos }), ..ImageMetadata::default() };
+    let (no_time, far_future) = (captured(0, -5), captured(9_000_000_000_000_000, 0));
     let sent = vec![
         good[0].clone(),
         bad("truncated.jpg", good[0].content[..500].to_vec(), None),
@@ -151,10 +154,13 @@ async fn bad_images_in_a_stream_are_reported_one_by_one() {
         bad("empty.jpg", Vec::new(), None),
         bad("person.jpg", good[0].content.to_vec(), Some(long_person)),
         bad("control\u{7}.jpg", good[0].content.to_vec(), None),
+        bad("time.jpg", good[0].content.to_vec(), Some(no_time)),
+        bad("future.jpg", good[0].content.to_vec(), Some(far_future)),
+        bad("huge.jpg", vec![0; 21 << 20], None),
         good[1].clone(),
     ];
     let replies = index(&mut client, "lobby", sent).await;
-    assert_eq!(replies.len(), 8);
+    assert_eq!(replies.len(), 11);
     for reply in replies {
         let is_good = good.iter().any(|image| image.image_id == reply.image_id);
         match reply.outcome.unwrap() {

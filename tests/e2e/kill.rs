@@ -102,7 +102,13 @@ async fn a_killed_index_command_continues() {
     let served = Served::start(data.path());
     let arguments = index_command(&served);
     let mut killed = Command::new(program("descry")).args(&arguments).stdout(Stdio::null()).spawn().unwrap();
-    while served.count().await == 0 {
+    let mut client = served.client().await;
+    let mut count = async || {
+        let request = GetGalleryRequest { name: "lobby".to_owned() };
+        client.get_gallery(request).await.map_or(0, |gallery| gallery.into_inner().images)
+    };
+    while count().await == 0 {
+        assert!(killed.try_wait().unwrap().is_none(), "the command ended before anything was indexed");
         tokio::task::yield_now().await;
     }
     killed.kill().unwrap();

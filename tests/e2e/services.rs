@@ -14,11 +14,15 @@ use descry_tests::{TestStack, demo_folder};
 use prost_types::Timestamp;
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+/// Far longer than anything here takes: it turns a hang into a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn demo_images(count: usize) -> Vec<Image> {
     let folder = demo_folder().join("gallery/imgs/test");
@@ -117,16 +121,17 @@ async fn indexing_again_changes_nothing() {
     images[0].metadata = None;
     images[1].content = images[2].content.clone();
     assert_eq!(unchanged(&index(&mut client, "lobby", images.clone()).await), 10);
-    // Of one id sent twice in a stream, the later one wins.
-    let first = Image { content: images[3].content.clone(), ..images[4].clone() };
-    let replies = index(&mut client, "lobby", vec![first, images[4].clone()]).await;
-    assert_eq!(replies.len(), 2);
+    // Of one id sent twice in a stream the later one wins, also when it is what the store holds and chunks lie between.
+    let other = Image { content: images[3].content.clone(), ..images[4].clone() };
+    let between = demo_images(62).into_iter().skip(12);
+    let sent = std::iter::once(other).chain(between).chain([images[4].clone()]).collect();
+    assert_eq!(index(&mut client, "lobby", sent).await.len(), 52);
     let query = Some(Query::Image(images[4].content.clone()));
     let request = SearchRequest { query, ..text_search("lobby", "", 1) };
     assert_eq!(client.search(request).await.unwrap().into_inner().hits[0].image_id, images[4].image_id);
 
     let gallery = client.get_gallery(GetGalleryRequest { name: "lobby".to_owned() }).await.unwrap().into_inner();
-    assert_eq!(gallery.images, 12);
+    assert_eq!(gallery.images, 62);
     let delete = DeleteImagesRequest {
         gallery: "lobby".to_owned(),
         image_ids: vec![images[0].image_id.clone(), "unknown".to_owned()],
@@ -229,7 +234,9 @@ async fn health_and_reflection_answer() {
             .unwrap()
             .into_inner();
         // The search service is ready once it has met its dependencies.
-        while watching.message().await.unwrap().unwrap().status != i32::from(ServingStatus::Serving) {}
+        let ready =
+            async { while watching.message().await.unwrap().unwrap().status != i32::from(ServingStatus::Serving) {} };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
 
         use tonic_reflection::pb::v1::ServerReflectionRequest;
         use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -268,7 +275,6 @@ async fn without_an_encoder_searches_say_so() {
     let stack = TestStack::start_with(|_, search| {
         search.embedded.path = path;
         search.encoder.url = url;
-        search.encoder.retries = 0;
     })
     .await;
     let status = stack.search().await.search(text_search("lobby", "a man", 5)).await.unwrap_err();
@@ -278,4 +284,40 @@ async fn without_an_encoder_searches_say_so() {
     let listed = stack.search().await.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner();
     assert_eq!(listed.galleries.len(), 1);
     stack.stop().await;
+}
+
+#[tokio::test]
+async fn open_streams_do_not_keep_the_services_from_stopping() {
+    let stack = TestStack::start_with(|encoder, search| {
+        encoder.server.drain_ms = 200;
+        search.server.drain_ms = 200;
+    })
+    .await;
+    let mut watches = Vec::new();
+    for url in [&stack.encoder_url, &stack.search_url] {
+        let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        let mut watching = HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        watching.message().await.unwrap().unwrap();
+        watches.push(watching);
+    }
+    // An index stream that has acknowledged an image and waits for more.
+    let mut client = stack.search().await;
+    let (requests, outgoing) = tokio::sync::mpsc::channel(8);
+    let send = |message| requests.send(IndexImagesRequest { message: Some(message) });
+    send(Message::Start(Start { gallery: "lobby".to_owned(), create: true })).await.unwrap();
+    send(Message::Image(demo_images(1).remove(0))).await.unwrap();
+    let mut replies =
+        client.index_images(tokio_stream::wrappers::ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    assert!(matches!(replies.message().await.unwrap().unwrap().outcome, Some(Outcome::Indexed(_))));
+    // And one that never says what it wants.
+    let (_silent, outgoing) = tokio::sync::mpsc::channel::<IndexImagesRequest>(1);
+    let mut other = stack.search().await;
+    let silent = tokio::spawn(async move {
+        other.index_images(tokio_stream::wrappers::ReceiverStream::new(outgoing)).await.map(|_| ())
+    });
+
+    tokio::time::timeout(PATIENCE, stack.stop()).await.unwrap();
+    // The end of a stream is no success: images that were not answered must be sent again.
+    assert_eq!(replies.message().await.unwrap_err().code(), Code::Unavailable);
+    assert!(silent.await.unwrap().is_err());
 }
