@@ -22,7 +22,7 @@ setup: $(RUNTIME_STAMP)
 
 $(RUNTIME_STAMP): setup/requirements.txt
 	rm -rf $(RUNTIME)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-compile --target $(RUNTIME) --requirement setup/requirements.txt
 	touch $@
 
