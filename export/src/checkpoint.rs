@@ -19,7 +19,6 @@ pub use run_settings::RunSettings;
 
 use crate::ExportError;
 use ndarray::ArrayD;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -137,23 +136,7 @@ impl Weights {
 }
 
 fn file_sha256(path: &Path) -> Result<String, ExportError> {
-    use std::fmt::Write as _;
-    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(unreadable)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
-    Ok(hasher.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    descry_model::file_sha256(path).map_err(|source| ExportError::Unreadable { path: path.to_owned(), source })
 }
 
 /// Reads a weight file of the format that its first bytes show; names are often wrong (`.pt`, `.pth`, `.bin`).

@@ -24,7 +24,7 @@ impl Bundle {
         let manifest = Manifest::read(&directory.join(MANIFEST_FILE))?;
         for (file, expected) in &manifest.files {
             let path = directory.join(file);
-            let found = file_sha256(&path)?;
+            let found = file_sha256(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?;
             if found != *expected {
                 return Err(ModelError::Damaged { path, expected: expected.clone(), found });
             }
@@ -83,10 +83,9 @@ impl Bundle {
 /// SHA-256 of a file's content as 64 lower-case hexadecimal digits, read in pieces.
 ///
 /// # Errors
-/// [`ModelError::Unreadable`].
-pub fn file_sha256(path: &Path) -> Result<String, ModelError> {
-    let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
+/// The system's; the caller knows what the file is for, and says so.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -94,7 +93,7 @@ pub fn file_sha256(path: &Path) -> Result<String, ModelError> {
             Ok(0) => break,
             Ok(count) => hasher.update(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(crate::fingerprint::hex(&hasher.finalize()))
