@@ -69,14 +69,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stderr, reason = "the error is the program's last word")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let mut message = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        // Many messages end with their cause already.
-        if !message.contains(&cause) {
-            message.push_str(if message.is_empty() { "" } else { ": " });
-            message.push_str(&cause);
-        }
-    }
-    eprintln!("descry: {message}");
+    eprintln!("descry: {}", descry_serving::explain(error.as_ref()));
     ExitCode::FAILURE
 }

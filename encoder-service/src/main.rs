@@ -44,6 +44,6 @@ async fn run(config: EncoderConfig) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stderr, reason = "the log may not be installed yet")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("encoder-service: {error:#}");
+    eprintln!("encoder-service: {}", descry_serving::explain(error.as_ref()));
     ExitCode::from(code)
 }

@@ -44,6 +44,6 @@ async fn run(config: SearchConfig) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stderr, reason = "the log may not be installed yet")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("search-service: {error:#}");
+    eprintln!("search-service: {}", descry_serving::explain(error.as_ref()));
     ExitCode::from(code)
 }

@@ -5,12 +5,14 @@
 
 pub mod config;
 mod connection;
+mod explain;
 mod in_memory;
 mod server;
 mod shutdown;
 mod status;
 pub mod telemetry;
 
+pub use explain::explain;
 pub use in_memory::in_memory_channel;
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use shutdown::shutdown_signal;
