@@ -38,7 +38,11 @@ impl EncoderService for EncoderGrpc {
             .map(encode_result)
             .collect();
         let results = some_success(results)?;
-        Ok(Response::new(proto::EncodeTextResponse { fingerprint: self.encoder.fingerprint().to_string(), results }))
+        Ok(Response::new(proto::EncodeTextResponse {
+            fingerprint: self.encoder.fingerprint().to_string(),
+            results,
+            timings: None,
+        }))
     }
 
     async fn encode_image(
@@ -51,7 +55,28 @@ impl EncoderService for EncoderGrpc {
         let results =
             encoded.into_iter().map(|result| encode_result(result.map(|embedding| (embedding, false)))).collect();
         let results = some_success(results)?;
-        Ok(Response::new(proto::EncodeImageResponse { fingerprint: self.encoder.fingerprint().to_string(), results }))
+        Ok(Response::new(proto::EncodeImageResponse {
+            fingerprint: self.encoder.fingerprint().to_string(),
+            results,
+            timings: None,
+        }))
+    }
+
+    type EncodeTextStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
+    type EncodeImageStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
+
+    async fn encode_text_stream(
+        &self,
+        _request: Request<tonic::Streaming<proto::EncodeTextStreamRequest>>,
+    ) -> Result<Response<Self::EncodeTextStreamStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn encode_image_stream(
+        &self,
+        _request: Request<tonic::Streaming<proto::EncodeImageStreamRequest>>,
+    ) -> Result<Response<Self::EncodeImageStreamStream>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn get_model(
@@ -69,6 +94,9 @@ impl EncoderService for EncoderGrpc {
             context_length: size(manifest.text.context_length),
             precision: manifest.precision.to_string(),
             execution_provider: self.encoder.execution_provider().to_owned(),
+            requested_device: String::new(),
+            fallback_reason: String::new(),
+            device_precision: String::new(),
         }))
     }
 }

@@ -78,7 +78,8 @@ impl EncoderClient {
     /// Encodes a description. Not repeated on failure: a person waits.
     pub(crate) async fn encode_text(&self, text: String) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
-        let request = self.request(proto::EncodeTextRequest { texts: vec![text] });
+        let request =
+            self.request(proto::EncodeTextRequest { texts: vec![text], priority: proto::Priority::Interactive.into() });
         let reply = client.encode_text(request).await.map_err(|status| from_status(status, "query.text"))?.into_inner();
         single(reply.fingerprint, reply.results, "query.text")
     }
@@ -86,7 +87,10 @@ impl EncoderClient {
     /// Encodes one image as a query.
     pub(crate) async fn encode_query_image(&self, image: Vec<u8>) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
-        let request = self.request(proto::EncodeImageRequest { images: vec![image.into()] });
+        let request = self.request(proto::EncodeImageRequest {
+            images: vec![image.into()],
+            priority: proto::Priority::Interactive.into(),
+        });
         let reply =
             client.encode_image(request).await.map_err(|status| from_status(status, "query.image"))?.into_inner();
         single(reply.fingerprint, reply.results, "query.image")
@@ -112,7 +116,10 @@ impl EncoderClient {
         let reply = self
             .repeat(|| {
                 let mut client = self.client.clone();
-                let request = self.request(proto::EncodeImageRequest { images: images.clone() });
+                let request = self.request(proto::EncodeImageRequest {
+                    images: images.clone(),
+                    priority: proto::Priority::Bulk.into(),
+                });
                 async move { client.encode_image(request).await }
             })
             .await;

@@ -15,11 +15,11 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 async fn encode_image(client: &mut EncoderServiceClient<Channel>, image: Vec<u8>) -> Result<(), Status> {
-    client.encode_image(EncodeImageRequest { images: vec![image.into()] }).await.map(|_| ())
+    client.encode_image(EncodeImageRequest { images: vec![image.into()], ..Default::default() }).await.map(|_| ())
 }
 
 async fn encode_text(client: &mut EncoderServiceClient<Channel>, text: String) -> Result<(), Status> {
-    client.encode_text(EncodeTextRequest { texts: vec![text] }).await.map(|_| ())
+    client.encode_text(EncodeTextRequest { texts: vec![text], ..Default::default() }).await.map(|_| ())
 }
 
 fn check(result: Result<(), Status>, code: Code, mentions: &[&str]) {
@@ -71,13 +71,13 @@ async fn texts_that_are_none() {
     }
     check(encode_text(&mut client, "a".repeat(10 << 20)).await, Code::InvalidArgument, &["texts[0]", "limit"]);
     check(
-        client.encode_text(EncodeTextRequest { texts: Vec::new() }).await.map(|_| ()),
+        client.encode_text(EncodeTextRequest { texts: Vec::new(), ..Default::default() }).await.map(|_| ()),
         Code::InvalidArgument,
         &["1 to"],
     );
-    let many = EncodeTextRequest { texts: vec!["a".to_owned(); 257] };
+    let many = EncodeTextRequest { texts: vec!["a".to_owned(); 257], ..Default::default() };
     check(client.encode_text(many).await.map(|_| ()), Code::InvalidArgument, &["256", "257"]);
-    let larger_than_a_message = EncodeTextRequest { texts: vec!["a".repeat(65 << 20)] };
+    let larger_than_a_message = EncodeTextRequest { texts: vec!["a".repeat(65 << 20)], ..Default::default() };
     let mut boundless = client.clone().max_encoding_message_size(usize::MAX);
     let status = boundless.encode_text(larger_than_a_message).await.unwrap_err();
     assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status}");

@@ -166,7 +166,11 @@ async fn a_bad_item_leaves_its_neighbours_alone() {
     let stack = TestStack::start().await;
     let mut client = stack.encoder().await;
     let texts = vec!["a man".to_owned(), String::new(), "a woman in red ".repeat(40)];
-    let reply = client.encode_text(EncodeTextRequest { texts: texts.clone() }).await.unwrap().into_inner();
+    let reply = client
+        .encode_text(EncodeTextRequest { texts: texts.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let embedding = |index: usize| match &reply.results[index].outcome {
         Some(EncodeOutcome::Embedding(embedding)) => embedding.values.clone(),
         other => panic!("{other:?}"),
@@ -175,7 +179,11 @@ async fn a_bad_item_leaves_its_neighbours_alone() {
         if error.code == Code::InvalidArgument as i32 && error.message.contains("texts[1]")));
     assert_eq!([0, 1, 2].map(|index| reply.results[index].truncated), [false, false, true]);
     // Alone or in company: the same embedding.
-    let alone = client.encode_text(EncodeTextRequest { texts: vec![texts[0].clone()] }).await.unwrap().into_inner();
+    let alone = client
+        .encode_text(EncodeTextRequest { texts: vec![texts[0].clone()], ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let Some(EncodeOutcome::Embedding(alone)) = &alone.results[0].outcome else { panic!("{alone:?}") };
     for (a, b) in alone.values.iter().zip(embedding(0)) {
         assert!((a - b).abs() < 1e-5);
@@ -184,7 +192,7 @@ async fn a_bad_item_leaves_its_neighbours_alone() {
     assert!((length - 1.0).abs() < 1e-5);
 
     let images = vec![demo_images(1)[0].content.clone(), b"not an image".to_vec().into()];
-    let reply = client.encode_image(EncodeImageRequest { images }).await.unwrap().into_inner();
+    let reply = client.encode_image(EncodeImageRequest { images, ..Default::default() }).await.unwrap().into_inner();
     assert!(matches!(&reply.results[0].outcome, Some(EncodeOutcome::Embedding(_))));
     assert!(matches!(&reply.results[1].outcome, Some(EncodeOutcome::Error(error))
         if error.message.contains("images[1]")));
