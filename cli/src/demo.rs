@@ -7,8 +7,7 @@ use crate::{connection::Target, export, index, search};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_encoder::EncoderConfig;
-use descry_export::{ExportRequest, ModelFlags, ModelSource};
-use descry_model::Precision;
+use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm};
 use descry_proto::search::v1::Filter;
 use descry_proto::search::v1::search_request::Query;
 use descry_search::SearchConfig;
@@ -76,14 +75,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let bundle = out.join(method.bundle());
     say!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
-    let manifest = export::export_verified(ExportRequest {
+    let request = ExportRequest {
         source: ModelSource::Checkpoint { path: demo.join(method.checkpoint()), config: None, base: None },
         tokenizer: None,
         flags: ModelFlags::default(),
-        precision: Precision::Fp32,
+        form: TowerForm::FP32,
         out: bundle.clone(),
-    })
-    .await?;
+    };
+    let manifest = export::export_verified(request, None).await?;
     say!("   {}, model {}", manifest.family, manifest.fingerprint.chars().take(12).collect::<String>());
 
     let mut encoder_config = EncoderConfig::load(None)?;

@@ -1,11 +1,13 @@
 //! `descry export`
 
+use crate::calibration::{CalibrationSet, observe_ranges};
 use crate::output::say;
+use crate::precision_comparison::Comparison;
 use crate::{model, progress};
 use anyhow::Context as _;
 use clap::ValueEnum;
-use descry_export::{ExportRequest, ExportStep, ModelFlags, ModelSource, Preset, export};
-use descry_model::{Family, Manifest, Precision};
+use descry_export::{Export, ExportRequest, ExportStep, ModelFlags, ModelSource, Preset, StagedBundle, TowerForm};
+use descry_model::{Dialect, Family, Manifest, Precision};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 Examples:
   descry export --checkpoint runs/cuhk/best.pth --out bundles/cuhk
   descry export --checkpoint clip-vit-base-patch16/ --image-size 384x128 --out bundles/clip
+  descry export --checkpoint runs/cuhk/best.pth --precision int8 --calibrate data/CUHK-PEDES --eval data/CUHK-PEDES \\
+      --out bundles/cuhk-int8
   descry export --random vit-b-16 --family dm-adapter --seed 7 --out bundles/random")]
 pub(crate) struct Arguments {
     /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder.
@@ -45,6 +49,19 @@ pub(crate) struct Arguments {
     /// Number format of the towers.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: PrecisionName,
+    /// Images and captions from which int8 takes the ranges of activations: a data set (its `train` split is used), or a
+    /// folder of images with a captions.txt. Without it, each row finds its range at run time.
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    /// Operators of the graphs [default: what the precision's fastest device wants].
+    #[arg(long, value_enum)]
+    dialect: Option<DialectName>,
+    /// Without everything that makes the towers cheap: a baseline for measurements.
+    #[arg(long)]
+    plain: bool,
+    /// A data set on which to compare cosines and Rank-k with float32.
+    #[arg(long, value_name = "DIR")]
+    eval: Option<PathBuf>,
     /// Random weights in a published size instead of a checkpoint: vit-b-16, vit-b-32 or vit-l-14.
     #[arg(long, value_name = "SIZE", conflicts_with = "checkpoint")]
     random: Option<Preset>,
@@ -61,7 +78,20 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PrecisionName {
+    /// 32-bit floating point.
     Fp32,
+    /// 16-bit products, for CUDA.
+    Fp16,
+    /// 8-bit products.
+    Int8,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DialectName {
+    /// ONNX Runtime's own fused operators (its CPU and CUDA execution providers).
+    Contrib,
+    /// Standard operators (OpenVINO, TensorRT).
+    Standard,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -77,23 +107,40 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let (calibrate, eval) = (arguments.calibrate.clone(), arguments.eval.clone());
     let request = request(arguments)?;
+    anyhow::ensure!(
+        calibrate.is_none() || request.form.precision == Precision::Int8,
+        "--calibrate is for --precision int8 only"
+    );
     let out = request.out.clone();
-    let manifest = export_verified(request).await?;
+    let comparison = eval.map(|root| Comparison::prepare(&root, &request)).transpose()?;
+    let manifest = export_verified(request, calibrate).await?;
     print_summary(&manifest);
     say!("\nbundle: {}", out.display());
+    if let Some(comparison) = comparison {
+        comparison.report(&out).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Exports, verifies and publishes a bundle.
-pub(crate) async fn export_verified(request: ExportRequest) -> anyhow::Result<Manifest> {
+pub(crate) async fn export_verified(request: ExportRequest, calibrate: Option<PathBuf>) -> anyhow::Result<Manifest> {
     let spinner = progress::spinner("");
     let display = spinner.clone();
-    let staged = tokio::task::spawn_blocking(move || export(&request, |step| display.set_message(describe(step))))
-        .await
-        .context("exporting")??;
+    let staged = tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
+        let show = |step| display.set_message(describe(step));
+        let export = Export::read(&request, show)?;
+        let ranges = match &calibrate {
+            Some(folder) => Some(observe_ranges(&export, &CalibrationSet::find(folder)?, &display)?),
+            None => None,
+        };
+        Ok(export.write(ranges.as_ref(), show)?)
+    })
+    .await
+    .context("exporting")??;
     spinner.set_message("verifying: the towers must repeat the unmerged weights' outputs");
-    model::verify(staged.path()).await.context("the bundle was not written: it failed its verification")?;
+    let staged = model::verify(staged).await.context("the bundle was not written: it failed its verification")?;
     let manifest = staged.publish()?;
     spinner.finish_and_clear();
     Ok(manifest)
@@ -123,12 +170,19 @@ fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
     };
     let precision = match arguments.precision {
         PrecisionName::Fp32 => Precision::Fp32,
+        PrecisionName::Fp16 => Precision::Fp16,
+        PrecisionName::Int8 => Precision::Int8,
     };
+    let dialect = arguments.dialect.map(|dialect| match dialect {
+        DialectName::Contrib => Dialect::Contrib,
+        DialectName::Standard => Dialect::Standard,
+    });
+    let form = TowerForm { precision, dialect, plain: arguments.plain };
     Ok(ExportRequest {
         source,
         tokenizer: arguments.tokenizer,
         flags: ModelFlags { image_size_px: arguments.image_size, stride: arguments.stride, top_k: arguments.topk },
-        precision,
+        form,
         out: arguments.out,
     })
 }

@@ -1,5 +1,6 @@
 //! `descry`: the one program. Each subcommand parses its arguments and calls the crate that does the work.
 
+mod calibration;
 mod connection;
 mod contact_sheet;
 mod demo;
@@ -11,6 +12,7 @@ mod index;
 mod metadata_file;
 mod model;
 mod output;
+mod precision_comparison;
 mod progress;
 mod search;
 mod serve;

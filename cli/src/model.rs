@@ -1,8 +1,10 @@
 //! The encoder inside this process, for commands that need no service.
 
 use anyhow::Context as _;
-use descry_encoder::{Encoder, EncoderConfig, Workers};
-use std::path::{Path, PathBuf};
+use descry_encoder::{DeviceName, Difference, Encoder, EncoderConfig, Workers};
+use descry_export::StagedBundle;
+use descry_model::{ParityBounds, Precision};
+use std::path::PathBuf;
 
 /// Research captions run to a page; beyond this a file is not a list of captions.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -16,6 +18,9 @@ pub(crate) struct ModelArguments {
     /// Threads of each tower; 0 for as many as the CPU quota allows.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) threads: usize,
+    /// What to run on: auto, cpu, openvino, cuda or tensorrt.
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub(crate) device: DeviceName,
 }
 
 /// Opens a bundle for offline work: blank texts count as texts, as in the published evaluation.
@@ -23,6 +28,7 @@ pub(crate) async fn open(arguments: &ModelArguments) -> anyhow::Result<(Encoder,
     let mut config = EncoderConfig::load(None)?;
     config.model.clone_from(&arguments.model);
     config.sessions.threads = arguments.threads;
+    config.device.name = arguments.device;
     config.limits.allow_blank_texts = true;
     config.limits.max_text_bytes = MAX_TEXT_BYTES;
     let spinner = crate::progress::spinner(format!("loading {}", arguments.model.display()));
@@ -40,15 +46,43 @@ pub(crate) fn check_tokenizer(encoder: &Encoder) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks a bundle as the service would at its start.
-pub(crate) async fn verify(folder: &Path) -> anyhow::Result<()> {
-    let folder = folder.to_owned();
+/// Checks a staged bundle as the service would at its start. A bundle below float32 gets its bounds from what is
+/// measured here.
+pub(crate) async fn verify(mut staged: StagedBundle) -> anyhow::Result<StagedBundle> {
     let config = EncoderConfig::load(None)?;
-    tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        let bundle = descry_model::Bundle::open(&folder)?;
-        descry_encoder::open_towers(&bundle, &config)?;
-        Ok(())
+    tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
+        let bundle = descry_model::Bundle::open(staged.path())?;
+        if bundle.manifest().precision == Precision::Fp32 {
+            descry_encoder::open_towers(&bundle, &config)?;
+            return Ok(staged);
+        }
+        let [vision, text] = descry_encoder::measure_towers(&bundle, &config)?;
+        let parity = bounds(vision.parity.max(text.parity))?;
+        let row_independence = bounds(vision.row_independence.max(text.row_independence))?;
+        staged.state_bounds(parity, row_independence)?;
+        for test in [vision, text] {
+            let line = format!("cosine distance up to {:.1e} on the stored inputs", test.parity.cosine_distance);
+            staged.summarise(&format!("{} tower against unmerged fp32", test.tower), line)?;
+        }
+        Ok(staged)
     })
     .await
     .context("verifying the bundle")?
 }
+
+/// Twice what was found: another device rounds elsewhere, but a broken one is far beyond.
+fn bounds(found: Difference) -> anyhow::Result<ParityBounds> {
+    let Difference { relative, cosine_distance } = found;
+    anyhow::ensure!(
+        relative.is_finite() && cosine_distance < MAX_COSINE_DISTANCE,
+        "the towers are far from the unmerged weights: cosine distance {cosine_distance:.2}, relative difference \
+         {relative:.2}; calibrate on more images and captions, or export in fp32"
+    );
+    Ok(ParityBounds {
+        max_relative_difference: (relative * 2.0).max(1e-3),
+        max_cosine_distance: (cosine_distance * 2.0).max(1e-5),
+    })
+}
+
+/// Beyond this an embedding has little to do with its input.
+const MAX_COSINE_DISTANCE: f32 = 0.5;

@@ -109,6 +109,7 @@ fn name_item(name: &Path, error: EncodeError) -> EncodeError {
         | EncodeError::Stopped { .. }
         | EncodeError::Bundle(_)
         | EncodeError::RuntimeLibrary { .. }
+        | EncodeError::Device { .. }
         | EncodeError::Session { .. }
         | EncodeError::Tower { .. }
         | EncodeError::SelfTest { .. }

@@ -1,5 +1,6 @@
 //! Settings of the encoder service. `config/default.yaml` documents every one of them.
 
+use crate::device::DeviceConfig;
 use descry_serving::ServerConfig;
 use descry_serving::config::{ConfigError, load};
 use descry_serving::telemetry::LogConfig;
@@ -24,6 +25,8 @@ pub struct EncoderConfig {
     pub limits: InputLimits,
     /// Queues and batches.
     pub batching: BatchingConfig,
+    /// What runs the towers.
+    pub device: DeviceConfig,
     /// ONNX Runtime sessions.
     pub sessions: SessionConfig,
 }
@@ -62,8 +65,14 @@ pub struct BatchingConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionConfig {
-    /// Threads of each tower's session; 0 for the CPU quota.
+    /// Sessions of each tower, each with a thread that feeds it.
+    pub workers: usize,
+    /// Threads of each session; 0 for the CPU quota divided by the workers.
     pub threads: usize,
+    /// Batch sizes that a GPU plans for; batches are filled up to the next one. CPUs take batches as they come.
+    pub batch_buckets: Vec<usize>,
+    /// Text lengths in tokens that a GPU plans for.
+    pub token_buckets: Vec<usize>,
 }
 
 impl EncoderConfig {
@@ -90,12 +99,24 @@ impl EncoderConfig {
         if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
             return fault("batching.max_queued_*", "must be at most 1000000");
         }
+        let SessionConfig { workers, threads, batch_buckets, token_buckets } = &self.sessions;
+        if !(1..=MAX_THREADS).contains(workers) || *threads > MAX_THREADS {
+            return fault("sessions.workers, sessions.threads", "must be at most 256, and at least one worker");
+        }
+        if batch_buckets.len().max(token_buckets.len()) > MAX_BUCKETS
+            || batch_buckets.iter().chain(token_buckets).any(|size| !batches.contains(size))
+        {
+            return fault("sessions.*_buckets", "at most 32 sizes of 1 to 4096 each");
+        }
         self.server.check()
     }
 }
 
 const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
+const MAX_THREADS: usize = 256;
+/// Each is run once before the service is ready.
+const MAX_BUCKETS: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,11 @@
 //! From texts and image files to embeddings: admit, prepare, run, normalise.
 
+use crate::EncodeError;
 use crate::batcher::{Admission, Batcher, BatcherConfig};
 use crate::config::{BatchingConfig, EncoderConfig, InputLimits};
-use crate::tower::{OnnxTextTower, OnnxVisionTower, SessionOptions, Tower};
-use crate::{EncodeError, self_test};
+use crate::device::DeviceReport;
+use crate::opening::open_towers;
+use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, Tower};
 use descry_model::{Bundle, Embedding, Fingerprint, ImageInput, Manifest, ModelError, TextTokenizer, preprocess_image};
 use futures::future::join_all;
 use std::num::NonZero;
@@ -30,6 +32,7 @@ pub struct Encoder {
 
 struct Shared {
     manifest: Manifest,
+    device: DeviceReport,
     fingerprint: Fingerprint,
     tokenizer: Option<TextTokenizer>,
     limits: InputLimits,
@@ -63,7 +66,10 @@ impl Encoder {
     pub fn open(config: &EncoderConfig) -> Result<(Self, Workers), EncodeError> {
         let bundle = Bundle::open(&config.model)?;
         let manifest = bundle.manifest().clone();
-        let (vision_tower, text_tower) = open_towers(&bundle, config)?;
+        let OpenedTowers { vision, text, device } = open_towers(&bundle, config)?;
+        let (Some(vision_tower), Some(text_tower)) = (vision.into_iter().next(), text.into_iter().next()) else {
+            unreachable!("the settings are checked for at least one worker")
+        };
         let tokenizer = match bundle.tokenizer() {
             Ok(tokenizer) => Some(tokenizer),
             Err(error) => {
@@ -77,7 +83,8 @@ impl Encoder {
         let (text, text_thread) =
             Batcher::start(text_tower, BatcherConfig { max_queued: max_queued_texts, max_batch: max_batch_texts })?;
         let shared = Arc::new(Shared {
-            fingerprint: bundle.fingerprint().clone(),
+            fingerprint: device.fingerprint(&bundle),
+            device,
             manifest,
             tokenizer,
             limits: config.limits.clone(),
@@ -106,9 +113,14 @@ impl Encoder {
         &self.shared.limits
     }
 
+    /// What runs the towers.
+    pub fn device(&self) -> &DeviceReport {
+        &self.shared.device
+    }
+
     /// The execution provider that runs the towers.
     pub fn execution_provider(&self) -> &'static str {
-        "cpu"
+        self.shared.device.execution_provider
     }
 
     /// Encodes texts; each succeeds or fails by itself.
@@ -213,19 +225,6 @@ impl Encoder {
         }
         Ok(())
     }
-}
-
-/// Loads a bundle's towers and checks them against its stored outputs: what the service does at its start, and what an
-/// export does before it hands a bundle out.
-///
-/// # Errors
-/// [`EncodeError`] for a missing ONNX Runtime, a graph that does not load, or outputs beyond the manifest's bounds.
-pub fn open_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<(OnnxVisionTower, OnnxTextTower), EncodeError> {
-    let options = SessionOptions { library: &config.onnxruntime_library, threads: config.sessions.threads };
-    let mut vision = OnnxVisionTower::open(&bundle.vision_path(), options)?;
-    let mut text = OnnxTextTower::open(&bundle.text_path(), bundle.manifest().text.padding_id, options)?;
-    self_test::check(bundle, &mut vision, &mut text)?;
-    Ok((vision, text))
 }
 
 /// Gives each item its own share of the admission, so that an item that fails early frees its place early.

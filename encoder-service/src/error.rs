@@ -46,6 +46,16 @@ pub enum EncodeError {
         /// What was tried.
         reason: String,
     },
+    /// A device that was asked for does not come up.
+    #[error("device {device}: {reason}; {remedy}, or choose another `device.name`")]
+    Device {
+        /// The device's name.
+        device: &'static str,
+        /// ONNX Runtime's reason.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A tower's graph does not load.
     #[error("cannot load {path}: {source}")]
     Session {
@@ -84,6 +94,7 @@ impl From<EncodeError> for Status {
             EncodeError::Stopped { .. } => Self::unavailable(message),
             EncodeError::Bundle(_)
             | EncodeError::RuntimeLibrary { .. }
+            | EncodeError::Device { .. }
             | EncodeError::Session { .. }
             | EncodeError::Tower { .. }
             | EncodeError::SelfTest { .. }

@@ -86,7 +86,7 @@ impl EncoderService for EncoderGrpc {
         let manifest = self.encoder.manifest();
         let size = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         Ok(Response::new(proto::GetModelResponse {
-            fingerprint: manifest.fingerprint.clone(),
+            fingerprint: self.encoder.fingerprint().to_string(),
             family: manifest.family.to_string(),
             embedding_dimension: size(manifest.embedding_dimension),
             image_height_px: size(manifest.image.height_px),
@@ -94,9 +94,9 @@ impl EncoderService for EncoderGrpc {
             context_length: size(manifest.text.context_length),
             precision: manifest.precision.to_string(),
             execution_provider: self.encoder.execution_provider().to_owned(),
-            requested_device: String::new(),
-            fallback_reason: String::new(),
-            device_precision: String::new(),
+            requested_device: self.encoder.device().requested.to_string(),
+            fallback_reason: self.encoder.device().fallback_reason.clone().unwrap_or_default(),
+            device_precision: self.encoder.device().precision.to_string(),
         }))
     }
 }

@@ -5,21 +5,28 @@
 
 mod batcher;
 mod bulk;
+mod calibration;
 mod config;
+mod device;
 mod encoder;
 mod error;
 mod grpc;
+mod opening;
 mod runtime;
 mod self_test;
 mod tower;
 
 pub use batcher::{Admission, Batcher, BatcherConfig};
 pub use bulk::{encode_all_images, encode_all_texts};
+pub use calibration::RangeObserver;
 pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
-pub use encoder::{EncodedText, Encoder, Workers, open_towers};
+pub use device::{CudnnSearch, DeviceConfig, DeviceName, DevicePrecision, DeviceReport};
+pub use encoder::{EncodedText, Encoder, Workers};
 pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
-pub use tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
+pub use opening::{measure_towers, open_towers};
+pub use self_test::{Difference, TowerTest};
+pub use tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, Pixels, TokenIds, Tower};
 
 use std::future::Future;
 use tokio::net::TcpListener;

@@ -11,30 +11,100 @@ use ndarray_npy::{NpzReader, ReadableElement};
 use std::fs::File;
 use std::path::Path;
 
+/// How far outputs lie apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// Largest difference, as a share of the other outputs' largest magnitude.
+    pub relative: f32,
+    /// Largest `1 - cosine` of a row.
+    pub cosine_distance: f32,
+}
+
+/// What a self-test found of one tower.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TowerTest {
+    /// `vision` or `text`.
+    pub tower: &'static str,
+    /// Against the stored outputs.
+    pub parity: Difference,
+    /// A row of a batch against the row alone.
+    pub row_independence: Difference,
+}
+
+impl Difference {
+    const NONE: Self = Self { relative: 0.0, cosine_distance: 0.0 };
+
+    /// The larger of both, in each respect.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            relative: self.relative.max(other.relative),
+            cosine_distance: self.cosine_distance.max(other.cosine_distance),
+        }
+    }
+
+    /// NaN is beyond every bound.
+    fn within(self, bounds: ParityBounds) -> bool {
+        self.relative <= bounds.max_relative_difference && self.cosine_distance <= bounds.max_cosine_distance
+    }
+}
+
+impl TowerTest {
+    /// # Errors
+    /// [`EncodeError::SelfTest`] beyond the bounds.
+    pub(crate) fn check(&self, parity: ParityBounds, row_independence: ParityBounds) -> Result<(), EncodeError> {
+        let against = [
+            ("the stored outputs", self.parity, parity),
+            ("its rows run alone", self.row_independence, row_independence),
+        ];
+        for (other, found, bounds) in against {
+            if !found.within(bounds) {
+                let reason = format!(
+                    "against {other}: relative difference {:.2e} (at most {:.2e}), cosine distance {:.2e} (at most \
+                     {:.2e})",
+                    found.relative, bounds.max_relative_difference, found.cosine_distance, bounds.max_cosine_distance
+                );
+                return Err(EncodeError::SelfTest { tower: self.tower, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Runs both towers on the bundle's golden inputs: all rows in one batch, then each row alone.
 ///
 /// # Errors
-/// [`EncodeError::SelfTest`] beyond the manifest's bounds.
-pub(crate) fn check(
+/// [`EncodeError::Tower`], [`EncodeError::SelfTest`] for outputs of another shape, [`EncodeError::Bundle`] for stored
+/// outputs that cannot be read.
+pub(crate) fn run(
     bundle: &Bundle,
     vision: &mut OnnxVisionTower,
     text: &mut OnnxTextTower,
-) -> Result<(), EncodeError> {
-    let goldens = Goldens::read(&bundle.parity_path())?;
-    let bounds = bundle.manifest().parity;
-    let batch = vision.run_array(&goldens.pixels)?;
-    compare(OnnxVisionTower::NAME, batch.view(), goldens.image_features.view(), bounds)?;
-    for (row, pixels) in goldens.pixels.axis_chunks_iter(Axis(0), 1).enumerate() {
-        let alone = vision.run_array(&pixels.to_owned())?;
-        compare(OnnxVisionTower::NAME, alone.view(), row_of(&goldens.image_features, row), bounds)?;
+) -> Result<[TowerTest; 2], EncodeError> {
+    let Goldens { pixels, token_ids, image_features, text_features } = Goldens::read(&bundle.parity_path())?;
+    let rows = pixels.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
+    let vision = test(OnnxVisionTower::NAME, &image_features, &pixels, rows, |input| vision.run_array(input))?;
+    let rows = token_ids.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
+    let text = test(OnnxTextTower::NAME, &text_features, &token_ids, rows, |input| text.run_array(input))?;
+    Ok([vision, text])
+}
+
+fn test<Input>(
+    tower: &'static str,
+    stored: &Array2<f32>,
+    batch: &Input,
+    rows: impl Iterator<Item = Input>,
+    mut run: impl FnMut(&Input) -> Result<Array2<f32>, EncodeError>,
+) -> Result<TowerTest, EncodeError> {
+    let together = run(batch)?;
+    let mut parity = compare(tower, together.view(), stored.view())?;
+    let mut row_independence = Difference::NONE;
+    for (index, row) in rows.enumerate() {
+        let alone = run(&row)?;
+        parity = parity.max(compare(tower, alone.view(), row_of(stored, index))?);
+        row_independence = row_independence.max(compare(tower, row_of(&together, index), alone.view())?);
     }
-    let batch = text.run_array(&goldens.token_ids)?;
-    compare(OnnxTextTower::NAME, batch.view(), goldens.text_features.view(), bounds)?;
-    for (row, token_ids) in goldens.token_ids.axis_chunks_iter(Axis(0), 1).enumerate() {
-        let alone = text.run_array(&token_ids.to_owned())?;
-        compare(OnnxTextTower::NAME, alone.view(), row_of(&goldens.text_features, row), bounds)?;
-    }
-    Ok(())
+    tracing::debug!(tower, ?parity, ?row_independence, "self-test");
+    Ok(TowerTest { tower, parity, row_independence })
 }
 
 struct Goldens {
@@ -77,11 +147,10 @@ fn compare(
     tower: &'static str,
     found: ArrayView2<'_, f32>,
     expected: ArrayView2<'_, f32>,
-    bounds: ParityBounds,
-) -> Result<(), EncodeError> {
-    let failed = |reason: String| EncodeError::SelfTest { tower, reason };
+) -> Result<Difference, EncodeError> {
     if found.dim() != expected.dim() {
-        return Err(failed(format!("output shape {:?}, stored {:?}", found.dim(), expected.dim())));
+        let reason = format!("output shape {:?}, expected {:?}", found.dim(), expected.dim());
+        return Err(EncodeError::SelfTest { tower, reason });
     }
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let difference = found.iter().zip(expected).fold(0.0_f32, |worst, (a, b)| {
@@ -89,8 +158,7 @@ fn compare(
         let difference = (a - b).abs();
         if difference.is_nan() { f32::INFINITY } else { worst.max(difference) }
     });
-    let relative = difference / largest.max(f32::MIN_POSITIVE);
-    let distance = found
+    let cosine_distance = found
         .outer_iter()
         .zip(expected.outer_iter())
         .map(|(a, b)| {
@@ -100,14 +168,7 @@ fn compare(
             1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
         })
         .fold(0.0_f64, f64::max);
-    tracing::debug!(tower, relative, distance, "self-test");
-    if relative > bounds.max_relative_difference || distance > f64::from(bounds.max_cosine_distance) {
-        return Err(failed(format!(
-            "relative difference {relative:.2e} (at most {:.2e}), cosine distance {distance:.2e} (at most {:.2e})",
-            bounds.max_relative_difference, bounds.max_cosine_distance
-        )));
-    }
-    Ok(())
+    Ok(Difference { relative: difference / largest.max(f32::MIN_POSITIVE), cosine_distance: cosine_distance as f32 })
 }
 
 #[cfg(test)]
@@ -120,10 +181,28 @@ mod tests {
     #[test]
     fn only_equal_features_pass() {
         let stored = array![[1.0, -2.0], [0.5, 0.25]];
-        let check = |found: Array2<f32>| compare("vision", found.view(), stored.view(), BOUNDS);
-        assert!(check(array![[1.0, -2.0001], [0.5, 0.25]]).is_ok());
-        assert!(check(array![[1.0, -2.01], [0.5, 0.25]]).is_err());
-        assert!(check(array![[1.0, f32::NAN], [0.5, 0.25]]).is_err());
-        assert!(check(array![[1.0, -2.0]]).is_err());
+        let passes = |found: Array2<f32>| {
+            compare("vision", found.view(), stored.view()).is_ok_and(|difference| difference.within(BOUNDS))
+        };
+        assert!(passes(array![[1.0, -2.0001], [0.5, 0.25]]));
+        assert!(!passes(array![[1.0, -2.01], [0.5, 0.25]]));
+        assert!(!passes(array![[1.0, f32::NAN], [0.5, 0.25]]));
+        assert!(!passes(array![[1.0, -2.0]]));
+    }
+
+    #[test]
+    fn a_row_that_feels_its_neighbours_is_told() {
+        let stored = array![[1.0, 2.0], [3.0, 4.0]];
+        let batch = array![[0.0], [1.0]];
+        let rows = [array![[0.0]], array![[1.0]]];
+        let together = |input: &Array2<f32>| {
+            let shift = 0.01 * (input.nrows() as f32 - 1.0);
+            let first = input[[0, 0]] as usize;
+            Ok(stored.slice(ndarray::s![first..first + input.nrows(), ..]).mapv(|value| value + shift))
+        };
+        let found = test("text", &stored, &batch, rows.into_iter(), together).unwrap();
+        let loose = ParityBounds { max_relative_difference: 1.0, max_cosine_distance: 1.0 };
+        assert!(found.check(loose, BOUNDS).unwrap_err().to_string().contains("run alone"));
+        assert!(found.check(loose, loose).is_ok());
     }
 }

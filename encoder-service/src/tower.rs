@@ -1,9 +1,12 @@
 //! The one thing the service asks of a model: features for a batch.
 
+mod assignment;
 mod onnx;
+mod session;
 
-pub(crate) use onnx::SessionOptions;
-pub use onnx::{OnnxTextTower, OnnxVisionTower};
+pub(crate) use onnx::TowerOptions;
+pub use onnx::{OnnxTextTower, OnnxVisionTower, OpenedTowers};
+pub(crate) use session::{Graph, SessionOptions, TowerSession, thread_count};
 
 use crate::EncodeError;
 use ndarray::{Array2, Array3};

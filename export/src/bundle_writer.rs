@@ -2,7 +2,7 @@
 
 use crate::ExportError;
 use descry_model::manifest::MANIFEST_FILE;
-use descry_model::{Manifest, sha256_hex};
+use descry_model::{Manifest, ParityBounds, sha256_hex};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -38,11 +38,34 @@ impl StagedBundle {
         for (name, content) in files {
             write_file(&staged.staging.join(name), &content)?;
         }
-        let mut text = serde_json::to_string_pretty(&staged.manifest)
+        staged.write_manifest()?;
+        Ok(staged)
+    }
+
+    fn write_manifest(&self) -> Result<(), ExportError> {
+        let mut text = serde_json::to_string_pretty(&self.manifest)
             .map_err(|error| ExportError::Setting { name: MANIFEST_FILE.to_owned(), reason: error.to_string() })?;
         text.push('\n');
-        write_file(&staged.staging.join(MANIFEST_FILE), text.as_bytes())?;
-        Ok(staged)
+        write_file(&self.staging.join(MANIFEST_FILE), text.as_bytes())
+    }
+
+    /// States how closely a runtime must repeat the stored outputs, and a row of a batch the row alone.
+    ///
+    /// # Errors
+    /// [`ExportError::Unwritable`].
+    pub fn state_bounds(&mut self, parity: ParityBounds, row_independence: ParityBounds) -> Result<(), ExportError> {
+        self.manifest.parity = parity;
+        self.manifest.row_independence = row_independence;
+        self.write_manifest()
+    }
+
+    /// Adds a line to the manifest's summary.
+    ///
+    /// # Errors
+    /// [`ExportError::Unwritable`].
+    pub fn summarise(&mut self, name: &str, value: String) -> Result<(), ExportError> {
+        self.manifest.summary.insert(name.to_owned(), value);
+        self.write_manifest()
     }
 
     /// Where the bundle is now.

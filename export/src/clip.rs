@@ -2,12 +2,9 @@
 
 use crate::family::BlockExtras;
 use crate::tensors::Tensors;
-use crate::tower::{Attention, Block, Linear, TextTower, VisionTower};
+use crate::tower::{Attention, Block, HEAD_WIDTH, Linear, TextTower, VisionTower};
 use crate::{ExportError, geometry};
 use ndarray::{Array1, Array2, Axis, s};
-
-/// CLIP's heads are always this wide.
-pub(crate) const HEAD_WIDTH: usize = 64;
 
 /// Padding, start and end of text.
 const MIN_VOCABULARY: usize = 3;

@@ -5,10 +5,11 @@
 //! tensors, the grid with its (resized) positions, and the number of chosen experts.
 
 use crate::ExportError;
-use crate::clip::{HEAD_WIDTH, Side};
+use crate::clip::Side;
 use crate::dm_adapter::mixture_scale;
 use crate::family;
 use crate::geometry::Grid;
+use crate::tower::HEAD_WIDTH;
 use crate::up_person::round_to_half;
 use ndarray::{Array1, Array2, ArrayD, ArrayView3, ArrayView4, Axis, Ix1, Ix2, Ix4, concatenate, s};
 use std::collections::BTreeMap;

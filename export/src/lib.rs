@@ -12,9 +12,11 @@ mod dm_adapter;
 mod eager;
 mod error;
 mod family;
+mod form;
 mod geometry;
 mod goldens;
 mod onnx_graph;
+mod quantization;
 mod random;
 mod tensors;
 mod tokenizer_file;
@@ -24,13 +26,18 @@ mod up_person;
 pub use bundle_writer::StagedBundle;
 pub use checkpoint::{Checkpoint, ElementType, RunSettings};
 pub use error::ExportError;
+pub use form::TowerForm;
+pub use onnx_graph::{ActivationRanges, RANGE_PREFIX};
 pub use random::Preset;
 
 use crate::eager::Eager;
-use crate::family::PUBLISHED_SIZE_PX;
+use crate::family::{Model, PUBLISHED_SIZE_PX};
+use crate::form::precision_bounds;
 use crate::geometry::Grid;
+use crate::onnx_graph::GraphForm;
+use crate::tokenizer_file::TokenizerFile;
 use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_FILE, VISION_FILE};
-use descry_model::{Family, ImageInput, Manifest, ParityBounds, Precision, Source, TextInput};
+use descry_model::{Dialect, Family, ImageInput, Manifest, Source, TextInput};
 use ndarray::{Array2, ArrayD, Ix2};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,8 +85,8 @@ pub struct ExportRequest {
     pub tokenizer: Option<PathBuf>,
     /// Settings that no checkpoint holds.
     pub flags: ModelFlags,
-    /// Number format of the towers.
-    pub precision: Precision,
+    /// The graphs' number format and operators.
+    pub form: TowerForm,
     /// The bundle's folder.
     pub out: PathBuf,
 }
@@ -97,61 +104,127 @@ pub enum ExportStep {
     Write,
 }
 
-/// How closely a runtime must repeat the goldens in float32.
-const FP32_PARITY: ParityBounds = ParityBounds { max_relative_difference: 2e-4, max_cosine_distance: 1e-6 };
-
 /// Reads, merges and writes a model into a staged bundle. Verify it, then [`StagedBundle::publish`] it.
 ///
 /// # Errors
 /// [`ExportError`] naming the key, file or setting and what was expected.
 pub fn export(request: &ExportRequest, mut progress: impl FnMut(ExportStep)) -> Result<StagedBundle, ExportError> {
-    bundle_writer::check_target(&request.out)?;
-    progress(ExportStep::Read);
-    let Weights { tensors, settings, source } = load(request)?;
-    progress(ExportStep::Merge);
-    let model = family::read_model(&tensors, &settings, &request.flags)?;
-    let vocabulary_size = model.text.token_embedding.nrows();
-    let checkpoint = match &request.source {
-        ModelSource::Checkpoint { path, .. } => Some(path.as_path()),
-        ModelSource::Random { .. } => None,
-    };
-    let tokenizer = tokenizer_file::find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
-    let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
-    let vision_graph = onnx_graph::write_vision(&model.vision, model.grid);
-    let text_graph = onnx_graph::write_text(&model.text, model.context_length);
-    progress(ExportStep::Goldens);
-    let eager = Eager {
-        tensors: &tensors,
-        grid: model.grid,
-        vision_positions: &model.vision.positional_embedding,
-        top_k: model.top_k,
-    };
-    let goldens = goldens::make_goldens(&eager, model.grid, &text)?;
-    progress(ExportStep::Write);
-    let mut summary = family::summarise(&model, &tensors);
-    let origin = tokenizer.as_ref().map_or_else(
-        || format!("none fits {vocabulary_size} token ids; this bundle takes token ids only"),
-        |tokenizer| tokenizer.origin.clone(),
-    );
-    summary.insert("tokenizer".to_owned(), origin);
-    let manifest = Manifest {
-        format_version: FORMAT_VERSION,
-        fingerprint: String::new(),
-        family: model.family,
-        embedding_dimension: model.vision.projection.ncols(),
-        image: ImageInput::clip(model.grid.height_px, model.grid.width_px),
-        text,
-        precision: request.precision,
-        source,
-        summary,
-        parity: FP32_PARITY,
-        files: BTreeMap::new(),
-    };
-    let mut files = vec![(VISION_FILE, vision_graph), (TEXT_FILE, text_graph), (PARITY_FILE, goldens)];
-    if let Some(tokenizer) = tokenizer {
-        files.push((TOKENIZER_FILE, tokenizer.json));
+    Export::read(request, &mut progress)?.write(None, progress)
+}
+
+/// A model, read and merged, from which graphs can be written in several forms.
+pub struct Export {
+    request: ExportRequest,
+    tensors: BTreeMap<String, ArrayD<f32>>,
+    model: Model,
+    source: Source,
+    tokenizer: Option<TokenizerFile>,
+    text: TextInput,
+}
+
+/// Graphs that tell the ranges of their products' inputs, in float32.
+#[derive(Debug, Clone)]
+pub struct CalibrationGraphs {
+    /// `pixels` to outputs named [`RANGE_PREFIX`] and a product's name, and `features`.
+    pub vision: Vec<u8>,
+    /// `token_ids` to the like. Run texts without padding, or it counts.
+    pub text: Vec<u8>,
+}
+
+impl Export {
+    /// Reads and merges what a request names.
+    ///
+    /// # Errors
+    /// [`ExportError`] naming the key, file or setting and what was expected.
+    pub fn read(request: &ExportRequest, mut progress: impl FnMut(ExportStep)) -> Result<Self, ExportError> {
+        bundle_writer::check_target(&request.out)?;
+        request.form.check()?;
+        progress(ExportStep::Read);
+        let Weights { tensors, settings, source } = load(request)?;
+        progress(ExportStep::Merge);
+        let model = family::read_model(&tensors, &settings, &request.flags)?;
+        let vocabulary_size = model.text.token_embedding.nrows();
+        let checkpoint = match &request.source {
+            ModelSource::Checkpoint { path, .. } => Some(path.as_path()),
+            ModelSource::Random { .. } => None,
+        };
+        let tokenizer = tokenizer_file::find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
+        let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
+        Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text })
     }
-    StagedBundle::write(&request.out, files, manifest)
+
+    /// What images and texts of a calibration set must be prepared with.
+    pub fn inputs(&self) -> (ImageInput, TextInput) {
+        (ImageInput::clip(self.model.grid.height_px, self.model.grid.width_px), self.text.clone())
+    }
+
+    /// The tokenizer that will be in the bundle, as the content of `tokenizer.json`.
+    pub fn tokenizer_json(&self) -> Option<&[u8]> {
+        self.tokenizer.as_ref().map(|tokenizer| tokenizer.json.as_slice())
+    }
+
+    /// Graphs that observe the activations' ranges.
+    pub fn calibration_graphs(&self) -> CalibrationGraphs {
+        let form = GraphForm { observe: true, ..GraphForm::float32(Dialect::Standard) };
+        CalibrationGraphs {
+            vision: onnx_graph::write_vision(&self.model.vision, self.model.grid, form),
+            text: onnx_graph::write_text(&self.model.text, self.model.context_length, form),
+        }
+    }
+
+    /// Writes a staged bundle. With `ranges`, int8 activations have fixed scales; without, one a row, found at run time.
+    ///
+    /// # Errors
+    /// [`ExportError`] naming the file or setting.
+    pub fn write(
+        self,
+        ranges: Option<&ActivationRanges>,
+        mut progress: impl FnMut(ExportStep),
+    ) -> Result<StagedBundle, ExportError> {
+        let Self { request, tensors, model, source, tokenizer, text } = self;
+        progress(ExportStep::Goldens);
+        let eager = Eager {
+            tensors: &tensors,
+            grid: model.grid,
+            vision_positions: &model.vision.positional_embedding,
+            top_k: model.top_k,
+        };
+        let goldens = goldens::make_goldens(&eager, model.grid, &text)?;
+        progress(ExportStep::Write);
+        let form = request.form.graph_form(ranges);
+        let vision_graph = onnx_graph::write_vision(&model.vision, model.grid, form);
+        let text_graph = onnx_graph::write_text(&model.text, model.context_length, form);
+        let mut summary = family::summarise(&model, &tensors);
+        let origin = tokenizer.as_ref().map_or_else(
+            || format!("none fits {} token ids; this bundle takes token ids only", text.vocabulary_size),
+            |tokenizer| tokenizer.origin.clone(),
+        );
+        summary.insert("tokenizer".to_owned(), origin);
+        summary.extend(request.form.summarise(ranges));
+        let bounds = precision_bounds(request.form.precision);
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            fingerprint: String::new(),
+            family: model.family,
+            embedding_dimension: model.vision.projection.ncols(),
+            image: ImageInput::clip(model.grid.height_px, model.grid.width_px),
+            text,
+            precision: request.form.precision,
+            dialect: form.dialect,
+            source,
+            summary,
+            parity: bounds,
+            row_independence: bounds,
+            files: BTreeMap::new(),
+        };
+        // Half a gigabyte of tensors is not needed any more, and the graphs hold as much again.
+        drop((tensors, model.vision, model.text));
+        let mut files = vec![(VISION_FILE, vision_graph), (TEXT_FILE, text_graph), (PARITY_FILE, goldens)];
+        if let Some(tokenizer) = tokenizer {
+            files.push((TOKENIZER_FILE, tokenizer.json));
+        }
+        StagedBundle::write(&request.out, files, manifest)
+    }
 }
 
 struct Weights {
@@ -220,11 +293,7 @@ fn fill_from_base(
     Ok(())
 }
 
-fn text_input(
-    vocabulary_size: usize,
-    context_length: usize,
-    tokenizer: Option<&tokenizer_file::TokenizerFile>,
-) -> TextInput {
+fn text_input(vocabulary_size: usize, context_length: usize, tokenizer: Option<&TokenizerFile>) -> TextInput {
     let last_id = vocabulary_size as i64 - 1;
     TextInput {
         context_length,

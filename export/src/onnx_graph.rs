@@ -4,13 +4,23 @@
 //! token asks, so queries, output projection, MLP and experts are computed for that one token; attention and QuickGELU
 //! are ONNX Runtime's fused operators; batch and text length stay dynamic.
 
+mod attention;
 mod block;
 mod builder;
+mod experts;
+mod form;
+mod products;
 mod text;
 mod vision;
 
+pub use form::ActivationRanges;
+pub(crate) use form::{GraphForm, Products};
+pub use products::RANGE_PREFIX;
 pub(crate) use text::write_text;
 pub(crate) use vision::write_vision;
+
+/// Name of the output that tells how much each expert got to do.
+const ROUTING: &str = "routing";
 
 /// Message types of the ONNX standard, generated from `proto/onnx.proto`.
 #[expect(unreachable_pub, reason = "generated from the .proto file")]

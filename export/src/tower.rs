@@ -4,6 +4,9 @@
 
 use ndarray::{Array1, Array2, Array4};
 
+/// CLIP's heads are always this wide.
+pub(crate) const HEAD_WIDTH: usize = 64;
+
 /// `x · weight + bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Linear {

@@ -25,6 +25,12 @@ impl Fingerprint {
         Self(hex(&hasher.finalize()))
     }
 
+    /// The name of the same model where a device computes in another number format than the bundle states.
+    #[must_use]
+    pub fn computed_in(&self, number_format: &str) -> Self {
+        Self::of_parts([("model", self.0.as_bytes()), ("computed in", number_format.as_bytes())])
+    }
+
     /// All 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -19,6 +19,6 @@ pub use embedding::Embedding;
 pub use error::ModelError;
 pub use fingerprint::{Fingerprint, sha256_hex};
 pub use image_preprocess::{decode_image, preprocess_image};
-pub use manifest::{Family, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
+pub use manifest::{Dialect, Family, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
 pub use resize::{RgbImage, resize};
 pub use text_tokenizer::{END_OF_TEXT, MASK, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary};

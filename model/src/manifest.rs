@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 /// The format this version writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A manifest is a page of JSON; anything larger is not one.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -40,12 +40,37 @@ impl fmt::Display for Family {
 pub enum Precision {
     /// 32-bit floating point throughout.
     Fp32,
+    /// Products in 16-bit floating point; layer norms, softmax, routers and the residual stream in 32.
+    Fp16,
+    /// Products with constant matrices in 8-bit whole numbers; everything else in 32-bit floating point.
+    Int8,
 }
 
 impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// Which operators the towers' graphs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// ONNX Runtime's own fused operators, for its CPU and CUDA execution providers.
+    Contrib,
+    /// Standard ONNX operators only, for compilers such as OpenVINO and TensorRT that fuse by themselves.
+    Standard,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Contrib => "contrib",
+            Self::Standard => "standard",
         })
     }
 }
@@ -125,13 +150,13 @@ impl TextInput {
     }
 }
 
-/// How closely a runtime must repeat the stored outputs.
+/// How closely a runtime must repeat other outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParityBounds {
-    /// Largest difference, as a share of the stored outputs' largest magnitude.
+    /// Largest difference, as a share of the other outputs' largest magnitude.
     pub max_relative_difference: f32,
-    /// Largest allowed `1 - cosine` between stored and computed features.
+    /// Largest allowed `1 - cosine` between both.
     pub max_cosine_distance: f32,
 }
 
@@ -163,12 +188,16 @@ pub struct Manifest {
     pub text: TextInput,
     /// Number format of the towers.
     pub precision: Precision,
+    /// Which operators the towers use, and so which devices run them well.
+    pub dialect: Dialect,
     /// Where the weights came from.
     pub source: Source,
     /// Sizes worth knowing, for people: widths, layers, experts, ranks, parameter counts.
     pub summary: BTreeMap<String, String>,
     /// How closely the goldens in `parity.npz` must be met.
     pub parity: ParityBounds,
+    /// How closely a row of a batch must equal the row alone.
+    pub row_independence: ParityBounds,
     /// SHA-256 of every other file of the bundle, by file name.
     pub files: BTreeMap<String, String>,
 }

@@ -49,6 +49,12 @@ impl DatasetLayout {
         }
     }
 
+    /// The layout whose annotation file lies in `root` or in a folder of the data set's name there; `None` for a folder
+    /// that is no data set.
+    pub fn detect(root: &Path) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.locate(root).is_ok())
+    }
+
     /// Finds the data set's own folder, which may be `root` or directly in it.
     pub(super) fn locate(self, root: &Path) -> Result<PathBuf, EvaluationError> {
         if !root.is_dir() {

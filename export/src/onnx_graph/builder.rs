@@ -1,5 +1,6 @@
 //! Nodes and constants, in the order they are added: same towers, same bytes.
 
+use super::form::GraphForm;
 use super::proto::attribute_proto::AttributeType;
 use super::proto::tensor_proto::DataType;
 use super::proto::tensor_shape_proto::{Dimension, dimension};
@@ -7,9 +8,10 @@ use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, type_proto,
 };
-use crate::tower::{LayerNorm, Linear};
+use crate::tower::LayerNorm;
 use ndarray::{ArrayBase, Data, Dimension as ArrayDimension};
 use prost::Message as _;
+use std::collections::BTreeMap;
 
 /// Version 8 of the format goes with operator set 17, the first with `LayerNormalization`.
 const IR_VERSION: i64 = 8;
@@ -18,7 +20,7 @@ const OPSET_VERSION: i64 = 17;
 const CONTRIB_DOMAIN: &str = "com.microsoft";
 
 /// The name of a value in the graph.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Value(String);
 
 /// An operator's attribute.
@@ -35,15 +37,59 @@ pub(super) enum Size {
 }
 
 /// A graph under construction.
-#[derive(Default)]
-pub(super) struct GraphBuilder {
+pub(super) struct GraphBuilder<'a> {
+    form: GraphForm<'a>,
+    /// What was derived from a value once and is used again, such as its 8-bit form: by purpose and value.
+    derived: BTreeMap<(&'static str, Value), Value>,
+    /// How much each expert got to do, `[1, experts]` for each layer.
+    routing: Vec<(Value, usize)>,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
 }
 
-impl GraphBuilder {
+impl<'a> GraphBuilder<'a> {
+    pub(super) fn new(form: GraphForm<'a>) -> Self {
+        let (derived, nodes, constants) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { form, derived, routing: Vec::new(), nodes, constants, inputs: Vec::new(), outputs: Vec::new() }
+    }
+
+    /// Keeps a layer's routing sums, `[1, experts]`, for [`GraphBuilder::take_routing`].
+    pub(super) fn add_routing(&mut self, sums: Value, experts: usize) {
+        self.routing.push((sums, experts));
+    }
+
+    /// All layers' routing sums.
+    pub(super) fn take_routing(&mut self) -> Vec<(Value, usize)> {
+        std::mem::take(&mut self.routing)
+    }
+
+    /// A vector of whole numbers that may be asked for by the same name again.
+    pub(super) fn shared_ints(&mut self, name: &str, values: &[i64]) -> Value {
+        if self.constants.iter().any(|constant| constant.name == name) {
+            Value(name.to_owned())
+        } else {
+            self.ints(name, values)
+        }
+    }
+
+    /// The form in which the graph is written.
+    pub(super) fn form(&self) -> GraphForm<'a> {
+        self.form
+    }
+
+    /// What `derive` makes of a value for a purpose, made at the first call only.
+    pub(super) fn once(&mut self, purpose: &'static str, x: &Value, derive: impl FnOnce(&mut Self) -> Value) -> Value {
+        let key = (purpose, x.clone());
+        if let Some(known) = self.derived.get(&key) {
+            return known.clone();
+        }
+        let value = derive(self);
+        self.derived.insert(key, value.clone());
+        value
+    }
+
     pub(super) fn input(&mut self, name: &str, element: DataType, sizes: &[Size]) -> Value {
         self.inputs.push(value_info(name, element, sizes));
         Value(name.to_owned())
@@ -71,7 +117,16 @@ impl GraphBuilder {
         self.constant(name, DataType::Int64, &[values.len()], bytes)
     }
 
-    fn constant(&mut self, name: &str, element: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
+    /// A scalar that may be asked for by the same name again.
+    pub(super) fn shared_constant(&mut self, name: &str, element: DataType, raw_data: Vec<u8>) -> Value {
+        if self.constants.iter().any(|constant| constant.name == name) {
+            return Value(name.to_owned());
+        }
+        self.constant(name, element, &[], raw_data)
+    }
+
+    /// A constant of any number format, its values little-endian.
+    pub(super) fn constant(&mut self, name: &str, element: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
         self.constants.push(TensorProto {
             dims: shape.iter().map(|&size| size as i64).collect(),
             data_type: element.into(),
@@ -104,15 +159,26 @@ impl GraphBuilder {
         value
     }
 
+    /// An operator that cuts a value into parts of given sizes along the last axis.
+    pub(super) fn split<const PARTS: usize>(&mut self, input: &Value, sizes: &Value) -> [Value; PARTS] {
+        self.add("Split", "", &[Some(input), Some(sizes)], vec![("axis", Attribute::Int(-1))], None)
+    }
+
     /// The `k` largest values of the last axis and their positions.
     pub(super) fn top_k(&mut self, input: &Value, k: &Value) -> [Value; 2] {
         self.add("TopK", "", &[Some(input), Some(k)], vec![("axis", Attribute::Int(-1))], None)
     }
 
     /// A standard operator whose output gets a name that the graph's users see.
-    pub(super) fn named(&mut self, name: &str, operator: &str, inputs: &[&Value]) -> Value {
+    pub(super) fn named(
+        &mut self,
+        name: &str,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: Vec<(&str, Attribute)>,
+    ) -> Value {
         let inputs = inputs.iter().map(|value| Some(*value)).collect::<Vec<_>>();
-        let [value] = self.add(operator, "", &inputs, Vec::new(), Some(name));
+        let [value] = self.add(operator, "", &inputs, attributes, Some(name));
         value
     }
 
@@ -139,14 +205,6 @@ impl GraphBuilder {
             domain: domain.to_owned(),
         });
         outputs
-    }
-
-    /// `x · weight + bias`, both constants named after `name`.
-    pub(super) fn linear(&mut self, name: &str, x: &Value, linear: &Linear) -> Value {
-        let weight = self.floats(&format!("{name}.weight"), &linear.weight);
-        let bias = self.floats(&format!("{name}.bias"), &linear.bias);
-        let product = self.node("MatMul", &[x, &weight]);
-        self.node("Add", &[&product, &bias])
     }
 
     /// Layer normalisation of the last axis.

@@ -2,6 +2,8 @@
 
 use super::block::{MaskOf, Surroundings, write_block};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
+use super::experts::output_routing;
+use super::form::GraphForm;
 use super::proto::tensor_proto::DataType;
 use crate::tower::TextTower;
 use ndarray::Array2;
@@ -9,22 +11,21 @@ use std::collections::BTreeSet;
 
 /// Added to a score that must not count. The adapters of UP-Person act on unnormalised activations, so scores of tens of
 /// thousands occur: the customary -10,000 would let hidden tokens shine through.
-const HIDDEN: f32 = f32::MIN;
+const HIDDEN: f32 = f32::NEG_INFINITY;
 
 /// Writes `token_ids` i64 `[batch, tokens]` → `features` f32 `[batch, dimension]`, not L2-normalised. `tokens` may be
 /// anything from 2 to `context_length`; the causal mask makes right-padding irrelevant.
-pub(crate) fn write_text(tower: &TextTower, context_length: usize) -> Vec<u8> {
-    let mut graph = GraphBuilder::default();
+pub(crate) fn write_text(tower: &TextTower, context_length: usize, form: GraphForm<'_>) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(form);
     let token_ids = graph.input("token_ids", DataType::Int64, &[Size::Dynamic("batch"), Size::Dynamic("tokens")]);
     let batch = graph.size_of(&token_ids, 0);
     let tokens = graph.size_of(&token_ids, 1);
     let zero = graph.ints("zero", &[0]);
     let one = graph.ints("one", &[1]);
 
-    let embedding = graph.floats("token_embedding.weight", &tower.token_embedding);
     let positions = graph.floats("positional_embedding", &tower.positional_embedding);
     let positions = graph.node("Slice", &[&positions, &zero, &tokens, &zero]);
-    let embedded = graph.node("Gather", &[&embedding, &token_ids]);
+    let embedded = graph.table_rows("token_embedding.weight", &tower.token_embedding, &token_ids);
     let mut x = graph.node("Add", &[&embedded, &positions]);
 
     // The end-of-text token has the highest id; the first one counts.
@@ -32,22 +33,48 @@ pub(crate) fn write_text(tower: &TextTower, context_length: usize) -> Vec<u8> {
         graph.node_with("ArgMax", &[&token_ids], vec![("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(1))]);
     let end_index = graph.node("Unsqueeze", &[&end, &one]);
     let masks = CausalMasks::new(&mut graph, tower, context_length, &tokens, &end);
-    let mask = |graph: &mut GraphBuilder, of: MaskOf| masks.write(graph, of);
-    let pick = |graph: &mut GraphBuilder, x: &Value| {
+    let mask = |graph: &mut GraphBuilder<'_>, of: MaskOf| masks.write(graph, of);
+    let pick = |graph: &mut GraphBuilder<'_>, x: &Value| {
         graph.node_with("GatherND", &[x, &end_index], vec![("batch_dims", Attribute::Int(1))])
     };
-    let around = Surroundings { batch, mask: Some(&mask), pick: &pick };
+    let counted = up_to_end(&mut graph, tower, context_length, &tokens, &end);
+    let around = Surroundings { batch, mask: Some(&mask), counted, pick: &pick };
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
         let name = format!("transformer.resblocks.{layer}");
-        x = write_block(&mut graph, &name, block, &x, layer == last, &around);
+        x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
+    if form.plain {
+        x = pick(&mut graph, &x);
+    }
+    output_routing(&mut graph);
     let x = graph.layer_norm("ln_final", &x, &tower.ln_final);
     let projection = graph.floats("text_projection", &tower.projection);
     let x = graph.node("MatMul", &[&x, &projection]);
-    let features = graph.named("features", "Squeeze", &[&x, &one]);
+    let features = graph.named("features", "Squeeze", &[&x, &one], Vec::new());
     graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.projection.ncols())]);
     graph.finish("text")
+}
+
+/// 1 for every position up to the end mark, 0 behind it, `[batch, tokens, 1]`: padding must not count in routing shares.
+fn up_to_end(
+    graph: &mut GraphBuilder<'_>,
+    tower: &TextTower,
+    context_length: usize,
+    tokens: &Value,
+    end: &Value,
+) -> Option<Value> {
+    if graph.form().plain || tower.blocks.iter().all(|block| block.experts.is_none()) {
+        return None;
+    }
+    let positions: Vec<i64> = (0..context_length as i64).collect();
+    let positions = graph.ints("positions", &positions);
+    let zero = graph.shared_ints("positions.start", &[0]);
+    let positions = graph.node("Slice", &[&positions, &zero, tokens, &zero]);
+    let counted = graph.node("LessOrEqual", &[&positions, end]);
+    let counted = graph.cast(&counted, DataType::Float);
+    let last_axis = graph.shared_ints("positions.last_axis", &[-1]);
+    Some(graph.node("Unsqueeze", &[&counted, &last_axis]))
 }
 
 /// The causal masks of a tower, one for each length of prefix that its blocks have, cut to the batch's text length.
@@ -62,7 +89,13 @@ struct CausalMasks {
 }
 
 impl CausalMasks {
-    fn new(graph: &mut GraphBuilder, tower: &TextTower, context_length: usize, tokens: &Value, end: &Value) -> Self {
+    fn new(
+        graph: &mut GraphBuilder<'_>,
+        tower: &TextTower,
+        context_length: usize,
+        tokens: &Value,
+        end: &Value,
+    ) -> Self {
         let lengths: BTreeSet<usize> = tower
             .blocks
             .iter()
@@ -85,7 +118,7 @@ impl CausalMasks {
         Self { masks, end: end.clone(), leading_axes, head_axis }
     }
 
-    fn write(&self, graph: &mut GraphBuilder, of: MaskOf) -> Value {
+    fn write(&self, graph: &mut GraphBuilder<'_>, of: MaskOf) -> Value {
         let found = self.masks.iter().find(|(length, _)| *length == of.prefix_length);
         let Some((_, mask)) = found else { unreachable!("masks are made for every prefix length of the tower") };
         if of.asking_only {

@@ -2,40 +2,46 @@
 
 use super::block::{Surroundings, write_block};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
+use super::experts::output_routing;
+use super::form::GraphForm;
 use super::proto::tensor_proto::DataType;
 use crate::geometry::Grid;
 use crate::tower::VisionTower;
 use ndarray::Axis;
 
 /// Writes `pixels` f32 `[batch, 3, height, width]` → `features` f32 `[batch, dimension]`, not L2-normalised.
-pub(crate) fn write_vision(tower: &VisionTower, grid: Grid) -> Vec<u8> {
-    let mut graph = GraphBuilder::default();
+pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(form);
     let sizes = [Size::Dynamic("batch"), Size::Fixed(3), Size::Fixed(grid.height_px), Size::Fixed(grid.width_px)];
     let pixels = graph.input("pixels", DataType::Float, &sizes);
     let batch = graph.size_of(&pixels, 0);
     let mut x = write_patches(&mut graph, tower, &pixels);
     x = graph.layer_norm("visual.ln_pre", &x, &tower.ln_pre);
     let class_token = graph.ints("class_token", &[0]);
-    let pick = |graph: &mut GraphBuilder, x: &Value| {
+    let pick = |graph: &mut GraphBuilder<'_>, x: &Value| {
         graph.node_with("Gather", &[x, &class_token], vec![("axis", Attribute::Int(1))])
     };
-    let around = Surroundings { batch, mask: None, pick: &pick };
+    let around = Surroundings { batch, mask: None, counted: None, pick: &pick };
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
         let name = format!("visual.transformer.resblocks.{layer}");
-        x = write_block(&mut graph, &name, block, &x, layer == last, &around);
+        x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
+    if form.plain {
+        x = pick(&mut graph, &x);
+    }
+    output_routing(&mut graph);
     let x = graph.layer_norm("visual.ln_post", &x, &tower.ln_post);
     let projection = graph.floats("visual.proj", &tower.projection);
     let x = graph.node("MatMul", &[&x, &projection]);
     let token_axis = graph.ints("token_axis", &[1]);
-    let features = graph.named("features", "Squeeze", &[&x, &token_axis]);
+    let features = graph.named("features", "Squeeze", &[&x, &token_axis], Vec::new());
     graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.projection.ncols())]);
     graph.finish("vision")
 }
 
 /// Patch embeddings behind the class token, with positions: `[batch, positions, width]`.
-fn write_patches(graph: &mut GraphBuilder, tower: &VisionTower, pixels: &Value) -> Value {
+fn write_patches(graph: &mut GraphBuilder<'_>, tower: &VisionTower, pixels: &Value) -> Value {
     let (width, _, patch, _) = tower.patch_kernel.dim();
     let kernel = graph.floats("visual.conv1.weight", &tower.patch_kernel);
     let attributes = vec![

@@ -1,0 +1,142 @@
+//! From a bundle to towers that run: choose a device, build sessions, check them, warm them up.
+
+use crate::EncodeError;
+use crate::config::EncoderConfig;
+use crate::device::{DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, candidates};
+use crate::runtime::environment;
+use crate::self_test::{self, TowerTest};
+use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, SessionOptions, TowerOptions, thread_count};
+use descry_model::{Bundle, ParityBounds};
+use ndarray::{Array2, Array4};
+use ort::session::builder::PrepackedWeights;
+
+/// What bf16 may add to a bundle's own bounds: eight bits of mantissa through a dozen blocks.
+const BF16_PARITY: ParityBounds = ParityBounds { max_relative_difference: 0.5, max_cosine_distance: 0.1 };
+
+/// Loads a bundle's towers on the configured device and checks them against its stored outputs: what the service does
+/// at its start, and what an export does before it hands a bundle out.
+///
+/// # Errors
+/// [`EncodeError`] for a missing ONNX Runtime, a device that was asked for by name and does not come up, a graph that
+/// does not load, or outputs beyond the manifest's bounds.
+pub fn open_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<OpenedTowers, EncodeError> {
+    let (towers, tests) = open_on_device(bundle, config)?;
+    let manifest = bundle.manifest();
+    let (parity, row_independence) = match towers.device.precision {
+        DevicePrecision::Fp32 => (manifest.parity, manifest.row_independence),
+        DevicePrecision::Bf16 => (looser(manifest.parity, BF16_PARITY), looser(manifest.row_independence, BF16_PARITY)),
+    };
+    for test in &tests {
+        test.check(parity, row_independence)?;
+    }
+    Ok(towers)
+}
+
+/// What the self-test finds, without judging it: bounds are made from this.
+///
+/// # Errors
+/// As [`open_towers`], but for the bounds.
+pub fn measure_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<[TowerTest; 2], EncodeError> {
+    Ok(open_on_device(bundle, config)?.1)
+}
+
+fn looser(bounds: ParityBounds, other: ParityBounds) -> ParityBounds {
+    ParityBounds {
+        max_relative_difference: bounds.max_relative_difference.max(other.max_relative_difference),
+        max_cosine_distance: bounds.max_cosine_distance.max(other.max_cosine_distance),
+    }
+}
+
+fn open_on_device(bundle: &Bundle, config: &EncoderConfig) -> Result<(OpenedTowers, [TowerTest; 2]), EncodeError> {
+    let DeviceConfig { name, precision, .. } = config.device;
+    let mut failures: Vec<String> = Vec::new();
+    let mut providers = candidates(name, bundle.manifest().dialect, Machine::look()).into_iter().peekable();
+    while let Some(provider) = providers.next() {
+        match open_on(bundle, config, provider) {
+            Ok((vision, text, tests)) => {
+                let fallback_reason = (!failures.is_empty()).then(|| failures.join("; "));
+                if let Some(reason) = &fallback_reason {
+                    tracing::warn!(execution_provider = provider.name(), reason, "a faster device did not come up");
+                }
+                let precision = effective_precision(provider, precision);
+                let execution_provider = provider.name();
+                let device = DeviceReport { requested: name, execution_provider, precision, fallback_reason };
+                return Ok((OpenedTowers { vision, text, device }, tests));
+            }
+            Err(error) if providers.peek().is_some() => failures.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("there is a candidate for every name")
+}
+
+/// bf16 is OpenVINO's; every other provider computes what the graph says.
+fn effective_precision(provider: Provider, configured: DevicePrecision) -> DevicePrecision {
+    if provider == Provider::Openvino { configured } else { DevicePrecision::Fp32 }
+}
+
+type Opened = (Vec<OnnxVisionTower>, Vec<OnnxTextTower>, [TowerTest; 2]);
+
+fn open_on(bundle: &Bundle, config: &EncoderConfig, provider: Provider) -> Result<Opened, EncodeError> {
+    let workers = config.sessions.workers;
+    let threads = match config.sessions.threads {
+        0 => thread_count(0).div_ceil(workers),
+        threads => threads,
+    };
+    let (batch_buckets, token_buckets): (&[usize], &[usize]) = if provider.wants_fixed_shapes() {
+        (&config.sessions.batch_buckets, &config.sessions.token_buckets)
+    } else {
+        (&[], &[])
+    };
+    let session = SessionOptions { library: &config.onnxruntime_library, threads, provider, device: &config.device };
+    // Before anything else of ONNX Runtime is touched: the library must be loaded from its place.
+    environment(&config.onnxruntime_library)?;
+    let shared = (workers > 1 && provider == Provider::Cpu).then(PrepackedWeights::new);
+    let weights = shared.as_ref();
+    let options = TowerOptions { session, weights, batch_buckets, token_buckets };
+    let padding_id = bundle.manifest().text.padding_id;
+    let mut vision =
+        (0..workers).map(|_| OnnxVisionTower::open(&bundle.vision_path(), options)).collect::<Result<Vec<_>, _>>()?;
+    let mut text = (0..workers)
+        .map(|_| OnnxTextTower::open(&bundle.text_path(), padding_id, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ([first_vision, ..], [first_text, ..]) = (vision.as_mut_slice(), text.as_mut_slice()) else {
+        unreachable!("the settings are checked for at least one worker")
+    };
+    let tests = self_test::run(bundle, first_vision, first_text)?;
+    for (vision, text) in vision.iter_mut().zip(&mut text) {
+        warm_up(bundle, config, options, vision, text)?;
+    }
+    Ok((vision, text, tests))
+}
+
+/// Runs every shape that is planned for, so that no request pays for the planning: all buckets, or the largest batch
+/// where shapes are free.
+fn warm_up(
+    bundle: &Bundle,
+    config: &EncoderConfig,
+    options: TowerOptions<'_>,
+    vision: &mut OnnxVisionTower,
+    text: &mut OnnxTextTower,
+) -> Result<(), EncodeError> {
+    let manifest = bundle.manifest();
+    let or_largest =
+        |buckets: &[usize], largest: usize| if buckets.is_empty() { vec![largest] } else { buckets.to_vec() };
+    let (height, width) = (manifest.image.height_px, manifest.image.width_px);
+    for batch in or_largest(options.batch_buckets, config.batching.max_batch_images) {
+        vision.run_array(&Array4::zeros((batch, 3, height, width)))?;
+    }
+    let context_length = manifest.text.context_length;
+    for tokens in or_largest(options.token_buckets, USUAL_TOKENS) {
+        let tokens = tokens.clamp(2, context_length);
+        for batch in or_largest(options.batch_buckets, config.batching.max_batch_texts) {
+            let mut token_ids = Array2::from_elem((batch, tokens), manifest.text.padding_id);
+            token_ids.column_mut(tokens - 1).fill(manifest.text.end_of_text_id);
+            text.run_array(&token_ids)?;
+        }
+    }
+    Ok(())
+}
+
+/// Length of a description's batch, for warming up where lengths are free.
+const USUAL_TOKENS: usize = 40;

@@ -1,0 +1,195 @@
+//! ONNX Runtime sessions on a chosen execution provider.
+
+use super::assignment::providers_in_use;
+use crate::EncodeError;
+use crate::device::{CudnnSearch, DeviceConfig, DevicePrecision, Provider};
+use crate::runtime::environment;
+use ndarray::{Array2, Ix2};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
+use std::num::NonZero;
+use std::path::Path;
+
+/// How sessions are built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionOptions<'a> {
+    /// The shared library; empty to search for it.
+    pub(crate) library: &'a Path,
+    /// Threads; 0 for the CPU quota.
+    pub(crate) threads: usize,
+    /// What runs the graph.
+    pub(crate) provider: Provider,
+    /// The provider's settings.
+    pub(crate) device: &'a DeviceConfig,
+}
+
+/// Where a graph comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Graph<'a> {
+    File(&'a Path),
+    Bytes(&'a [u8]),
+}
+
+/// One graph, ready to run: a single input, and `features` among the outputs.
+pub(crate) struct TowerSession {
+    session: Session,
+    tower: &'static str,
+    has_routing: bool,
+}
+
+/// What a run gives.
+pub(crate) struct TowerOutput {
+    /// `[batch, dimension]` f32, not normalised.
+    pub(crate) features: Array2<f32>,
+    /// `[layers, experts]` f32, the sum of each expert's gates; `None` without a mixture of experts.
+    pub(crate) routing: Option<Array2<f32>>,
+}
+
+impl TowerSession {
+    /// Builds a session. Those that share `weights` keep one copy of what the CPU provider packs for its products.
+    ///
+    /// # Errors
+    /// [`EncodeError::Session`] when the graph does not load, [`EncodeError::Device`] when the provider does not come
+    /// up or runs nothing of the graph.
+    pub(crate) fn open(
+        tower: &'static str,
+        graph: Graph<'_>,
+        options: SessionOptions<'_>,
+        weights: Option<&PrepackedWeights>,
+    ) -> Result<Self, EncodeError> {
+        let session = build(graph, options, weights)?;
+        let in_use = providers_in_use(&session)?;
+        if in_use.get(options.provider.registered_name()).copied().unwrap_or_default() == 0 {
+            return Err(EncodeError::Device {
+                device: options.provider.name(),
+                reason: format!("it runs no part of the {tower} tower"),
+                remedy: options.provider.remedy(),
+            });
+        }
+        tracing::debug!(tower, ?in_use, "nodes by execution provider");
+        let has_routing = session.outputs().iter().any(|output| output.name() == "routing");
+        Ok(Self { session, tower, has_routing })
+    }
+
+    /// Runs one batch.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tower`].
+    pub(crate) fn run(&mut self, input_name: &str, input: SessionInputValue<'_>) -> Result<TowerOutput, EncodeError> {
+        let tower = self.tower;
+        let failed = |error: ort::Error| tower_error(tower, error);
+        let outputs = self.session.run(vec![(input_name, input)]).map_err(failed)?;
+        let matrix = |name: &str| -> Result<Array2<f32>, EncodeError> {
+            let missing = || tower_error(tower, format!("the graph has no output `{name}`"));
+            let array = outputs.get(name).ok_or_else(missing)?.try_extract_array::<f32>().map_err(failed)?;
+            array.into_owned().into_dimensionality::<Ix2>().map_err(|error| tower_error(tower, error))
+        };
+        let features = matrix("features")?;
+        let routing = if self.has_routing { Some(matrix("routing")?) } else { None };
+        Ok(TowerOutput { features, routing })
+    }
+
+    /// The session itself, for outputs that only some graphs have.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+fn build(
+    graph: Graph<'_>,
+    options: SessionOptions<'_>,
+    weights: Option<&PrepackedWeights>,
+) -> Result<Session, EncodeError> {
+    let environment = environment(options.library)?;
+    let provider = options.provider;
+    let builder = || -> ort::Result<SessionBuilder> {
+        let mut builder = Session::builder(&environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(thread_count(options.threads))?
+            // Threads that spin while idle starve the other tower on a machine with few cores.
+            .with_config_entry("session.intra_op.allow_spinning", "0")?
+            // A plan for one shape is of no use for the next, and plans pile up.
+            .with_memory_pattern(false)?
+            .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+        if let Some(weights) = weights {
+            builder = builder.with_prepacked_weights(weights)?;
+        }
+        Ok(builder)
+    };
+    let unbuildable = |source| match graph {
+        Graph::File(path) => EncodeError::Session { path: path.to_owned(), source },
+        Graph::Bytes(_) => EncodeError::Session { path: "graph in memory".into(), source },
+    };
+    let mut builder = builder().map_err(unbuildable)?;
+    if let Some(registration) = registration(options) {
+        builder = builder.with_execution_providers([registration]).map_err(|error| EncodeError::Device {
+            device: provider.name(),
+            reason: error.to_string(),
+            remedy: provider.remedy(),
+        })?;
+    }
+    let committed = match graph {
+        Graph::File(path) => builder.commit_from_file(path),
+        Graph::Bytes(bytes) => builder.commit_from_memory(bytes),
+    };
+    committed.map_err(unbuildable)
+}
+
+/// Takes the cgroup's CPU quota into account, unlike ONNX Runtime's own default.
+pub(crate) fn thread_count(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    }
+}
+
+/// The provider with its settings; `None` for the CPU provider, which is always there.
+fn registration(options: SessionOptions<'_>) -> Option<ExecutionProviderDispatch> {
+    let DeviceConfig { id, memory_limit_bytes, cudnn_search, precision, ref cache_dir, .. } = *options.device;
+    let dispatch = match options.provider {
+        Provider::Cpu => return None,
+        Provider::Openvino => {
+            let hint = match precision {
+                DevicePrecision::Fp32 => "f32",
+                DevicePrecision::Bf16 => "bf16",
+            };
+            let mut provider = ep::OpenVINO::default()
+                .with_device_type("CPU")
+                .with_num_threads(thread_count(options.threads))
+                .with_num_streams(1)
+                .with_arbitrary_config("load_config", format!(r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{hint}"}}}}"#));
+            if !cache_dir.as_os_str().is_empty() {
+                provider = provider.with_cache_dir(cache_dir.display());
+            }
+            provider.build()
+        }
+        Provider::Cuda => {
+            let mut provider = ep::CUDA::default().with_device_id(id).with_conv_algorithm_search(match cudnn_search {
+                CudnnSearch::Heuristic => ep::cuda::ConvAlgorithmSearch::Heuristic,
+                CudnnSearch::Exhaustive => ep::cuda::ConvAlgorithmSearch::Exhaustive,
+                CudnnSearch::Default => ep::cuda::ConvAlgorithmSearch::Default,
+            });
+            if memory_limit_bytes > 0 {
+                provider = provider.with_memory_limit(memory_limit_bytes);
+            }
+            provider.build()
+        }
+        Provider::Tensorrt => {
+            let mut provider = ep::TensorRT::default().with_device_id(id).with_layer_norm_fp32_fallback(true);
+            if memory_limit_bytes > 0 {
+                provider = provider.with_max_workspace_size(memory_limit_bytes);
+            }
+            if !cache_dir.as_os_str().is_empty() {
+                provider = provider.with_engine_cache(true).with_engine_cache_path(cache_dir.display());
+            }
+            provider.build()
+        }
+    };
+    // Without this a missing library is a line in the log, and the CPU does the work.
+    Some(dispatch.error_on_failure())
+}
+
+pub(crate) fn tower_error(tower: &'static str, reason: impl std::fmt::Display) -> EncodeError {
+    EncodeError::Tower { tower, reason: reason.to_string() }
+}
