@@ -87,13 +87,13 @@ fn spelled_attention(
 ) -> Value {
     let split = graph.shared_ints(&format!("heads.{heads}.split"), &[0, 0, heads as i64, HEAD_WIDTH as i64]);
     let joined = graph.shared_ints(&format!("heads.{heads}.joined"), &[0, 0, (heads * HEAD_WIDTH) as i64]);
-    let mut by_head = |x: &Value, order: [i64; 4]| {
+    let mut by_head = |x: &Value| {
         let x = graph.node("Reshape", &[x, &split]);
-        graph.node_with("Transpose", &[&x], vec![("perm", Attribute::Ints(order.to_vec()))])
+        graph.node_with("Transpose", &[&x], vec![("perm", Attribute::Ints(vec![0, 2, 1, 3]))])
     };
-    let query = by_head(query, [0, 2, 1, 3]);
-    let keys = by_head(keys, [0, 2, 3, 1]);
-    let values = by_head(values, [0, 2, 1, 3]);
+    let [query, keys, values] = [by_head(query), by_head(keys), by_head(values)];
+    // A second step of its own, which compilers take into the product; in one step with the first it is a copy.
+    let keys = graph.node_with("Transpose", &[&keys], vec![("perm", Attribute::Ints(vec![0, 1, 3, 2]))]);
     let mut scores = graph.node("MatMul", &[&query, &keys]);
     if let Some(mask) = mask {
         scores = graph.node("Add", &[&scores, mask]);
