@@ -11,6 +11,7 @@ mod device;
 mod encoder;
 mod error;
 mod grpc;
+mod memory;
 mod opening;
 mod runtime;
 mod self_test;

@@ -3,6 +3,7 @@
 use crate::EncodeError;
 use crate::config::EncoderConfig;
 use crate::device::{DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, candidates};
+use crate::memory;
 use crate::runtime::environment;
 use crate::self_test::{self, TowerTest};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, SessionOptions, TowerOptions, thread_count};
@@ -97,16 +98,20 @@ fn open_on(bundle: &Bundle, config: &EncoderConfig, provider: Provider) -> Resul
     let padding_id = bundle.manifest().text.padding_id;
     let mut vision =
         (0..workers).map(|_| OnnxVisionTower::open(&bundle.vision_path(), options)).collect::<Result<Vec<_>, _>>()?;
+    // Before the next tower's copies are made: the peak is what counts.
+    memory::trim();
     let mut text = (0..workers)
         .map(|_| OnnxTextTower::open(&bundle.text_path(), padding_id, options))
         .collect::<Result<Vec<_>, _>>()?;
     let ([first_vision, ..], [first_text, ..]) = (vision.as_mut_slice(), text.as_mut_slice()) else {
         unreachable!("the settings are checked for at least one worker")
     };
+    memory::trim();
     let tests = self_test::run(bundle, first_vision, first_text)?;
     for (vision, text) in vision.iter_mut().zip(&mut text) {
         warm_up(bundle, config, options, vision, text)?;
     }
+    memory::trim();
     Ok((vision, text, tests))
 }
 

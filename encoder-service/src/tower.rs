@@ -2,6 +2,7 @@
 
 mod assignment;
 mod onnx;
+mod routing;
 mod session;
 
 pub(crate) use onnx::TowerOptions;

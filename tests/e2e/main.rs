@@ -7,6 +7,7 @@
 mod evaluation;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
 mod exports;
+mod forms;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.

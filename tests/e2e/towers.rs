@@ -1,8 +1,9 @@
 //! Exported towers against the outputs of the published code, for every batch size and text length.
 
-use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, open_towers};
-use descry_export::ModelFlags;
-use descry_tests::{export_fixture, golden_folder};
+use descry_encoder::{DeviceName, EncoderConfig, OnnxTextTower, OnnxVisionTower, OpenedTowers, open_towers};
+use descry_export::{ModelFlags, TowerForm};
+use descry_model::Dialect;
+use descry_tests::{export_form, golden_folder};
 use ndarray::{Array2, Array4, ArrayView1, Axis, concatenate, s};
 use ndarray_npy::NpzReader;
 use std::fs::File;
@@ -34,13 +35,28 @@ impl Published {
     }
 }
 
-fn check(name: &str, file: &str, flags: ModelFlags) {
+/// Every float32 form of a graph, each on the devices of this machine that are meant for it.
+fn check(name: &str, file: &str, flags: &ModelFlags) {
     let published = Published::read(name);
-    let folder = tempfile::tempdir().unwrap();
-    let bundle = export_fixture(&golden_folder().join("fixtures").join(name).join(file), flags, folder.path());
-    let (mut vision, mut text) = open_towers(&bundle, &EncoderConfig::load(None).unwrap()).unwrap();
-    check_vision(&published, &mut vision);
-    check_text(&published, &mut text);
+    let checkpoint = golden_folder().join("fixtures").join(name).join(file);
+    let standard = TowerForm { dialect: Some(Dialect::Standard), ..TowerForm::FP32 };
+    let plain = TowerForm { plain: true, ..TowerForm::FP32 };
+    let forms = [
+        (TowerForm::FP32, DeviceName::Cpu),
+        (standard, DeviceName::Cpu),
+        (standard, DeviceName::Openvino),
+        (plain, DeviceName::Cpu),
+    ];
+    for (form, device) in forms {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = export_form(&checkpoint, flags.clone(), form, folder.path());
+        let mut config = EncoderConfig::load(None).unwrap();
+        config.device.name = device;
+        let OpenedTowers { mut vision, mut text, device: report } = open_towers(&bundle, &config).unwrap();
+        assert_eq!(report.execution_provider, device.to_string());
+        check_vision(&published, &mut vision[0]);
+        check_text(&published, &mut text[0]);
+    }
 }
 
 fn check_vision(published: &Published, vision: &mut OnnxVisionTower) {
@@ -105,20 +121,20 @@ fn compare(found: &Array2<f32>, expected: &Array2<f32>) {
 
 #[test]
 fn hugging_face_clip() {
-    check("clip-hf", "", ModelFlags::default());
+    check("clip-hf", "", &ModelFlags::default());
 }
 
 #[test]
 fn dm_adapter() {
-    check("dm-adapter", "best.pth", ModelFlags::default());
+    check("dm-adapter", "best.pth", &ModelFlags::default());
 }
 
 #[test]
 fn dm_adapter_in_float16() {
-    check("dm-adapter-half", "best.pth", ModelFlags::default());
+    check("dm-adapter-half", "best.pth", &ModelFlags::default());
 }
 
 #[test]
 fn up_person_with_parts_on_some_layers() {
-    check("up-person", "best.pth", ModelFlags::default());
+    check("up-person", "best.pth", &ModelFlags::default());
 }

@@ -1,7 +1,7 @@
 //! Published checkpoints and outputs, copied into `golden/` (`provenance.toml` there says from where), and the demo.
 
-use descry_export::{ExportRequest, ModelFlags, ModelSource, export};
-use descry_model::{Bundle, Precision};
+use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm, export};
+use descry_model::Bundle;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -16,16 +16,24 @@ pub fn demo_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
 }
 
-/// Exports a checkpoint, with the settings beside it, into `folder`.
+/// Exports a checkpoint, with the settings beside it, into `folder`, in float32.
 ///
 /// # Panics
 /// When the export fails.
 pub fn export_fixture(checkpoint: &Path, flags: ModelFlags, folder: &Path) -> Bundle {
+    export_form(checkpoint, flags, TowerForm::FP32, folder)
+}
+
+/// As [`export_fixture`], in another form.
+///
+/// # Panics
+/// When the export fails.
+pub fn export_form(checkpoint: &Path, flags: ModelFlags, form: TowerForm, folder: &Path) -> Bundle {
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: checkpoint.to_owned(), config: None, base: None },
         tokenizer: None,
         flags,
-        precision: Precision::Fp32,
+        form,
         out: folder.join("bundle"),
     };
     let staged = export(&request, |_| {}).unwrap_or_else(|error| panic!("{}: {error}", checkpoint.display()));

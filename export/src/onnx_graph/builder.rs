@@ -159,11 +159,6 @@ impl<'a> GraphBuilder<'a> {
         value
     }
 
-    /// An operator that cuts a value into parts of given sizes along the last axis.
-    pub(super) fn split<const PARTS: usize>(&mut self, input: &Value, sizes: &Value) -> [Value; PARTS] {
-        self.add("Split", "", &[Some(input), Some(sizes)], vec![("axis", Attribute::Int(-1))], None)
-    }
-
     /// The `k` largest values of the last axis and their positions.
     pub(super) fn top_k(&mut self, input: &Value, k: &Value) -> [Value; 2] {
         self.add("TopK", "", &[Some(input), Some(k)], vec![("axis", Attribute::Int(-1))], None)
