@@ -1,4 +1,4 @@
-//! A TCP connection that can be ended from outside.
+//! A TCP connection that can be ended from outside, counts among the server's and knows how many requests it may have.
 //!
 //! tonic runs each connection as a task of its own and offers no way to end one. A client that keeps a stream open would
 //! keep the service from ever stopping.
@@ -6,9 +6,11 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -16,19 +18,36 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 pub(crate) struct Connection {
     stream: TcpStream,
     cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// One for each request that may be worked on at once.
+    places: Arc<Semaphore>,
+    /// Its place among the server's connections.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What each request knows of its connection.
+#[derive(Clone)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) tcp: TcpConnectInfo,
+    pub(crate) places: Arc<Semaphore>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, cut_off: CancellationToken) -> Self {
-        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()) }
+    pub(crate) fn new(
+        stream: TcpStream,
+        cut_off: CancellationToken,
+        place: OwnedSemaphorePermit,
+        max_requests: usize,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
+        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()), places, _place: place }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> ConnectionInfo {
+        ConnectionInfo { tcp: self.stream.connect_info(), places: Arc::clone(&self.places) }
     }
 }
 
