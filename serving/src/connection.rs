@@ -8,9 +8,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -22,7 +24,19 @@ pub(crate) struct Connection {
     places: Arc<Semaphore>,
     /// Its place among the server's connections.
     _place: OwnedSemaphorePermit,
+    /// What is still missing before HTTP/2 looks after the connection itself.
+    greeting: Option<Greeting>,
 }
+
+/// The first bytes of an HTTP/2 connection. hyper waits for them for ever, and places are few.
+struct Greeting {
+    missing_bytes: usize,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// `PRI * HTTP/2.0`, two empty lines and `SM` between them.
+const GREETING_BYTES: usize = 24;
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
 /// What each request knows of its connection.
 #[derive(Clone)]
@@ -39,7 +53,9 @@ impl Connection {
         max_requests: usize,
     ) -> Self {
         let places = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
-        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()), places, _place: place }
+        let alarm = Box::pin(tokio::time::sleep(GREETING_LIMIT));
+        let greeting = Some(Greeting { missing_bytes: GREETING_BYTES, alarm });
+        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()), places, _place: place, greeting }
     }
 }
 
@@ -60,7 +76,18 @@ impl AsyncRead for Connection {
         if self.cut_off.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let Self { stream, greeting, .. } = &mut *self;
+        let Some(missing) = greeting else { return Pin::new(stream).poll_read(context, buffer) };
+        if missing.alarm.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let filled = buffer.filled().len();
+        let read = Pin::new(stream).poll_read(context, buffer);
+        missing.missing_bytes = missing.missing_bytes.saturating_sub(buffer.filled().len() - filled);
+        if missing.missing_bytes == 0 {
+            *greeting = None;
+        }
+        read
     }
 }
 

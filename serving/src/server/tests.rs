@@ -7,7 +7,7 @@ use crate::telemetry::LogFormat;
 use crate::{telemetry, trace_context};
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
@@ -170,6 +170,18 @@ async fn connections_beyond_the_limit_are_closed() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_gives_its_place_back() {
+    let server = TestServer::start(|_| {}).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    silent.write_all(b"PRI *").await.unwrap();
+    let started = tokio::time::Instant::now();
+    // What hyper says to those who do not speak HTTP/2, if anything, and then the end.
+    let _ = silent.read_to_end(&mut Vec::new()).await;
+    assert_eq!(started.elapsed().as_secs(), 10);
     server.stop().await;
 }
 
