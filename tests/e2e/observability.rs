@@ -3,24 +3,28 @@
 use crate::services::{demo_images, index, text_search};
 use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
+use descry_proto::search::v1::IndexImagesRequest;
+use descry_proto::search::v1::index_images_request::{Message, Start};
+use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_search::SearchConfig;
 use descry_serving::metrics::MetricsConfig;
 use descry_tests::TestStack;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
+use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 
-/// An encoder that tells what it was asked with, and knows no answer.
+/// An encoder that tells what it was asked to encode with, and knows no answer.
 struct Listening(mpsc::UnboundedSender<MetadataMap>);
 
-type Answer<Message> = Result<Response<Message>, Status>;
+type Answer<Reply> = Result<Response<Reply>, Status>;
 
 #[tonic::async_trait]
 impl EncoderService for Listening {
@@ -32,8 +36,9 @@ impl EncoderService for Listening {
         Err(Status::unavailable("listening only"))
     }
 
-    async fn encode_image(&self, _: Request<proto::EncodeImageRequest>) -> Answer<proto::EncodeImageResponse> {
-        Err(Status::unimplemented(""))
+    async fn encode_image(&self, request: Request<proto::EncodeImageRequest>) -> Answer<proto::EncodeImageResponse> {
+        self.0.send(request.metadata().clone()).unwrap();
+        Err(Status::internal("listening only"))
     }
 
     async fn encode_text_stream(
@@ -51,7 +56,8 @@ impl EncoderService for Listening {
     }
 
     async fn get_model(&self, _: Request<proto::GetModelRequest>) -> Answer<proto::GetModelResponse> {
-        Err(Status::unimplemented(""))
+        let fingerprint = "5a".repeat(32);
+        Ok(Response::new(proto::GetModelResponse { fingerprint, embedding_dimension: 4, ..Default::default() }))
     }
 }
 
@@ -74,41 +80,76 @@ fn milliseconds(metadata: &MetadataMap) -> u64 {
     }
 }
 
+/// A search service in front of a listening encoder.
+struct Overheard {
+    client: SearchServiceClient<Channel>,
+    asked: mpsc::UnboundedReceiver<MetadataMap>,
+    _data: TempDir,
+}
+
+impl Overheard {
+    async fn start() -> Self {
+        let (heard, asked) = mpsc::unbounded_channel();
+        let (encoder_listener, encoder) = listener().await;
+        let encoding = Server::builder().add_service(EncoderServiceServer::new(Listening(heard)));
+        tokio::spawn(encoding.serve_with_incoming(TcpListenerStream::new(encoder_listener)));
+        let data = tempfile::tempdir().unwrap();
+        let mut config = SearchConfig::load(None).unwrap();
+        config.embedded.path = data.path().join("galleries.sqlite3");
+        config.encoder.url = format!("http://{encoder}");
+        config.encoder.timeout_ms = 20_000;
+        config.server.request_timeout_ms = 15_000;
+        let (search_listener, search) = listener().await;
+        tokio::spawn(descry_search::serve(search_listener, config, std::future::pending()));
+        let client = SearchServiceClient::connect(format!("http://{search}")).await.unwrap();
+        Self { client, asked, _data: data }
+    }
+
+    /// The trace and the time in milliseconds that the encoder was asked with.
+    async fn asked(&mut self) -> (String, u64) {
+        let metadata = self.asked.recv().await.unwrap();
+        let parent = metadata.get("traceparent").unwrap().to_str().unwrap();
+        let [_, trace, span, _] = parent.split('-').collect::<Vec<_>>()[..] else { panic!("{parent}") };
+        assert_ne!(span, CALLERS_SPAN);
+        (trace.to_owned(), milliseconds(&metadata))
+    }
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLERS_SPAN: &str = "00f067aa0ba902b7";
+
+fn traced<Body>(mut request: Request<Body>) -> Request<Body> {
+    request.metadata_mut().insert("traceparent", format!("00-{TRACE}-{CALLERS_SPAN}-01").parse().unwrap());
+    request
+}
+
 #[tokio::test]
 async fn the_encoder_is_asked_in_the_callers_trace_and_time() {
-    let (heard, mut asked) = mpsc::unbounded_channel();
-    let (encoder_listener, encoder) = listener().await;
-    let encoding = Server::builder().add_service(EncoderServiceServer::new(Listening(heard)));
-    tokio::spawn(encoding.serve_with_incoming(TcpListenerStream::new(encoder_listener)));
-
-    let data = tempfile::tempdir().unwrap();
-    let mut config = SearchConfig::load(None).unwrap();
-    config.embedded.path = data.path().join("galleries.sqlite3");
-    config.encoder.url = format!("http://{encoder}");
-    config.encoder.timeout_ms = 20_000;
-    let (search_listener, search) = listener().await;
-    tokio::spawn(descry_search::serve(search_listener, config, std::future::pending()));
-    let mut client = SearchServiceClient::connect(format!("http://{search}")).await.unwrap();
-
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let mut request = Request::new(text_search("lobby", "a man", 5));
-    request.metadata_mut().insert("traceparent", format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap());
+    let mut overheard = Overheard::start().await;
+    let mut request = traced(Request::new(text_search("lobby", "a man", 5)));
     request.set_timeout(Duration::from_secs(10));
-    assert_eq!(client.search(request).await.unwrap_err().code(), Code::Unavailable);
-    let metadata = asked.recv().await.unwrap();
-    let passed = metadata.get("traceparent").unwrap().to_str().unwrap();
-    assert!(passed.starts_with(&format!("00-{trace}-")) && !passed.contains("00f067aa0ba902b7"), "{passed}");
-    let left = milliseconds(&metadata);
-    assert!((1..=10_000).contains(&left), "{left}");
+    assert_eq!(overheard.client.search(request).await.unwrap_err().code(), Code::Unavailable);
+    let (trace, left_ms) = overheard.asked().await;
+    assert_eq!(trace, TRACE);
+    assert!((1..=10_000).contains(&left_ms), "{left_ms}");
 
-    // A patient caller's request ends with the configured time.
-    let mut request = Request::new(text_search("lobby", "a man", 5));
-    request.set_timeout(Duration::from_secs(50));
-    assert_eq!(client.search(request).await.unwrap_err().code(), Code::Unavailable);
-    let metadata = asked.recv().await.unwrap();
-    assert_eq!(milliseconds(&metadata), 20_000);
-    let passed = metadata.get("traceparent").unwrap().to_str().unwrap();
-    assert!(passed.len() == 55 && !passed.contains(trace), "a trace of its own: {passed}");
+    // A patient caller's search is limited by the service it asks; a trace begins there.
+    overheard.client.search(text_search("lobby", "a man", 5)).await.unwrap_err();
+    let (trace, left_ms) = overheard.asked().await;
+    assert_ne!(trace, TRACE);
+    assert!((10_001..=15_000).contains(&left_ms), "{left_ms}");
+}
+
+#[tokio::test]
+async fn a_stream_is_one_trace_without_the_limit_of_a_request() {
+    let mut overheard = Overheard::start().await;
+    let start = Message::Start(Start { gallery: "lobby".to_owned(), create: true });
+    let image = Message::Image(demo_images(1).remove(0));
+    let messages = [start, image].map(|message| IndexImagesRequest { message: Some(message) });
+    let request = traced(Request::new(tokio_stream::iter(messages)));
+    let mut replies = overheard.client.index_images(request).await.unwrap().into_inner();
+    assert!(matches!(replies.message().await.unwrap().unwrap().outcome, Some(Outcome::Error(_))));
+    assert_eq!(overheard.asked().await, (TRACE.to_owned(), 20_000));
 }
 
 async fn page(address: SocketAddr) -> String {
