@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use descry_encoder::{Encoder, EncoderConfig, Workers, add_encoder_service};
 use descry_search::{SearchConfig, SearchService, add_search_service};
 use descry_serving::ServerConfig;
+use descry_serving::metrics::MetricsPage;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,10 +31,12 @@ pub(crate) struct Arguments {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     listen: String,
-    /// Settings of the encoder (YAML); its `model`, `server` and `log` give way to these flags.
+    /// Settings of the encoder (YAML); its `model`, `server`, `log`, `metrics` and `telemetry` do not count
+    /// here.
     #[arg(long, value_name = "FILE")]
     encoder_config: Option<PathBuf>,
-    /// Settings of the search service (YAML); its `encoder.url`, `server.listen` and `log` give way to these flags.
+    /// Settings of the search service (YAML); its `encoder.url`, `server.listen`, `log` and
+    /// `telemetry` do not count here.
     #[arg(long, value_name = "FILE")]
     search_config: Option<PathBuf>,
 }
@@ -45,6 +48,7 @@ pub(crate) struct Stack {
     encoder: Encoder,
     workers: Workers,
     search: SearchService,
+    _metrics: Option<MetricsPage>,
 }
 
 impl Stack {
@@ -56,15 +60,16 @@ impl Stack {
     ) -> anyhow::Result<Self> {
         let server = ServerConfig { listen: listen.to_owned(), ..search_config.server.clone() };
         let listener = server.bind().await?;
+        let metrics = search_config.metrics.open().await?;
         let opened = tokio::task::spawn_blocking(move || Encoder::open(&encoder_config)).await;
         let (encoder, workers) = opened.context("loading the model")??;
         // The search service reaches the encoder through memory, with the same messages as over a network. What is too
         // large is refused at the outer door.
         let mut inner = RoutesBuilder::default();
         add_encoder_service(&mut inner, encoder.clone(), usize::MAX);
-        let channel = descry_serving::in_memory_channel(inner.routes());
+        let channel = descry_serving::in_memory_channel(inner.routes(), descry_proto::DESCRIPTOR_SET)?;
         let search = SearchService::open(&search_config, Some(channel)).await?;
-        Ok(Self { listener, server, encoder, workers, search })
+        Ok(Self { listener, server, encoder, workers, search, _metrics: metrics })
     }
 
     /// The address that is listened on.
@@ -79,7 +84,7 @@ impl Stack {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { listener, server, encoder, workers, search } = self;
+        let Self { listener, server, encoder, workers, search, _metrics } = self;
         let mut routes = RoutesBuilder::default();
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;

@@ -1,9 +1,10 @@
 //! Settings of the encoder service. `config/default.yaml` documents every one of them.
 
 use crate::device::DeviceConfig;
-use descry_serving::ServerConfig;
 use descry_serving::config::{ConfigError, load};
+use descry_serving::metrics::MetricsConfig;
 use descry_serving::telemetry::LogConfig;
+use descry_serving::{ServerConfig, TelemetryConfig};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,10 @@ pub struct EncoderConfig {
     pub server: ServerConfig,
     /// Logging.
     pub log: LogConfig,
+    /// The page for Prometheus.
+    pub metrics: MetricsConfig,
+    /// Spans for a collector.
+    pub telemetry: TelemetryConfig,
     /// Limits on what comes from outside.
     pub limits: InputLimits,
     /// Queues and batches.

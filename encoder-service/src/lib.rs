@@ -42,6 +42,7 @@ pub async fn serve(
     config: EncoderConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), EncodeError> {
+    let _metrics = config.metrics.open().await?;
     let opening = config.clone();
     let (encoder, workers) = tokio::task::spawn_blocking(move || Encoder::open(&opening))
         .await

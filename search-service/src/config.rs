@@ -2,9 +2,10 @@
 
 use crate::vector_store::embedded::EmbeddedConfig;
 use crate::vector_store::qdrant::{ApiKey, QdrantConfig};
-use descry_serving::ServerConfig;
 use descry_serving::config::{ConfigError, load};
+use descry_serving::metrics::MetricsConfig;
 use descry_serving::telemetry::LogConfig;
+use descry_serving::{ServerConfig, TelemetryConfig};
 use serde::Deserialize;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ pub struct SearchConfig {
     pub server: ServerConfig,
     /// Logging.
     pub log: LogConfig,
+    /// The page for Prometheus.
+    pub metrics: MetricsConfig,
+    /// Spans for a collector.
+    pub telemetry: TelemetryConfig,
     /// The encoder service.
     pub encoder: EncoderClientConfig,
     /// Which store keeps the galleries.

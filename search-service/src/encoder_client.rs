@@ -6,6 +6,7 @@ use descry_model::{Embedding, Fingerprint};
 use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
+use descry_serving::{deadline, trace_context};
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -156,7 +157,8 @@ impl EncoderClient {
     where
         Call: Future<Output = Result<Response<Reply>, Status>>,
     {
-        let give_up = Instant::now() + Duration::from_millis(self.config.retry_for_ms);
+        let retry_for = Duration::from_millis(self.config.retry_for_ms);
+        let give_up = Instant::now() + deadline::remaining().map_or(retry_for, |left| left.min(retry_for));
         let mut pause = Duration::from_millis(self.config.min_retry_pause_ms);
         loop {
             match call().await {
@@ -170,9 +172,12 @@ impl EncoderClient {
         }
     }
 
+    /// A call in the trace of the request that it is made for, and not longer than that one's caller waits.
     fn request<Message>(&self, message: Message) -> Request<Message> {
         let mut request = Request::new(message);
-        request.set_timeout(Duration::from_millis(self.config.timeout_ms));
+        let timeout = Duration::from_millis(self.config.timeout_ms);
+        request.set_timeout(deadline::remaining().map_or(timeout, |left| left.min(timeout)));
+        trace_context::inject(request.metadata_mut());
         request
     }
 }

@@ -9,6 +9,7 @@ use crate::encoder_client::EncoderClient;
 use crate::validation::{check_gallery_name, check_id, check_metadata, invalid};
 use crate::vector_store::{Gallery, GalleryImage, ImageMetadata, VectorStore};
 use descry_model::{Embedding, Fingerprint, sha256_hex};
+use descry_serving::trace_context::within_request;
 use futures::{Stream, StreamExt as _};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,9 +128,10 @@ impl Indexer {
                 let (indexer, gallery, fingerprint) = (Arc::clone(&indexer), Arc::clone(&gallery), fingerprint.clone());
                 let ids = chunk.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
                 // A task of its own, so that it goes on while an earlier chunk is written; it ends with the stream.
-                let preparing = AbortOnDropHandle::new(tokio::spawn(async move {
+                let preparing = within_request(async move {
                     (indexer.prepare(&gallery, &fingerprint, chunk, &repeated).await, fingerprint)
-                }));
+                });
+                let preparing = AbortOnDropHandle::new(tokio::spawn(preparing));
                 async move { (ids, preparing.await) }
             })
         };

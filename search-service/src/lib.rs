@@ -87,6 +87,7 @@ pub async fn serve(
     config: SearchConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), SearchError> {
+    let _metrics = config.metrics.open().await?;
     let service = SearchService::open(&config, None).await?;
     let mut routes = RoutesBuilder::default();
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;

@@ -1,8 +1,8 @@
 //! The search service as a process of its own.
 
-use anyhow::Context as _;
 use clap::Parser;
 use descry_search::SearchConfig;
+use descry_serving::program::{self, Program};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,32 +18,17 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// The exit code for unusable settings, as in sysexits.h.
-const EXIT_CONFIG: u8 = 64;
+const NAME: &str = "search-service";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let config = match SearchConfig::load(arguments.config.as_deref()) {
         Ok(config) => config,
-        Err(error) => return fail(&error.into(), EXIT_CONFIG),
+        Err(error) => return program::refuse(NAME, &error),
     };
-    match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, 1),
-    }
-}
-
-#[tokio::main]
-async fn run(config: SearchConfig) -> anyhow::Result<()> {
-    descry_serving::telemetry::install(&config.log).map_err(anyhow::Error::msg)?;
-    let shutdown = descry_serving::shutdown_signal().context("cannot listen for signals")?;
-    let listener = config.server.bind().await?;
-    descry_search::serve(listener, config, shutdown).await?;
-    Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "the log may not be installed yet")]
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("search-service: {}", descry_serving::explain(error.as_ref()));
-    ExitCode::from(code)
+    let program = Program { name: NAME, log: config.log.clone(), telemetry: config.telemetry.clone() };
+    program.run(async |shutdown| {
+        let listener = config.server.bind().await?;
+        descry_search::serve(listener, config, shutdown).await
+    })
 }

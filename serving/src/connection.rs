@@ -1,4 +1,4 @@
-//! A TCP connection that can be ended from outside.
+//! A TCP connection that can be ended from outside, counts among the server's and knows how many requests it may have.
 //!
 //! tonic runs each connection as a task of its own and offers no way to end one. A client that keeps a stream open would
 //! keep the service from ever stopping.
@@ -6,9 +6,13 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -16,19 +20,50 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 pub(crate) struct Connection {
     stream: TcpStream,
     cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// One for each request that may be worked on at once.
+    places: Arc<Semaphore>,
+    /// Its place among the server's connections.
+    _place: OwnedSemaphorePermit,
+    /// What is still missing before HTTP/2 looks after the connection itself.
+    greeting: Option<Greeting>,
+}
+
+/// The first bytes of an HTTP/2 connection. hyper waits for them for ever, and places are few.
+struct Greeting {
+    missing_bytes: usize,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// `PRI * HTTP/2.0`, two empty lines and `SM` between them.
+const GREETING_BYTES: usize = 24;
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// What each request knows of its connection.
+#[derive(Clone)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) tcp: TcpConnectInfo,
+    pub(crate) places: Arc<Semaphore>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, cut_off: CancellationToken) -> Self {
-        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()) }
+    pub(crate) fn new(
+        stream: TcpStream,
+        cut_off: CancellationToken,
+        place: OwnedSemaphorePermit,
+        max_requests: usize,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
+        let alarm = Box::pin(tokio::time::sleep(GREETING_LIMIT));
+        let greeting = Some(Greeting { missing_bytes: GREETING_BYTES, alarm });
+        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()), places, _place: place, greeting }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> ConnectionInfo {
+        ConnectionInfo { tcp: self.stream.connect_info(), places: Arc::clone(&self.places) }
     }
 }
 
@@ -41,7 +76,18 @@ impl AsyncRead for Connection {
         if self.cut_off.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let Self { stream, greeting, .. } = &mut *self;
+        let Some(missing) = greeting else { return Pin::new(stream).poll_read(context, buffer) };
+        if missing.alarm.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let filled = buffer.filled().len();
+        let read = Pin::new(stream).poll_read(context, buffer);
+        missing.missing_bytes = missing.missing_bytes.saturating_sub(buffer.filled().len() - filled);
+        if missing.missing_bytes == 0 {
+            *greeting = None;
+        }
+        read
     }
 }
 

@@ -2,10 +2,15 @@
 
 use crate::config::ConfigError;
 use crate::connection::Connection;
+use crate::method_names::MethodNames;
+use crate::request::RequestLayer;
 use serde::Deserialize;
 use std::future::Future;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +25,8 @@ use tonic_health::server::HealthReporter;
 pub struct ServerConfig {
     /// Address to listen on, such as `127.0.0.1:50051`.
     pub listen: String,
+    /// Connections at once; further ones are closed.
+    pub max_connections: usize,
     /// Requests of one connection that are worked on at once; the rest is refused.
     pub max_concurrent_requests: usize,
     /// Longest time for one request, in milliseconds; a shorter deadline of the caller wins.
@@ -41,12 +48,26 @@ pub enum ServerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The address of the metrics' page cannot be listened on.
+    #[error("metrics.listen: cannot listen on {address}: {source}; choose another address, or leave it empty")]
+    Metrics {
+        /// The address asked for.
+        address: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Metrics go somewhere else already.
+    #[error("metrics: {0}")]
+    Recorder(#[from] metrics_exporter_prometheus::BuildError),
     /// The HTTP/2 server broke.
     #[error("the server broke: {0}")]
     Transport(#[from] tonic::transport::Error),
     /// The descriptor set of the reflection service does not parse.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The descriptor set does not say which methods there are.
+    #[error("descriptor set: {0}")]
+    Descriptor(#[from] prost::DecodeError),
 }
 
 impl ServerConfig {
@@ -56,6 +77,7 @@ impl ServerConfig {
     /// [`ConfigError::Value`] naming the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least_one = [
+            ("server.max_connections", self.max_connections as u64),
             ("server.max_concurrent_requests", self.max_concurrent_requests as u64),
             ("server.request_timeout_ms", self.request_timeout_ms),
             ("server.max_message_bytes", self.max_message_bytes as u64),
@@ -112,7 +134,7 @@ pub async fn health_service(routes: &mut RoutesBuilder, service: &'static str) -
 /// within the configured time.
 ///
 /// # Errors
-/// [`ServerError::Transport`], [`ServerError::Reflection`].
+/// [`ServerError::Transport`], [`ServerError::Reflection`], [`ServerError::Descriptor`].
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -124,19 +146,34 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(descriptor_set)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    let requests = RequestLayer {
+        methods: MethodNames::read(&[
+            descriptor_set,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        ])?,
+        timeout: Some(Duration::from_millis(config.request_timeout_ms)),
+    };
     let (begin_drain, draining) = tokio::sync::oneshot::channel::<()>();
     let cut_off = CancellationToken::new();
-    let connections = TcpListenerStream::new(listener).map(|accepted| {
-        let stream = accepted?;
-        stream.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(Connection::new(stream, cut_off.clone()))
+    let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let connections = TcpListenerStream::new(listener).then(pause_after_failure).filter_map(|accepted| {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => return Some(Err(error)),
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            metrics::counter!("descry_connections_rejected_total").increment(1);
+            return None;
+        };
+        let unused = stream.set_nodelay(true);
+        Some(unused.map(|()| Connection::new(stream, cut_off.clone(), place, config.max_concurrent_requests)))
     });
+    // Time and number of requests are limited by our own layer. tonic's would answer CANCELLED, and leave out when to try
+    // again.
     let server = Server::builder()
-        .timeout(Duration::from_millis(config.request_timeout_ms))
-        // Beyond this the caller gets RESOURCE_EXHAUSTED at once instead of waiting in an invisible queue.
-        .concurrency_limit_per_connection(config.max_concurrent_requests)
-        .load_shed(true)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .layer(requests)
         .add_routes(routes)
         .add_service(reflection)
         .serve_with_incoming_shutdown(connections, async {
@@ -160,3 +197,18 @@ pub async fn serve(
     cut_off.cancel();
     Ok(server.await?)
 }
+
+/// A failure to accept is most often a lack of file descriptors, which does not pass at once: tonic would ask again and
+/// again without a pause.
+async fn pause_after_failure(accepted: io::Result<TcpStream>) -> io::Result<TcpStream> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "cannot accept a connection");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

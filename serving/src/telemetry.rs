@@ -1,9 +1,14 @@
 //! Logging to standard error.
 
+use crate::request_record::REQUEST_SPAN;
+use opentelemetry_sdk::trace::SdkTracer;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// The `log` section of a service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,13 +35,40 @@ pub enum LogFormat {
 /// # Errors
 /// A message for an unusable filter, or when a subscriber is installed already.
 pub fn install(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| format!("log.filter: {error}"))?;
-    let registry = tracing_subscriber::registry().with(filter);
-    let installed = match config.format {
-        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init(),
-        LogFormat::Json => {
-            registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).try_init()
-        }
-    };
+    install_with(config, None)
+}
+
+/// As [`install`], and the services' spans go to `tracer` as well.
+pub(crate) fn install_with(config: &LogConfig, tracer: Option<SdkTracer>) -> Result<(), String> {
+    let installed = subscriber(config, tracer, std::io::stderr)?.try_init();
     installed.map_err(|error: TryInitError| error.to_string())
+}
+
+/// Lines to `writer`, spans to `tracer`.
+pub(crate) fn subscriber<Writer>(
+    config: &LogConfig,
+    tracer: Option<SdkTracer>,
+    writer: Writer,
+) -> Result<impl Subscriber + Send + Sync, String>
+where
+    Writer: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| format!("log.filter: {error}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match config.format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+    };
+    let spans =
+        tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_exported)));
+    Ok(tracing_subscriber::registry().with(lines).with(spans))
+}
+
+/// What the libraries do is not ours to export, least of all what the export itself makes them do. Spans only, and none
+/// below `info`: nothing that was sent to us leaves this way. A request's own span is exported with its trace ids.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span()
+        && *metadata.level() <= Level::INFO
+        && metadata.target().starts_with("descry")
+        && metadata.name() != REQUEST_SPAN
 }

@@ -12,6 +12,8 @@ mod forms;
 mod hostile_input;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.
 mod kill;
+// What an operator sees: traces, deadlines and metrics through both services.
+mod observability;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.
 mod services;
 // The promises of `VectorStore`, against every store.

@@ -1,0 +1,108 @@
+//! What a collector is sent.
+
+use super::*;
+use crate::method_names::MethodNames;
+use crate::request::RequestLayer;
+use crate::telemetry::{self, LogConfig, LogFormat};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use std::convert::Infallible;
+use std::future::Ready;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::{Request, Response, Status};
+use tower::{Layer as _, Service, ServiceExt as _};
+
+/// Takes spans as a collector does.
+#[derive(Clone)]
+struct Collector(mpsc::UnboundedSender<Span>);
+
+impl NamedService for Collector {
+    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
+}
+
+impl UnaryService<ExportTraceServiceRequest> for Collector {
+    type Response = ExportTraceServiceResponse;
+    type Future = Ready<Result<Response<Self::Response>, Status>>;
+
+    fn call(&mut self, request: Request<ExportTraceServiceRequest>) -> Self::Future {
+        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        for span in scopes.flat_map(|scope| scope.spans) {
+            self.0.send(span).unwrap();
+        }
+        std::future::ready(Ok(Response::new(ExportTraceServiceResponse::default())))
+    }
+}
+
+impl Service<http::Request<Body>> for Collector {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let collector = self.clone();
+        Box::pin(async move { Ok(Grpc::new(tonic_prost::ProstCodec::default()).unary(collector, request).await) })
+    }
+}
+
+// One thread runs the test and its request: the subscriber is this thread's alone.
+#[tokio::test]
+async fn a_request_and_what_it_does_reach_the_collector() {
+    let (sent, mut received) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let otlp_endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let collecting = tonic::transport::Server::builder().add_service(Collector(sent));
+    tokio::spawn(collecting.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let export = SpanExport::open(&TelemetryConfig { otlp_endpoint }, "test-service").unwrap().unwrap();
+    // Lines are filtered out altogether, spans are exported all the same.
+    let log = LogConfig { filter: "off".to_owned(), format: LogFormat::Text };
+    let subscriber = telemetry::subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
+    let installed = tracing::subscriber::set_default(subscriber);
+    let methods = MethodNames::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+    let service = RequestLayer { methods, timeout: None }.layer(tower::service_fn(async |_: http::Request<Body>| {
+        tracing::info_span!("inner").in_scope(|| tracing::debug_span!("hidden").in_scope(|| {}));
+        Ok::<_, Infallible>(Status::internal("broken").into_http())
+    }));
+    let trace = "b3f92f3577b34da6a3ce929d0e0e4711";
+    let request = http::Request::post("/grpc.health.v1.Health/Check")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .body(Body::empty())
+        .unwrap();
+    drop(service.oneshot(request).await.unwrap());
+    tokio::task::spawn_blocking(move || export.finish()).await.unwrap();
+    drop(installed);
+
+    let mut spans = Vec::new();
+    while let Ok(span) = received.try_recv() {
+        let trace_id: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Other tests of this process may be measured meanwhile.
+        if trace_id == trace {
+            spans.push(span);
+        }
+    }
+    let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["inner", "grpc.health.v1.Health/Check"]);
+    let (inner, outer) = (&spans[0], &spans[1]);
+    assert_eq!(outer.kind(), SpanKind::Server);
+    assert_eq!(outer.parent_span_id, [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
+    assert_eq!(inner.parent_span_id, outer.span_id);
+    assert_eq!(outer.status.as_ref().unwrap().message, "INTERNAL");
+}
+
+#[tokio::test]
+async fn an_endpoint_without_http_is_refused_by_name() {
+    let open = |endpoint: &str| SpanExport::open(&TelemetryConfig { otlp_endpoint: endpoint.to_owned() }, "test");
+    assert!(open("").unwrap().is_none());
+    assert!(open("https://collector:4317").err().unwrap().starts_with("telemetry.otlp_endpoint: https://collector"));
+}

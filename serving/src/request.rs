@@ -1,0 +1,152 @@
+//! What surrounds every request of every service: its trace, its deadline, its place among the connection's requests, and
+//! the record of how it ended.
+
+use crate::connection::ConnectionInfo;
+use crate::deadline::{Deadline, callers_limit};
+use crate::method_names::MethodNames;
+use crate::request_record::{RecordedBody, RequestRecord};
+use crate::status::overloaded;
+use opentelemetry::context::FutureExt as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+/// A hint for callers of a full connection. Its requests end at their own pace; this is about one batch of the encoder.
+const RETRY_AFTER_MS: u64 = 500;
+
+/// Puts [`RequestService`] around a server's routes.
+#[derive(Clone)]
+pub(crate) struct RequestLayer {
+    /// The methods that may be named in records.
+    pub(crate) methods: MethodNames,
+    /// Longest time until the answer begins; a stream's answer may go on for longer.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Records, limits and traces the requests to `inner`.
+#[derive(Clone)]
+pub(crate) struct RequestService<Inner> {
+    inner: Inner,
+    layer: RequestLayer,
+}
+
+impl<Inner> Layer<Inner> for RequestLayer {
+    type Service = RequestService<Inner>;
+
+    fn layer(&self, inner: Inner) -> Self::Service {
+        RequestService { inner, layer: self.clone() }
+    }
+}
+
+impl<Inner> Service<http::Request<Body>> for RequestService<Inner>
+where
+    Inner: Service<http::Request<Body>, Response = http::Response<Body>>,
+    Inner::Future: Send + 'static,
+    Inner::Error: Send + 'static,
+{
+    type Response = http::Response<RecordedBody>;
+    type Error = Inner::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let callers_limit = callers_limit(request.headers());
+        let callers_deadline = callers_limit.and_then(Deadline::after);
+        let limit = callers_limit.into_iter().chain(self.layer.timeout).min();
+        let deadline = limit.and_then(Deadline::after);
+
+        let method = self.layer.methods.of(request.uri().path()).clone();
+        let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
+        if let Some(ConnectionInfo { tcp, places }) = request.extensions_mut().remove() {
+            // Where tonic looks for the caller's address.
+            request.extensions_mut().insert(tcp);
+            let Ok(place) = places.try_acquire_owned() else {
+                let message = "the connection's requests are as many as are allowed at once; try again in 500 ms";
+                let answer = record.answer(overloaded(message, RETRY_AFTER_MS).into_http());
+                return Box::pin(std::future::ready(Ok(answer)));
+            };
+            record.hold(place);
+        }
+
+        let mut context = record.context();
+        if let Some(deadline) = deadline {
+            context = context.with_value(deadline);
+        }
+        let span = record.span();
+        // What the service does at once belongs to the request as well.
+        let answer = {
+            let _attached = context.clone().attach();
+            span.in_scope(|| self.inner.call(request))
+        };
+        let answer = answer.with_context(context).instrument(span);
+        Box::pin(async move {
+            match Deadline::limit(deadline, answer).await {
+                Some(answer) => Ok(record.answer(answer?)),
+                None => {
+                    let message = format!("no answer within {} ms", limit.unwrap_or_default().as_millis());
+                    Ok(record.answer(Status::deadline_exceeded(message).into_http()))
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::remaining;
+    use std::convert::Infallible;
+    use tower::ServiceExt as _;
+
+    async fn answered_within(timeout: Option<Duration>, grpc_timeout: Option<&str>) -> (tonic::Code, Duration) {
+        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout };
+        let hanging = tower::service_fn(async |_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, Infallible>>().await
+        });
+        let mut request = http::Request::new(Body::empty());
+        if let Some(value) = grpc_timeout {
+            request.headers_mut().insert("grpc-timeout", value.parse().unwrap());
+        }
+        let started = tokio::time::Instant::now();
+        let answer = layer.layer(hanging).oneshot(request).await.unwrap();
+        (Status::from_header_map(answer.headers()).unwrap().code(), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shorter_deadline_wins() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (server, caller, expected) in [
+            (seconds(60), Some("2S"), 2),
+            (seconds(3), Some("1H"), 3),
+            (seconds(4), None, 4),
+            (seconds(4), Some("99999999H"), 4),
+            (seconds(4), Some("soon"), 4),
+            (None, Some("5S"), 5),
+        ] {
+            let (code, waited) = answered_within(server, caller).await;
+            assert_eq!(code, tonic::Code::DeadlineExceeded);
+            assert_eq!(waited.as_secs(), expected, "{server:?} {caller:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_knows_what_is_left() {
+        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout: Some(Duration::from_secs(9)) };
+        let asking = tower::service_fn(async |_: http::Request<Body>| {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            let mut answer = http::Response::new(Body::empty());
+            answer.extensions_mut().insert(remaining().unwrap());
+            Ok::<_, Infallible>(answer)
+        });
+        let answer = layer.layer(asking).oneshot(http::Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.extensions().get(), Some(&Duration::from_secs(7)));
+    }
+}

@@ -1,0 +1,275 @@
+//! A real server on a real socket, with a health service that answers when the test says so.
+
+use super::*;
+use crate::metrics::MetricsConfig;
+use crate::metrics_page::tests::page;
+use crate::telemetry::LogFormat;
+use crate::{telemetry, trace_context};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_types::StatusExt as _;
+
+/// Requests that have arrived, and leave to answer one each.
+struct Gate {
+    arrived: Semaphore,
+    answers: Semaphore,
+}
+
+struct GatedHealth(Arc<Gate>);
+
+#[tonic::async_trait]
+impl Health for GatedHealth {
+    /// Answers with the metadata that a call on behalf of this one would carry.
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        self.0.arrived.add_permits(1);
+        self.0.answers.acquire().await.unwrap().forget();
+        let mut response = Response::new(HealthCheckResponse::default());
+        trace_context::inject(response.metadata_mut());
+        tracing::warn!("a line in the request");
+        Ok(response)
+    }
+
+    type WatchStream = tokio_stream::Pending<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::pending()))
+    }
+}
+
+struct TestServer {
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let mut config = ServerConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            max_connections: 8,
+            max_concurrent_requests: 8,
+            request_timeout_ms: 60_000,
+            max_message_bytes: 1 << 20,
+            drain_ms: 100,
+        };
+        change(&mut config);
+        let listener = config.bind().await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Arc::new(Gate { arrived: Semaphore::new(0), answers: Semaphore::new(0) });
+        let routes = Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate))));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let descriptor_set = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
+        let serving = tokio::spawn(async move { serve(listener, routes, descriptor_set, &config, stopped).await });
+        Self { address, gate, stop, serving }
+    }
+
+    async fn connect(&self) -> Result<HealthClient<Channel>, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        Ok(HealthClient::new(endpoint.connect().await?))
+    }
+
+    async fn client(&self) -> HealthClient<Channel> {
+        self.connect().await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+fn request() -> HealthCheckRequest {
+    HealthCheckRequest::default()
+}
+
+/// The metadata of a call that the server made on behalf of ours.
+async fn passed_on(client: &mut HealthClient<Channel>, traceparent: &[u8]) -> MetadataMap {
+    let headers = [(http::HeaderName::from_static("traceparent"), http::HeaderValue::from_bytes(traceparent).unwrap())];
+    let metadata = MetadataMap::from_headers(headers.into_iter().collect());
+    let request = Request::from_parts(metadata, http::Extensions::new(), request());
+    client.check(request).await.unwrap().metadata().clone()
+}
+
+#[tokio::test]
+async fn the_servers_own_limit_is_a_deadline() {
+    let server = TestServer::start(|config| config.request_timeout_ms = 20).await;
+    let status = server.client().await.check(request()).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert_eq!(status.message(), "no answer within 20 ms");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_may_outlast_the_limit_for_requests() {
+    let server = TestServer::start(|config| config.request_timeout_ms = 20).await;
+    let mut client = server.client().await;
+    let mut replies = client.watch(request()).await.unwrap().into_inner();
+    // Its deadline would have passed by the time that another request's has.
+    assert_eq!(client.check(request()).await.unwrap_err().code(), Code::DeadlineExceeded);
+    let waiting = tokio::time::timeout(Duration::from_millis(50), replies.message()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    drop(replies);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_connection_says_when_to_come_back() {
+    let server = TestServer::start(|config| config.max_concurrent_requests = 1).await;
+    let mut client = server.client().await;
+    let mut first = client.clone();
+    let first = tokio::spawn(async move { first.check(request()).await });
+    server.gate.arrived.acquire().await.unwrap().forget();
+
+    let refused = client.check(request()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    let retry = refused.get_details_retry_info().unwrap();
+    assert_eq!(retry.retry_delay, Some(Duration::from_millis(500)));
+    // Another connection has requests of its own.
+    server.gate.answers.add_permits(2);
+    server.client().await.check(request()).await.unwrap();
+
+    first.await.unwrap().unwrap();
+    server.gate.answers.add_permits(1);
+    client.check(request()).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed() {
+    let metrics = MetricsConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let server = TestServer::start(|config| config.max_connections = 1).await;
+    server.gate.answers.add_permits(2);
+    let mut client = server.client().await;
+    client.check(request()).await.unwrap();
+
+    let mut refused = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(refused.read(&mut [0]).await.unwrap_or(0), 0);
+    let text = page(metrics.address(), "GET /metrics").await;
+    let rejected = text.lines().find_map(|line| line.strip_prefix("descry_connections_rejected_total "));
+    assert!(rejected.unwrap().parse::<u64>().unwrap() >= 1);
+
+    // The place is free again as soon as the server has noticed that the client is gone.
+    drop(client);
+    let again = async {
+        loop {
+            if let Ok(mut client) = server.connect().await
+                && client.check(request()).await.is_ok()
+            {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_gives_its_place_back() {
+    let server = TestServer::start(|_| {}).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    silent.write_all(b"PRI *").await.unwrap();
+    let started = tokio::time::Instant::now();
+    // What hyper says to those who do not speak HTTP/2, if anything, and then the end.
+    let _ = silent.read_to_end(&mut Vec::new()).await;
+    assert_eq!(started.elapsed().as_secs(), 10);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_the_server() {
+    let server = TestServer::start(|_| {}).await;
+    server.gate.answers.add_permits(3);
+    let mut client = server.client().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let passed = passed_on(&mut client, format!("00-{trace}-00f067aa0ba902b7-01").as_bytes()).await;
+    let passed = passed.get("traceparent").unwrap().to_str().unwrap();
+    assert!(passed.starts_with(&format!("00-{trace}-")), "{passed}");
+    assert!(!passed.contains("00f067aa0ba902b7"), "{passed}");
+    // Nonsense costs the caller its trace, not its answer.
+    for nonsense in [&b"00-xyz"[..], b"\xFF\xFE"] {
+        let passed = passed_on(&mut client, nonsense).await;
+        assert_eq!(passed.get("traceparent").unwrap().len(), 55);
+    }
+    server.stop().await;
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// One thread runs the test and the server: the subscriber is this thread's alone.
+#[tokio::test]
+async fn lines_of_a_request_name_its_trace() {
+    let written = Lines::default();
+    let config = telemetry::LogConfig { filter: "warn".to_owned(), format: LogFormat::Json };
+    let writer = written.clone();
+    let subscriber = telemetry::subscriber(&config, None, move || writer.clone()).unwrap();
+    let _installed = tracing::subscriber::set_default(subscriber);
+
+    let server = TestServer::start(|_| {}).await;
+    server.gate.answers.add_permits(1);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    passed_on(&mut server.client().await, format!("00-{trace}-b7ad6b7169203331-01").as_bytes()).await;
+    server.stop().await;
+
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains("a line in the request")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["span"]["trace_id"], trace);
+    assert_eq!(line["span"]["parent_span_id"], "b7ad6b7169203331");
+    assert_eq!(line["span"]["rpc.method"], "Check");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_method_and_code() {
+    let metrics = MetricsConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let server = TestServer::start(|_| {}).await;
+    let mut client = server.client().await;
+    let check = "service=\"grpc.health.v1.Health\",method=\"Check\"";
+    let count = async |labels: &str| {
+        let text = page(metrics.address(), "GET /metrics").await;
+        let line = format!("descry_grpc_requests_total{{{labels}}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    let answered = format!("{check},code=\"OK\"");
+    // Other tests of this process count as well.
+    let before = count(&answered).await;
+    server.gate.answers.add_permits(2);
+    client.check(request()).await.unwrap();
+    client.check(request()).await.unwrap();
+    assert!(count(&answered).await >= before + 2);
+
+    let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
+    let mut made_up = tonic::client::Grpc::new(channel);
+    made_up.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/made.up.Service/Method");
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let refused = made_up.unary(Request::new(request()), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(count("service=\"unknown\",method=\"unknown\",code=\"UNIMPLEMENTED\"").await >= 1);
+    let text = page(metrics.address(), "GET /metrics").await;
+    assert!(!text.contains("made.up"), "{text}");
+    assert!(text.contains(&format!("descry_grpc_request_seconds_bucket{{{check},le=\"0.001\"}}")), "{text}");
+    assert!(text.contains("descry_grpc_in_flight{service=\"grpc.health.v1.Health\"}"), "{text}");
+    server.stop().await;
+}
