@@ -56,6 +56,10 @@ pub struct BatchingConfig {
     pub max_batch_images: usize,
     /// Texts of one run.
     pub max_batch_texts: usize,
+    /// Token ids of one run, padding included. A longer text runs alone.
+    pub max_batch_tokens: usize,
+    /// Bulk work's turn comes every n-th time.
+    pub bulk_turn_every: usize,
 }
 
 /// ONNX Runtime sessions.
@@ -78,7 +82,14 @@ impl EncoderConfig {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let BatchingConfig { max_queued_images, max_queued_texts, max_batch_images, max_batch_texts } = self.batching;
+        let BatchingConfig {
+            max_queued_images,
+            max_queued_texts,
+            max_batch_images,
+            max_batch_texts,
+            max_batch_tokens,
+            bulk_turn_every,
+        } = self.batching;
         let fault = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
         let batches = 1..=MAX_BATCH;
         if !batches.contains(&max_batch_images) || !batches.contains(&max_batch_texts) {
@@ -89,6 +100,12 @@ impl EncoderConfig {
         }
         if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
             return fault("batching.max_queued_*", "must be at most 1000000");
+        }
+        if max_batch_tokens == 0 {
+            return fault("batching.max_batch_tokens", "must be at least 1");
+        }
+        if bulk_turn_every == 0 {
+            return fault("batching.bulk_turn_every", "must be at least 1");
         }
         self.server.check()
     }
@@ -111,5 +128,13 @@ mod tests {
         let mut config = EncoderConfig::load(None).unwrap();
         config.limits.max_items = config.batching.max_queued_images + 1;
         assert!(config.check().unwrap_err().to_string().contains("limits.max_items"));
+        for (change, setting) in [
+            ((|config| config.batching.max_batch_tokens = 0) as fn(&mut EncoderConfig), "max_batch_tokens"),
+            (|config| config.batching.bulk_turn_every = 0, "bulk_turn_every"),
+        ] {
+            let mut config = EncoderConfig::load(None).unwrap();
+            change(&mut config);
+            assert!(config.check().unwrap_err().to_string().contains(setting));
+        }
     }
 }

@@ -31,6 +31,12 @@ pub enum EncodeError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// Nobody can want the answer any more.
+    #[error("the deadline passed before the {tower} tower came to the item")]
+    Expired {
+        /// `vision` or `text`.
+        tower: &'static str,
+    },
     /// The service is shutting down, or a worker is gone.
     #[error("the {tower} tower has stopped; the service is going down")]
     Stopped {
@@ -81,6 +87,7 @@ impl From<EncodeError> for Status {
         match error {
             EncodeError::InvalidItem { .. } | EncodeError::InvalidRequest { .. } => Self::invalid_argument(message),
             EncodeError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            EncodeError::Expired { .. } => Self::deadline_exceeded(message),
             EncodeError::Stopped { .. } => Self::unavailable(message),
             EncodeError::Bundle(_)
             | EncodeError::RuntimeLibrary { .. }

@@ -1,11 +1,13 @@
-//! Between messages and the encoder. The only file of this crate that names generated types.
+//! Between messages and the encoder. Nothing else of this crate names generated types.
 
-use crate::{EncodeError, Encoder};
-use descry_model::Embedding;
+mod deadline;
+mod messages;
+
+use crate::{Encoder, Priority, Urgency};
+use deadline::deadline;
 use descry_proto::encoder::v1 as proto;
-use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
-use descry_proto::status::v1::ItemError;
+use messages::{Encoded, list_results, priority};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
@@ -29,19 +31,17 @@ impl EncoderService for EncoderGrpc {
         &self,
         request: Request<proto::EncodeTextRequest>,
     ) -> Result<Response<proto::EncodeTextResponse>, Status> {
-        let texts = request.into_inner().texts;
+        let deadline = deadline(request.metadata());
+        let proto::EncodeTextRequest { texts, priority: asked } = request.into_inner();
+        let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_text", count = texts.len());
-        let encoded = self.encoder.encode_texts(texts).instrument(span).await?;
-        let results = encoded
-            .into_iter()
-            .map(|result| result.map(|text| (text.embedding, text.truncated)))
-            .map(encode_result)
-            .collect();
-        let results = some_success(results)?;
+        let encoded = self.encoder.encode_texts(texts, urgency).instrument(span).await?;
+        let encoded = encoded.into_iter().map(|item| item.map(Encoded::from)).collect();
+        let (results, timings) = list_results(encoded)?;
         Ok(Response::new(proto::EncodeTextResponse {
             fingerprint: self.encoder.fingerprint().to_string(),
             results,
-            timings: None,
+            timings,
         }))
     }
 
@@ -49,16 +49,17 @@ impl EncoderService for EncoderGrpc {
         &self,
         request: Request<proto::EncodeImageRequest>,
     ) -> Result<Response<proto::EncodeImageResponse>, Status> {
-        let images = request.into_inner().images;
+        let deadline = deadline(request.metadata());
+        let proto::EncodeImageRequest { images, priority: asked } = request.into_inner();
+        let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_image", count = images.len());
-        let encoded = self.encoder.encode_images(images).instrument(span).await?;
-        let results =
-            encoded.into_iter().map(|result| encode_result(result.map(|embedding| (embedding, false)))).collect();
-        let results = some_success(results)?;
+        let encoded = self.encoder.encode_images(images, urgency).instrument(span).await?;
+        let encoded = encoded.into_iter().map(|item| item.map(Encoded::from)).collect();
+        let (results, timings) = list_results(encoded)?;
         Ok(Response::new(proto::EncodeImageResponse {
             fingerprint: self.encoder.fingerprint().to_string(),
             results,
-            timings: None,
+            timings,
         }))
     }
 
@@ -99,27 +100,4 @@ impl EncoderService for EncoderGrpc {
             device_precision: String::new(),
         }))
     }
-}
-
-fn encode_result(result: Result<(Embedding, bool), EncodeError>) -> Result<proto::EncodeResult, Status> {
-    let (embedding, truncated) = result?;
-    let outcome = Outcome::Embedding(proto::Embedding { values: embedding.into_vec() });
-    Ok(proto::EncodeResult { outcome: Some(outcome), truncated })
-}
-
-/// Failed items stay with their neighbours; when nothing succeeded, the first failure is the call's.
-fn some_success(results: Vec<Result<proto::EncodeResult, Status>>) -> Result<Vec<proto::EncodeResult>, Status> {
-    let any_success = results.iter().any(Result::is_ok);
-    let mut kept = Vec::with_capacity(results.len());
-    for result in results {
-        match result {
-            Ok(result) => kept.push(result),
-            Err(status) if !any_success => return Err(status),
-            Err(status) => {
-                let error = ItemError { code: status.code().into(), message: status.message().to_owned() };
-                kept.push(proto::EncodeResult { outcome: Some(Outcome::Error(error)), truncated: false });
-            }
-        }
-    }
-    Ok(kept)
 }

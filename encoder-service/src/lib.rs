@@ -1,24 +1,27 @@
 //! The encoder service: texts and image files in, embeddings of one model out.
 //!
 //! Must never know galleries. The layers, each knowing only the next: `grpc` (messages) → `encoder` (admit, prepare,
-//! normalise) → `batcher` (requests to batches) → `tower` (ONNX Runtime).
+//! normalise) → `scheduler` (requests to batches, with `preparation`) → `tower` (ONNX Runtime).
 
-mod batcher;
 mod bulk;
 mod config;
 mod encoder;
 mod error;
 mod grpc;
+mod metrics;
+mod preparation;
 mod runtime;
+mod scheduler;
 mod self_test;
 mod tower;
 
-pub use batcher::{Admission, Batcher, BatcherConfig};
 pub use bulk::{encode_all_images, encode_all_texts};
 pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
-pub use encoder::{EncodedText, Encoder, Workers, open_towers};
+pub use encoder::{EncodedImage, EncodedText, Encoder, Workers, open_towers};
 pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
+pub use metrics::describe_metrics;
+pub use scheduler::{Priority, Timings, Urgency};
 pub use tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
 
 use std::future::Future;

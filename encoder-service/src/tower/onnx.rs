@@ -79,6 +79,10 @@ impl Tower for OnnxTextTower {
 
     const NAME: &'static str = "text";
 
+    fn length(item: &TokenIds) -> usize {
+        item.len()
+    }
+
     /// Pads to the batch's longest text, not to the context length: nothing after the end mark can matter.
     fn run(&mut self, batch: &[TokenIds]) -> Result<Array2<f32>, EncodeError> {
         let longest = batch.iter().map(Vec::len).max().unwrap_or_default();
