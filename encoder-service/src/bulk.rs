@@ -110,6 +110,7 @@ fn name_item(name: &Path, error: EncodeError) -> EncodeError {
         }
         other @ (EncodeError::InvalidRequest { .. }
         | EncodeError::Overloaded { .. }
+        | EncodeError::TooManyStreams { .. }
         | EncodeError::Expired { .. }
         | EncodeError::Stopped { .. }
         | EncodeError::Bundle(_)

@@ -42,6 +42,10 @@ pub struct InputLimits {
     pub max_text_bytes: usize,
     /// Whether a text without content is encoded like any other or refused.
     pub allow_blank_texts: bool,
+    /// Items of one stream that are worked on at once.
+    pub max_stream_window: usize,
+    /// Streams open at once.
+    pub max_streams: usize,
 }
 
 /// Queues and batches.
@@ -107,12 +111,20 @@ impl EncoderConfig {
         if bulk_turn_every == 0 {
             return fault("batching.bulk_turn_every", "must be at least 1");
         }
+        if !(1..=MAX_STREAM_WINDOW).contains(&self.limits.max_stream_window) {
+            return fault("limits.max_stream_window", "must be 1 to 4096");
+        }
+        if !(1..=MAX_STREAMS).contains(&self.limits.max_streams) {
+            return fault("limits.max_streams", "must be 1 to 10000");
+        }
         self.server.check()
     }
 }
 
 const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
+const MAX_STREAM_WINDOW: usize = 4096;
+const MAX_STREAMS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +143,8 @@ mod tests {
         for (change, setting) in [
             ((|config| config.batching.max_batch_tokens = 0) as fn(&mut EncoderConfig), "max_batch_tokens"),
             (|config| config.batching.bulk_turn_every = 0, "bulk_turn_every"),
+            (|config| config.limits.max_stream_window = 0, "max_stream_window"),
+            (|config| config.limits.max_streams = 0, "max_streams"),
         ] {
             let mut config = EncoderConfig::load(None).unwrap();
             change(&mut config);

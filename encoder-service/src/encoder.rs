@@ -11,6 +11,8 @@ use crate::{EncodeError, self_test};
 use descry_model::{Bundle, Embedding, Fingerprint, Manifest};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// A text's embedding, and whether all of the text is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,27 @@ struct Shared {
     manifest: Manifest,
     fingerprint: Fingerprint,
     limits: InputLimits,
+    /// One permit for each stream.
+    streams: Arc<Semaphore>,
+    intake: Intake,
+}
+
+/// Whether streams take further items. Clones share the switch; none of them keeps the model in memory.
+#[derive(Clone, Default)]
+pub struct Intake {
+    stopped: CancellationToken,
+}
+
+impl Intake {
+    /// Takes no further item from running streams; what was taken in is still answered.
+    pub fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Resolves when no further item is to be taken.
+    pub(crate) async fn stopped(&self) {
+        self.stopped.cancelled().await;
+    }
 }
 
 /// The threads that prepare items and own the towers; join them to know that no work is left.
@@ -100,7 +123,13 @@ impl Encoder {
         let (vision, mut threads) = Scheduler::start(vision_towers, image_preparation, vision_limits)?;
         let (text, text_threads) = Scheduler::start(text_towers, text_preparation, sizes::text_limits(config))?;
         threads.extend(text_threads);
-        let shared = Arc::new(Shared { fingerprint: bundle.fingerprint().clone(), manifest, limits: limits.clone() });
+        let shared = Arc::new(Shared {
+            fingerprint: bundle.fingerprint().clone(),
+            manifest,
+            streams: Arc::new(Semaphore::new(limits.max_streams)),
+            limits: limits.clone(),
+            intake: Intake::default(),
+        });
         Ok((Self { shared, vision, text }, Workers { threads }))
     }
 
@@ -127,6 +156,11 @@ impl Encoder {
     /// The execution provider that runs the towers.
     pub fn execution_provider(&self) -> &'static str {
         "cpu"
+    }
+
+    /// The switch that ends streams at shutdown.
+    pub fn intake(&self) -> Intake {
+        self.shared.intake.clone()
     }
 
     /// Encodes texts; each succeeds or fails by itself.

@@ -31,6 +31,14 @@ pub enum EncodeError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// Too many streams are open.
+    #[error("{max_streams} streams are open, no more are allowed; try again in {retry_after_ms} ms")]
+    TooManyStreams {
+        /// How many may be open.
+        max_streams: usize,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
     /// Nobody can want the answer any more.
     #[error("the deadline passed before the {tower} tower came to the item")]
     Expired {
@@ -86,7 +94,9 @@ impl From<EncodeError> for Status {
         let message = error.to_string();
         match error {
             EncodeError::InvalidItem { .. } | EncodeError::InvalidRequest { .. } => Self::invalid_argument(message),
-            EncodeError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            EncodeError::Overloaded { retry_after_ms, .. } | EncodeError::TooManyStreams { retry_after_ms, .. } => {
+                descry_serving::overloaded(message, retry_after_ms)
+            }
             EncodeError::Expired { .. } => Self::deadline_exceeded(message),
             EncodeError::Stopped { .. } => Self::unavailable(message),
             EncodeError::Bundle(_)

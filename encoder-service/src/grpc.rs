@@ -2,14 +2,19 @@
 
 mod deadline;
 mod messages;
+mod streams;
 
-use crate::{Encoder, Priority, Urgency};
+use crate::scheduler::Ticket;
+use crate::{EncodeError, Encoder, Priority, Urgency};
 use deadline::deadline;
 use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
-use messages::{Encoded, list_results, priority};
+use futures::stream::BoxStream;
+use messages::{Encoded, list_results, priority, stream_response};
+use std::time::Instant;
+use streams::{OpenStream, StreamBounds, answers};
 use tonic::service::RoutesBuilder;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 /// The name under which the health service knows this service.
@@ -63,21 +68,48 @@ impl EncoderService for EncoderGrpc {
         }))
     }
 
-    type EncodeTextStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
-    type EncodeImageStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
+    type EncodeTextStreamStream = BoxStream<'static, Result<proto::EncodeStreamResponse, Status>>;
 
     async fn encode_text_stream(
         &self,
-        _request: Request<tonic::Streaming<proto::EncodeTextStreamRequest>>,
+        request: Request<Streaming<proto::EncodeTextStreamRequest>>,
     ) -> Result<Response<Self::EncodeTextStreamStream>, Status> {
-        Err(Status::unimplemented(""))
+        let deadline = deadline(request.metadata());
+        let bounds = self.admit_stream(deadline, tracing::info_span!("encode_text_stream"))?;
+        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let take = move |message: proto::EncodeTextStreamRequest| {
+            let proto::EncodeTextStreamRequest { id, text, priority: asked } = message;
+            let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
+            let encoder = taker.clone();
+            async move { (id, encoder.take_text(text, urgency).await) }
+        };
+        let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
+            let fingerprint = finisher.fingerprint().to_string();
+            async move { stream_response(id, fingerprint, Encoder::encoded_text(ticket).await.map(Encoded::from)) }
+        };
+        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
     }
+
+    type EncodeImageStreamStream = BoxStream<'static, Result<proto::EncodeStreamResponse, Status>>;
 
     async fn encode_image_stream(
         &self,
-        _request: Request<tonic::Streaming<proto::EncodeImageStreamRequest>>,
+        request: Request<Streaming<proto::EncodeImageStreamRequest>>,
     ) -> Result<Response<Self::EncodeImageStreamStream>, Status> {
-        Err(Status::unimplemented(""))
+        let deadline = deadline(request.metadata());
+        let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
+        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let take = move |message: proto::EncodeImageStreamRequest| {
+            let proto::EncodeImageStreamRequest { id, image, priority: asked } = message;
+            let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
+            let encoder = taker.clone();
+            async move { (id, encoder.take_image(image, urgency).await) }
+        };
+        let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
+            let fingerprint = finisher.fingerprint().to_string();
+            async move { stream_response(id, fingerprint, Encoder::encoded_image(ticket).await.map(Encoded::from)) }
+        };
+        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
     }
 
     async fn get_model(
@@ -99,5 +131,16 @@ impl EncoderService for EncoderGrpc {
             fallback_reason: String::new(),
             device_precision: String::new(),
         }))
+    }
+}
+
+impl EncoderGrpc {
+    fn admit_stream(&self, deadline: Option<Instant>, span: tracing::Span) -> Result<StreamBounds, EncodeError> {
+        Ok(StreamBounds {
+            window: self.encoder.limits().max_stream_window,
+            deadline,
+            intake: self.encoder.intake(),
+            open: OpenStream::new(self.encoder.admit_stream()?, span),
+        })
     }
 }

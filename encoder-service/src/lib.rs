@@ -17,7 +17,7 @@ mod tower;
 
 pub use bulk::{encode_all_images, encode_all_texts};
 pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
-pub use encoder::{EncodedImage, EncodedText, Encoder, Workers, open_towers};
+pub use encoder::{EncodedImage, EncodedText, Encoder, Intake, Workers, open_towers};
 pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
 pub use metrics::describe_metrics;
@@ -50,11 +50,13 @@ pub async fn serve(
     let mut routes = RoutesBuilder::default();
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
     health.set_ready(true).await;
+    let intake = encoder.intake();
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
         tracing::info!("shutting down");
         health.set_ready(false).await;
+        intake.stop();
     })
     .await?;
     // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.

@@ -85,6 +85,7 @@ impl TowerMetrics {
             EncodeError::InvalidItem { .. } => self.invalid.increment(1),
             EncodeError::InvalidRequest { .. }
             | EncodeError::Overloaded { .. }
+            | EncodeError::TooManyStreams { .. }
             | EncodeError::Expired { .. }
             | EncodeError::Stopped { .. }
             | EncodeError::Bundle(_)

@@ -137,6 +137,24 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
         })
     }
 
+    /// Waits for the room of one item of a stream.
+    ///
+    /// # Errors
+    /// [`EncodeError::Expired`] at the deadline, [`EncodeError::Stopped`].
+    pub(crate) async fn admit_waiting(&self, deadline: Option<Instant>) -> Result<Admission, EncodeError> {
+        let shared = &self.handle.shared;
+        let admitted = match deadline {
+            None => shared.admitting.admit_waiting().await,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline.into(), shared.admitting.admit_waiting()).await.map_err(|_| {
+                    shared.metrics.expired.increment(1);
+                    EncodeError::Expired { tower: T::NAME }
+                })?
+            }
+        };
+        admitted.ok_or(EncodeError::Stopped { tower: T::NAME })
+    }
+
     /// Queues one admitted item to be prepared and run.
     pub(crate) fn enqueue(&self, admission: Admission, urgency: Urgency, raw: P::Raw) -> Ticket {
         let (mut caller, ticket) = self.caller(admission, urgency, Duration::ZERO);
@@ -179,6 +197,11 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
     /// Counts an item that was refused before it came here.
     pub(crate) fn count_refused(&self, error: &EncodeError) {
         self.handle.shared.metrics.refused(error);
+    }
+
+    /// After how long it is worth asking again.
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        self.handle.shared.admitting.retry_after_ms()
     }
 
     fn caller(&self, admission: Admission, urgency: Urgency, prepare: Duration) -> (Caller, Ticket) {

@@ -47,6 +47,16 @@ pub(super) fn list_results(
     Ok((results, last.map(timings_message)))
 }
 
+/// One item of a stream's answer, with its failure inside.
+pub(super) fn stream_response(
+    id: String,
+    fingerprint: String,
+    item: Result<Encoded, EncodeError>,
+) -> proto::EncodeStreamResponse {
+    let (result, timings) = item_result(item);
+    proto::EncodeStreamResponse { id, fingerprint, result: Some(result), timings }
+}
+
 fn item_result(item: Result<Encoded, EncodeError>) -> (proto::EncodeResult, Option<proto::Timings>) {
     match item {
         Ok(Encoded { embedding, truncated, timings }) => {

@@ -76,6 +76,14 @@ impl Admitting {
         Some(Admission { room: Room { permits, patient }, arrived })
     }
 
+    /// Waits for the room of one item, whatever its priority among those that are in; `None` when there will be none.
+    pub(super) async fn admit_waiting(&self) -> Option<Admission> {
+        let arrived = Instant::now();
+        let patient = Arc::clone(&self.patient).acquire_owned().await.ok()?;
+        let permits = Arc::clone(&self.room).acquire_owned().await.ok()?;
+        Some(Admission { room: Room { permits, patient: Some(patient) }, arrived })
+    }
+
     /// Remembers how long a run took.
     pub(super) fn ran(&self, run: Duration, items: usize) {
         self.run_rate.record(run, items);
@@ -118,6 +126,7 @@ impl RunRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
 
     fn admitting(max_queued: usize, max_queued_patient: usize) -> Admitting {
         Admitting::new(SchedulerLimits { max_queued, max_queued_patient, ..SchedulerLimits::for_tests() }, 1)
@@ -145,6 +154,17 @@ mod tests {
         assert!(admitting.try_admit(1, Priority::Interactive).is_some());
         drop(bulk.split_one());
         assert!(admitting.try_admit(1, Priority::Bulk).is_some());
+    }
+
+    #[tokio::test]
+    async fn streams_wait_for_room_and_leave_some() {
+        let admitting = admitting(4, 3);
+        let mut list = admitting.try_admit(3, Priority::Bulk).unwrap();
+        let mut waiting = std::pin::pin!(admitting.admit_waiting());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(admitting.try_admit(1, Priority::Interactive).is_some(), "who waits must not be in the way");
+        drop(list.split_one());
+        assert!(waiting.await.is_some());
     }
 
     #[test]

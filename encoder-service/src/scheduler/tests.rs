@@ -1,4 +1,5 @@
 use super::*;
+use futures::FutureExt as _;
 use ndarray::Array2;
 use std::sync::mpsc as blocking;
 use tokio::sync::mpsc;
@@ -189,6 +190,20 @@ async fn a_full_queue_refuses_and_recovers() {
     first.await.unwrap();
     assert!(stage.scheduler.admit(2, Priority::Interactive).is_ok());
     assert!(stage.scheduler.admit(3, Priority::Interactive).is_err());
+}
+
+#[tokio::test]
+async fn a_stream_waits_for_room_until_its_deadline() {
+    let mut stage = Stage::new(1, 1);
+    let first = stage.occupy().await;
+    let expired = stage.scheduler.admit_waiting(Some(Instant::now())).await;
+    assert!(matches!(expired, Err(EncodeError::Expired { .. })));
+    let scheduler = stage.scheduler.clone();
+    let mut waiting = std::pin::pin!(scheduler.admit_waiting(None));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    stage.permit(1);
+    first.await.unwrap();
+    assert!(waiting.await.is_ok());
 }
 
 #[tokio::test]
