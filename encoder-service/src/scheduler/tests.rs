@@ -26,7 +26,7 @@ impl Tower for Doubling {
     }
 }
 
-/// Reads numbers; one preparation at a time where a permission is asked for.
+/// Reads numbers, and reports what it was asked to read.
 struct Parsing {
     prepared: mpsc::UnboundedSender<String>,
 }
@@ -145,7 +145,7 @@ async fn an_interactive_item_overtakes_bulk_in_both_stages() {
     }
     let interactive = stage.enqueue("9", Urgency::INTERACTIVE);
     assert_eq!(stage.prepared.recv().await.unwrap(), "9", "two batches of bulk are prepared, and no more");
-    // Reported before it stands in the queue: the next preparation tells that it does. There is none, so look.
+    // It is reported when its preparation begins, and heads the next batch once that has ended.
     while stage.scheduler.handle.shared.lock().lengths() != (2, 0, 3) {
         tokio::task::yield_now().await;
     }

@@ -1,11 +1,12 @@
 use super::*;
+use futures::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// A stream that echoes numbers once it is allowed to, in tests the server's side of a call.
+/// The service's side of a stream that echoes numbers, each once it is allowed to.
 struct Call {
     requests: mpsc::Sender<Result<u32, Status>>,
     answers: BoxStream<'static, Result<u32, Status>>,
@@ -15,6 +16,13 @@ struct Call {
     gate: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     intake: Intake,
+}
+
+/// Those of a stream that ends by itself.
+fn bounds(window: usize) -> StreamBounds {
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let open = OpenStream::new(permit, tracing::Span::none());
+    StreamBounds { window, deadline: None, intake: Intake::default(), open }
 }
 
 impl Call {
@@ -70,6 +78,49 @@ async fn no_more_is_read_than_the_window_holds() {
     let mut rest: Vec<u32> = answers.map(Result::unwrap).collect().await;
     rest.sort_unstable();
     assert_eq!(rest.len(), 4);
+}
+
+#[tokio::test]
+async fn answers_come_as_they_are_ready() {
+    let (first, second) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)));
+    let gates = [Arc::clone(&first), second];
+    let finish = move |number: usize| {
+        let gate = Arc::clone(&gates[number]);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            number
+        }
+    };
+    let messages = stream::iter([Ok(0), Ok(1)]);
+    let mut answers = answers(messages, bounds(2), std::future::ready, finish);
+    assert_eq!(answers.next().await.unwrap().unwrap(), 1);
+    first.add_permits(1);
+    assert_eq!(answers.next().await.unwrap().unwrap(), 0);
+    assert!(answers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn nothing_is_read_while_an_item_waits_for_room() {
+    let (requests, messages) = mpsc::channel(3);
+    for number in 0..3 {
+        requests.try_send(Ok(number)).unwrap();
+    }
+    let room = Arc::new(Semaphore::new(1));
+    let waiting = Arc::clone(&room);
+    let take = move |number: u32| {
+        let room = Arc::clone(&waiting);
+        async move {
+            room.acquire().await.unwrap().forget();
+            number
+        }
+    };
+    let mut answers = answers(ReceiverStream::new(messages), bounds(8), take, std::future::ready);
+    assert_eq!(answers.next().await.unwrap().unwrap(), 0);
+    assert!(answers.next().now_or_never().is_none());
+    assert_eq!(requests.capacity(), 2, "the second item is read and waits, the third is not");
+    room.add_permits(2);
+    assert_eq!(answers.next().await.unwrap().unwrap(), 1);
+    assert_eq!(answers.next().await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]
