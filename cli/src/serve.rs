@@ -61,6 +61,7 @@ impl Stack {
         let server = ServerConfig { listen: listen.to_owned(), ..search_config.server.clone() };
         let listener = server.bind().await?;
         let metrics = search_config.metrics.open().await?;
+        descry_encoder::describe_metrics();
         let opened = tokio::task::spawn_blocking(move || Encoder::open(&encoder_config)).await;
         let (encoder, workers) = opened.context("loading the model")??;
         // The search service reaches the encoder through memory, with the same messages as over a network. What is too
@@ -89,11 +90,13 @@ impl Stack {
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;
         let readiness = tokio::spawn(search.clone().watch_readiness(health));
+        let intake = encoder.intake();
         add_encoder_service(&mut routes, encoder, server.max_message_bytes);
         add_search_service(&mut routes, search.clone(), server.max_message_bytes);
         let stop = async {
             shutdown.await;
             search.stop_intake();
+            intake.stop();
         };
         descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &server, stop).await?;
         readiness.await.context("watching readiness")?;

@@ -1,6 +1,6 @@
 //! Whole lists, in order, for programs that hold an [`Encoder`] themselves: embedding files and evaluating data sets.
 
-use crate::{EncodeError, Encoder};
+use crate::{EncodeError, EncodedImage, Encoder, Urgency};
 use descry_model::Embedding;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ndarray::Array2;
@@ -25,8 +25,12 @@ pub async fn encode_all_images(
 ) -> Result<Array2<f32>, EncodeError> {
     let groups = futures::stream::iter(paths.chunks(GROUP.min(encoder.limits().max_items))).map(|group| async move {
         let images = read_files(group.to_vec()).await?;
-        let embeddings = encoder.encode_images(images).await?;
-        group.iter().zip(embeddings).map(|(path, result)| result.map_err(|error| name_item(path, error))).collect()
+        let images = encoder.encode_images(images, Urgency::BULK).await?;
+        let name = |(path, result): (&PathBuf, Result<EncodedImage, EncodeError>)| match result {
+            Ok(image) => Ok(image.embedding),
+            Err(error) => Err(name_item(path, error)),
+        };
+        group.iter().zip(images).map(name).collect()
     });
     collect(encoder, paths.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await
 }
@@ -48,7 +52,7 @@ pub async fn encode_all_texts(
     let count_truncated = &truncated;
     let group_length = GROUP.min(encoder.limits().max_items);
     let groups = futures::stream::iter(texts.chunks(group_length).enumerate()).map(|(index, group)| async move {
-        let encoded = encoder.encode_texts(group.to_vec()).await?;
+        let encoded = encoder.encode_texts(group.to_vec(), Urgency::BULK).await?;
         let mut embeddings = Vec::with_capacity(group.len());
         for (offset, result) in encoded.into_iter().enumerate() {
             let number = index * group_length + offset + 1;
@@ -106,6 +110,8 @@ fn name_item(name: &Path, error: EncodeError) -> EncodeError {
         }
         other @ (EncodeError::InvalidRequest { .. }
         | EncodeError::Overloaded { .. }
+        | EncodeError::TooManyStreams { .. }
+        | EncodeError::Expired { .. }
         | EncodeError::Stopped { .. }
         | EncodeError::Bundle(_)
         | EncodeError::RuntimeLibrary { .. }

@@ -50,6 +50,10 @@ pub struct InputLimits {
     pub max_text_bytes: usize,
     /// Whether a text without content is encoded like any other or refused.
     pub allow_blank_texts: bool,
+    /// Items of one stream that are worked on at once.
+    pub max_stream_window: usize,
+    /// Streams open at once.
+    pub max_streams: usize,
 }
 
 /// Queues and batches.
@@ -64,6 +68,10 @@ pub struct BatchingConfig {
     pub max_batch_images: usize,
     /// Texts of one run.
     pub max_batch_texts: usize,
+    /// Token ids of one run, padding included. A longer text runs alone.
+    pub max_batch_tokens: usize,
+    /// Bulk work's turn comes every n-th time.
+    pub bulk_turn_every: usize,
 }
 
 /// ONNX Runtime sessions.
@@ -92,7 +100,14 @@ impl EncoderConfig {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let BatchingConfig { max_queued_images, max_queued_texts, max_batch_images, max_batch_texts } = self.batching;
+        let BatchingConfig {
+            max_queued_images,
+            max_queued_texts,
+            max_batch_images,
+            max_batch_texts,
+            max_batch_tokens,
+            bulk_turn_every,
+        } = self.batching;
         let fault = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
         let batches = 1..=MAX_BATCH;
         if !batches.contains(&max_batch_images) || !batches.contains(&max_batch_texts) {
@@ -113,6 +128,18 @@ impl EncoderConfig {
         {
             return fault("sessions.*_buckets", "at most 32 sizes of 1 to 4096 each");
         }
+        if max_batch_tokens == 0 {
+            return fault("batching.max_batch_tokens", "must be at least 1");
+        }
+        if bulk_turn_every == 0 {
+            return fault("batching.bulk_turn_every", "must be at least 1");
+        }
+        if !(1..=MAX_STREAM_WINDOW).contains(&self.limits.max_stream_window) {
+            return fault("limits.max_stream_window", "must be 1 to 4096");
+        }
+        if !(1..=MAX_STREAMS).contains(&self.limits.max_streams) {
+            return fault("limits.max_streams", "must be 1 to 10000");
+        }
         self.server.check()
     }
 }
@@ -122,6 +149,8 @@ const MAX_QUEUED: usize = 1_000_000;
 const MAX_THREADS: usize = 256;
 /// Each is run once before the service is ready.
 const MAX_BUCKETS: usize = 32;
+const MAX_STREAM_WINDOW: usize = 4096;
+const MAX_STREAMS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -137,5 +166,15 @@ mod tests {
         let mut config = EncoderConfig::load(None).unwrap();
         config.limits.max_items = config.batching.max_queued_images + 1;
         assert!(config.check().unwrap_err().to_string().contains("limits.max_items"));
+        for (change, setting) in [
+            ((|config| config.batching.max_batch_tokens = 0) as fn(&mut EncoderConfig), "max_batch_tokens"),
+            (|config| config.batching.bulk_turn_every = 0, "bulk_turn_every"),
+            (|config| config.limits.max_stream_window = 0, "max_stream_window"),
+            (|config| config.limits.max_streams = 0, "max_streams"),
+        ] {
+            let mut config = EncoderConfig::load(None).unwrap();
+            change(&mut config);
+            assert!(config.check().unwrap_err().to_string().contains(setting));
+        }
     }
 }

@@ -1,17 +1,21 @@
 //! From texts and image files to embeddings: admit, prepare, run, normalise.
 
+mod items;
+mod sizes;
+
 use crate::EncodeError;
-use crate::batcher::{Admission, Batcher, BatcherConfig};
-use crate::config::{BatchingConfig, EncoderConfig, InputLimits};
+use crate::config::{EncoderConfig, InputLimits};
 use crate::device::DeviceReport;
+use crate::metrics;
 use crate::opening::open_towers;
-use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, Tower};
-use descry_model::{Bundle, Embedding, Fingerprint, ImageInput, Manifest, ModelError, TextTokenizer, preprocess_image};
-use futures::future::join_all;
-use std::num::NonZero;
+use crate::preparation::{ImagePreparation, ItemName, RawImage, RawText, TextPreparation};
+use crate::scheduler::{Scheduler, Timings, Urgency};
+use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers};
+use descry_model::{Bundle, Embedding, Fingerprint, Manifest};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// A text's embedding, and whether all of the text is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,28 +24,56 @@ pub struct EncodedText {
     pub embedding: Embedding,
     /// The text was longer than the model reads.
     pub truncated: bool,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// An image's embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedImage {
+    /// Of unit length.
+    pub embedding: Embedding,
+    /// Where the time went.
+    pub timings: Timings,
 }
 
 /// One model, ready to encode. Clones share it.
 #[derive(Clone)]
 pub struct Encoder {
     shared: Arc<Shared>,
-    vision: Batcher<OnnxVisionTower>,
-    text: Batcher<OnnxTextTower>,
+    vision: Scheduler<OnnxVisionTower, ImagePreparation>,
+    text: Scheduler<OnnxTextTower, TextPreparation>,
 }
 
 struct Shared {
     manifest: Manifest,
     device: DeviceReport,
     fingerprint: Fingerprint,
-    tokenizer: Option<TextTokenizer>,
     limits: InputLimits,
-    // Decoding and tokenizing is bounded to the CPU quota, or a burst of large images would take every thread and
-    // gigabytes of memory.
-    preparation: Arc<Semaphore>,
+    /// One permit for each stream.
+    streams: Arc<Semaphore>,
+    intake: Intake,
 }
 
-/// The threads that own the towers; join them to know that no work is left.
+/// Whether streams take further items. Clones share the switch; none of them keeps the model in memory.
+#[derive(Clone, Default)]
+pub struct Intake {
+    stopped: CancellationToken,
+}
+
+impl Intake {
+    /// Takes no further item from running streams; what was taken in is still answered.
+    pub fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Resolves when no further item is to be taken.
+    pub(crate) async fn stopped(&self) {
+        self.stopped.cancelled().await;
+    }
+}
+
+/// The threads that prepare items and own the towers; join them to know that no work is left.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
@@ -51,14 +83,18 @@ impl Workers {
     pub fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a tower's thread had panicked");
+                tracing::error!("a worker thread had panicked");
             }
         }
     }
 }
 
+/// After this many short texts, which are tokenized at once, the task lets others go on.
+const INLINE_TEXTS: usize = 16;
+
 impl Encoder {
-    /// Opens a bundle, loads its towers and checks them against the bundle's stored outputs.
+    /// Opens a bundle, loads its towers and checks them against the bundle's stored outputs. A metrics recorder is to be
+    /// installed before.
     ///
     /// # Errors
     /// [`EncodeError`] for a damaged bundle, a missing ONNX Runtime, a graph that does not load, or towers that do not
@@ -67,9 +103,7 @@ impl Encoder {
         let bundle = Bundle::open(&config.model)?;
         let manifest = bundle.manifest().clone();
         let OpenedTowers { vision, text, device } = open_towers(&bundle, config)?;
-        let (Some(vision_tower), Some(text_tower)) = (vision.into_iter().next(), text.into_iter().next()) else {
-            unreachable!("the settings are checked for at least one worker")
-        };
+        metrics::report_device(&device);
         let tokenizer = match bundle.tokenizer() {
             Ok(tokenizer) => Some(tokenizer),
             Err(error) => {
@@ -77,20 +111,30 @@ impl Encoder {
                 None
             }
         };
-        let BatchingConfig { max_queued_images, max_queued_texts, max_batch_images, max_batch_texts } = config.batching;
-        let (vision, vision_thread) =
-            Batcher::start(vision_tower, BatcherConfig { max_queued: max_queued_images, max_batch: max_batch_images })?;
-        let (text, text_thread) =
-            Batcher::start(text_tower, BatcherConfig { max_queued: max_queued_texts, max_batch: max_batch_texts })?;
+        let limits = &config.limits;
+        let image_preparation = ImagePreparation {
+            input: manifest.image.clone(),
+            max_image_bytes: limits.max_image_bytes,
+            max_image_pixels: limits.max_image_pixels,
+        };
+        let text_preparation = TextPreparation {
+            tokenizer,
+            max_text_bytes: limits.max_text_bytes,
+            allow_blank_texts: limits.allow_blank_texts,
+        };
+        let vision_limits = sizes::vision_limits(config, vision.len());
+        let (vision, mut threads) = Scheduler::start(vision, image_preparation, vision_limits)?;
+        let (text, text_threads) = Scheduler::start(text, text_preparation, sizes::text_limits(config))?;
+        threads.extend(text_threads);
         let shared = Arc::new(Shared {
             fingerprint: device.fingerprint(&bundle),
             device,
             manifest,
-            tokenizer,
-            limits: config.limits.clone(),
-            preparation: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get))),
+            streams: Arc::new(Semaphore::new(limits.max_streams)),
+            limits: limits.clone(),
+            intake: Intake::default(),
         });
-        Ok((Self { shared, vision, text }, Workers { threads: vec![vision_thread, text_thread] }))
+        Ok((Self { shared, vision, text }, Workers { threads }))
     }
 
     /// Everything about the model that is not a weight.
@@ -105,7 +149,7 @@ impl Encoder {
 
     /// Whether texts can be encoded: some bundles have no tokenizer.
     pub fn has_tokenizer(&self) -> bool {
-        self.shared.tokenizer.is_some()
+        self.text.preparation().tokenizer.is_some()
     }
 
     /// The limits in force.
@@ -123,15 +167,35 @@ impl Encoder {
         self.shared.device.execution_provider
     }
 
+    /// The switch that ends streams at shutdown.
+    pub fn intake(&self) -> Intake {
+        self.shared.intake.clone()
+    }
+
     /// Encodes texts; each succeeds or fails by itself.
     ///
     /// # Errors
     /// For the request as a whole: [`EncodeError::InvalidRequest`], [`EncodeError::Overloaded`].
-    pub async fn encode_texts(&self, texts: Vec<String>) -> Result<Vec<Result<EncodedText, EncodeError>>, EncodeError> {
+    pub async fn encode_texts(
+        &self,
+        texts: Vec<String>,
+        urgency: Urgency,
+    ) -> Result<Vec<Result<EncodedText, EncodeError>>, EncodeError> {
         self.check_count("texts", texts.len())?;
-        let admission = self.text.admit(texts.len())?;
-        let items = split(admission, texts);
-        Ok(join_all(items.enumerate().map(|(index, (admission, text))| self.encode_text(index, admission, text))).await)
+        let mut admission = self.text.admit(texts.len(), urgency.priority)?;
+        let mut tickets = Vec::with_capacity(texts.len());
+        for (index, text) in texts.into_iter().enumerate() {
+            if index > 0 && index % INLINE_TEXTS == 0 {
+                tokio::task::yield_now().await;
+            }
+            let raw = RawText { name: ItemName { list: "texts", index: Some(index) }, text };
+            tickets.push(self.enqueue_text(admission.split_one(), urgency, raw));
+        }
+        let mut encoded = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            encoded.push(Self::encoded_text(ticket).await);
+        }
+        Ok(encoded)
     }
 
     /// Encodes image files; each succeeds or fails by itself.
@@ -141,80 +205,23 @@ impl Encoder {
     pub async fn encode_images<Bytes>(
         &self,
         images: Vec<Bytes>,
-    ) -> Result<Vec<Result<Embedding, EncodeError>>, EncodeError>
+        urgency: Urgency,
+    ) -> Result<Vec<Result<EncodedImage, EncodeError>>, EncodeError>
     where
         Bytes: AsRef<[u8]> + Send + 'static,
     {
         self.check_count("images", images.len())?;
-        let admission = self.vision.admit(images.len())?;
-        let items = split(admission, images);
-        Ok(join_all(items.enumerate().map(|(index, (admission, image))| self.encode_image(index, admission, image)))
-            .await)
-    }
-
-    async fn encode_text(&self, index: usize, admission: Admission, text: String) -> Result<EncodedText, EncodeError> {
-        let invalid = |source| EncodeError::InvalidItem { item: format!("texts[{index}]"), source };
-        let max_bytes = self.shared.limits.max_text_bytes;
-        if text.len() > max_bytes {
-            return Err(invalid(ModelError::TextTooLong { bytes: text.len(), max_bytes }));
+        let mut admission = self.vision.admit(images.len(), urgency.priority)?;
+        let enqueue = |(index, image)| {
+            let raw = RawImage { name: ItemName { list: "images", index: Some(index) }, bytes: Box::new(image) };
+            self.enqueue_image(admission.split_one(), urgency, raw)
+        };
+        let tickets: Vec<_> = images.into_iter().enumerate().map(enqueue).collect();
+        let mut encoded = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            encoded.push(Self::encoded_image(ticket).await);
         }
-        let (tokenized, mut admission) = self
-            .prepare(OnnxTextTower::NAME, admission, move |shared| match &shared.tokenizer {
-                Some(tokenizer) => tokenizer.tokenize(&text),
-                None => Err(ModelError::Tokenizer { reason: "the bundle was exported without one".to_owned() }),
-            })
-            .await?;
-        let tokenized = tokenized.map_err(invalid)?;
-        if tokenized.is_blank() && !self.shared.limits.allow_blank_texts {
-            return Err(invalid(ModelError::EmptyText));
-        }
-        let features = self.text.submit(&mut admission, tokenized.token_ids).await?;
-        Ok(EncodedText { embedding: unit_length::<OnnxTextTower>(features)?, truncated: tokenized.truncated })
-    }
-
-    async fn encode_image<Bytes>(
-        &self,
-        index: usize,
-        admission: Admission,
-        image: Bytes,
-    ) -> Result<Embedding, EncodeError>
-    where
-        Bytes: AsRef<[u8]> + Send + 'static,
-    {
-        let invalid = |source| EncodeError::InvalidItem { item: format!("images[{index}]"), source };
-        let bytes = image.as_ref().len();
-        let max_bytes = self.shared.limits.max_image_bytes;
-        if bytes > max_bytes {
-            let reason = format!("file of {bytes} bytes is over the limit of {max_bytes} bytes");
-            return Err(invalid(ModelError::Image { reason }));
-        }
-        let (pixels, mut admission) = self
-            .prepare(OnnxVisionTower::NAME, admission, move |shared| {
-                let input: &ImageInput = &shared.manifest.image;
-                preprocess_image(image.as_ref(), input, shared.limits.max_image_pixels)
-            })
-            .await?;
-        let pixels = pixels.map_err(invalid)?;
-        let features = self.vision.submit(&mut admission, pixels).await?;
-        unit_length::<OnnxVisionTower>(features)
-    }
-
-    /// Runs CPU work off the asynchronous runtime, as much at once as there are CPUs. The permit and the item's
-    /// admission go along with the work: when the caller leaves, work that has begun still counts until it ends.
-    async fn prepare<Prepared: Send + 'static>(
-        &self,
-        tower: &'static str,
-        admission: Admission,
-        work: impl FnOnce(&Shared) -> Prepared + Send + 'static,
-    ) -> Result<(Prepared, Admission), EncodeError> {
-        let waiting = Arc::clone(&self.shared.preparation).acquire_owned();
-        let permit = waiting.await.map_err(|_| EncodeError::Stopped { tower })?;
-        let shared = Arc::clone(&self.shared);
-        let working = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            (work(&shared), admission)
-        });
-        working.await.map_err(|error| EncodeError::Tower { tower, reason: format!("preparation: {error}") })
+        Ok(encoded)
     }
 
     fn check_count(&self, items: &str, count: usize) -> Result<(), EncodeError> {
@@ -225,13 +232,4 @@ impl Encoder {
         }
         Ok(())
     }
-}
-
-/// Gives each item its own share of the admission, so that an item that fails early frees its place early.
-fn split<Item>(mut admission: Admission, items: Vec<Item>) -> impl Iterator<Item = (Admission, Item)> {
-    items.into_iter().map(move |item| (admission.split_one(), item))
-}
-
-fn unit_length<T: Tower>(features: Vec<f32>) -> Result<Embedding, EncodeError> {
-    Embedding::normalized(features).map_err(|error| EncodeError::Tower { tower: T::NAME, reason: error.to_string() })
 }

@@ -31,6 +31,20 @@ pub enum EncodeError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// Too many streams are open.
+    #[error("{max_streams} streams are open, no more are allowed; try again in {retry_after_ms} ms")]
+    TooManyStreams {
+        /// How many may be open.
+        max_streams: usize,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
+    /// Nobody can want the answer any more.
+    #[error("the deadline passed before the {tower} tower came to the item")]
+    Expired {
+        /// `vision` or `text`.
+        tower: &'static str,
+    },
     /// The service is shutting down, or a worker is gone.
     #[error("the {tower} tower has stopped; the service is going down")]
     Stopped {
@@ -90,7 +104,10 @@ impl From<EncodeError> for Status {
         let message = error.to_string();
         match error {
             EncodeError::InvalidItem { .. } | EncodeError::InvalidRequest { .. } => Self::invalid_argument(message),
-            EncodeError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            EncodeError::Overloaded { retry_after_ms, .. } | EncodeError::TooManyStreams { retry_after_ms, .. } => {
+                descry_serving::overloaded(message, retry_after_ms)
+            }
+            EncodeError::Expired { .. } => Self::deadline_exceeded(message),
             EncodeError::Stopped { .. } => Self::unavailable(message),
             EncodeError::Bundle(_)
             | EncodeError::RuntimeLibrary { .. }

@@ -1,13 +1,20 @@
-//! Between messages and the encoder. The only file of this crate that names generated types.
+//! Between messages and the encoder. Nothing else of this crate names generated types.
 
-use crate::{EncodeError, Encoder};
-use descry_model::Embedding;
+mod deadline;
+mod messages;
+mod streams;
+
+use crate::scheduler::Ticket;
+use crate::{EncodeError, Encoder, Priority, Urgency};
+use deadline::deadline;
 use descry_proto::encoder::v1 as proto;
-use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
-use descry_proto::status::v1::ItemError;
+use futures::stream::BoxStream;
+use messages::{Encoded, list_results, priority, stream_response};
+use std::time::Instant;
+use streams::{OpenStream, StreamBounds, answers};
 use tonic::service::RoutesBuilder;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 /// The name under which the health service knows this service.
@@ -29,19 +36,17 @@ impl EncoderService for EncoderGrpc {
         &self,
         request: Request<proto::EncodeTextRequest>,
     ) -> Result<Response<proto::EncodeTextResponse>, Status> {
-        let texts = request.into_inner().texts;
+        let deadline = deadline(request.metadata());
+        let proto::EncodeTextRequest { texts, priority: asked } = request.into_inner();
+        let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_text", count = texts.len());
-        let encoded = self.encoder.encode_texts(texts).instrument(span).await?;
-        let results = encoded
-            .into_iter()
-            .map(|result| result.map(|text| (text.embedding, text.truncated)))
-            .map(encode_result)
-            .collect();
-        let results = some_success(results)?;
+        let encoded = self.encoder.encode_texts(texts, urgency).instrument(span).await?;
+        let encoded = encoded.into_iter().map(|item| item.map(Encoded::from)).collect();
+        let (results, timings) = list_results(encoded)?;
         Ok(Response::new(proto::EncodeTextResponse {
             fingerprint: self.encoder.fingerprint().to_string(),
             results,
-            timings: None,
+            timings,
         }))
     }
 
@@ -49,34 +54,62 @@ impl EncoderService for EncoderGrpc {
         &self,
         request: Request<proto::EncodeImageRequest>,
     ) -> Result<Response<proto::EncodeImageResponse>, Status> {
-        let images = request.into_inner().images;
+        let deadline = deadline(request.metadata());
+        let proto::EncodeImageRequest { images, priority: asked } = request.into_inner();
+        let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_image", count = images.len());
-        let encoded = self.encoder.encode_images(images).instrument(span).await?;
-        let results =
-            encoded.into_iter().map(|result| encode_result(result.map(|embedding| (embedding, false)))).collect();
-        let results = some_success(results)?;
+        let encoded = self.encoder.encode_images(images, urgency).instrument(span).await?;
+        let encoded = encoded.into_iter().map(|item| item.map(Encoded::from)).collect();
+        let (results, timings) = list_results(encoded)?;
         Ok(Response::new(proto::EncodeImageResponse {
             fingerprint: self.encoder.fingerprint().to_string(),
             results,
-            timings: None,
+            timings,
         }))
     }
 
-    type EncodeTextStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
-    type EncodeImageStreamStream = tokio_stream::Pending<Result<proto::EncodeStreamResponse, Status>>;
+    type EncodeTextStreamStream = BoxStream<'static, Result<proto::EncodeStreamResponse, Status>>;
 
     async fn encode_text_stream(
         &self,
-        _request: Request<tonic::Streaming<proto::EncodeTextStreamRequest>>,
+        request: Request<Streaming<proto::EncodeTextStreamRequest>>,
     ) -> Result<Response<Self::EncodeTextStreamStream>, Status> {
-        Err(Status::unimplemented(""))
+        let deadline = deadline(request.metadata());
+        let bounds = self.admit_stream(deadline, tracing::info_span!("encode_text_stream"))?;
+        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let take = move |message: proto::EncodeTextStreamRequest| {
+            let proto::EncodeTextStreamRequest { id, text, priority: asked } = message;
+            let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
+            let encoder = taker.clone();
+            async move { (id, encoder.take_text(text, urgency).await) }
+        };
+        let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
+            let fingerprint = finisher.fingerprint().to_string();
+            async move { stream_response(id, fingerprint, Encoder::encoded_text(ticket).await.map(Encoded::from)) }
+        };
+        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
     }
+
+    type EncodeImageStreamStream = BoxStream<'static, Result<proto::EncodeStreamResponse, Status>>;
 
     async fn encode_image_stream(
         &self,
-        _request: Request<tonic::Streaming<proto::EncodeImageStreamRequest>>,
+        request: Request<Streaming<proto::EncodeImageStreamRequest>>,
     ) -> Result<Response<Self::EncodeImageStreamStream>, Status> {
-        Err(Status::unimplemented(""))
+        let deadline = deadline(request.metadata());
+        let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
+        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let take = move |message: proto::EncodeImageStreamRequest| {
+            let proto::EncodeImageStreamRequest { id, image, priority: asked } = message;
+            let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
+            let encoder = taker.clone();
+            async move { (id, encoder.take_image(image, urgency).await) }
+        };
+        let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
+            let fingerprint = finisher.fingerprint().to_string();
+            async move { stream_response(id, fingerprint, Encoder::encoded_image(ticket).await.map(Encoded::from)) }
+        };
+        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
     }
 
     async fn get_model(
@@ -101,25 +134,13 @@ impl EncoderService for EncoderGrpc {
     }
 }
 
-fn encode_result(result: Result<(Embedding, bool), EncodeError>) -> Result<proto::EncodeResult, Status> {
-    let (embedding, truncated) = result?;
-    let outcome = Outcome::Embedding(proto::Embedding { values: embedding.into_vec() });
-    Ok(proto::EncodeResult { outcome: Some(outcome), truncated })
-}
-
-/// Failed items stay with their neighbours; when nothing succeeded, the first failure is the call's.
-fn some_success(results: Vec<Result<proto::EncodeResult, Status>>) -> Result<Vec<proto::EncodeResult>, Status> {
-    let any_success = results.iter().any(Result::is_ok);
-    let mut kept = Vec::with_capacity(results.len());
-    for result in results {
-        match result {
-            Ok(result) => kept.push(result),
-            Err(status) if !any_success => return Err(status),
-            Err(status) => {
-                let error = ItemError { code: status.code().into(), message: status.message().to_owned() };
-                kept.push(proto::EncodeResult { outcome: Some(Outcome::Error(error)), truncated: false });
-            }
-        }
+impl EncoderGrpc {
+    fn admit_stream(&self, deadline: Option<Instant>, span: tracing::Span) -> Result<StreamBounds, EncodeError> {
+        Ok(StreamBounds {
+            window: self.encoder.limits().max_stream_window,
+            deadline,
+            intake: self.encoder.intake(),
+            open: OpenStream::new(self.encoder.admit_stream()?, span),
+        })
     }
-    Ok(kept)
 }

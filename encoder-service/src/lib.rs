@@ -1,9 +1,8 @@
 //! The encoder service: texts and image files in, embeddings of one model out.
 //!
 //! Must never know galleries. The layers, each knowing only the next: `grpc` (messages) → `encoder` (admit, prepare,
-//! normalise) → `batcher` (requests to batches) → `tower` (ONNX Runtime).
+//! normalise) → `scheduler` (requests to batches, with `preparation`) → `tower` (ONNX Runtime).
 
-mod batcher;
 mod bulk;
 mod calibration;
 mod config;
@@ -12,20 +11,24 @@ mod encoder;
 mod error;
 mod grpc;
 mod memory;
+mod metrics;
 mod opening;
+mod preparation;
 mod runtime;
+mod scheduler;
 mod self_test;
 mod tower;
 
-pub use batcher::{Admission, Batcher, BatcherConfig};
 pub use bulk::{encode_all_images, encode_all_texts};
 pub use calibration::RangeObserver;
 pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
 pub use device::{CudnnSearch, DeviceConfig, DeviceName, DevicePrecision, DeviceReport};
-pub use encoder::{EncodedText, Encoder, Workers};
+pub use encoder::{EncodedImage, EncodedText, Encoder, Intake, Workers};
 pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
+pub use metrics::describe_metrics;
 pub use opening::{measure_towers, open_towers};
+pub use scheduler::{Priority, Timings, Urgency};
 pub use self_test::{Difference, TowerTest};
 pub use tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, Pixels, TokenIds, Tower};
 
@@ -43,6 +46,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), EncodeError> {
     let _metrics = config.metrics.open().await?;
+    describe_metrics();
     let opening = config.clone();
     let (encoder, workers) = tokio::task::spawn_blocking(move || Encoder::open(&opening))
         .await
@@ -56,11 +60,13 @@ pub async fn serve(
     let mut routes = RoutesBuilder::default();
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
     health.set_ready(true).await;
+    let intake = encoder.intake();
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
         tracing::info!("shutting down");
         health.set_ready(false).await;
+        intake.stop();
     })
     .await?;
     // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.

@@ -20,6 +20,11 @@ pub trait Tower: Send + 'static {
     /// `vision` or `text`, for messages.
     const NAME: &'static str;
 
+    /// How long an item is among others of its tower: a batch costs its longest item times its items.
+    fn length(_item: &Self::Item) -> usize {
+        1
+    }
+
     /// Runs one batch.
     ///
     /// # Shapes

@@ -1,5 +1,6 @@
 //! Towers run by ONNX Runtime.
 
+use super::routing::RoutingReport;
 use super::session::{Graph, SessionOptions, TowerOutput, TowerSession, tower_error};
 use super::{Pixels, TokenIds, Tower};
 use crate::EncodeError;
@@ -12,12 +13,14 @@ use std::path::Path;
 /// The vision tower: `pixels` f32 `[batch, 3, height, width]` to `features` f32 `[batch, dimension]`.
 pub struct OnnxVisionTower {
     session: TowerSession,
+    routing: RoutingReport,
     batch_buckets: Vec<usize>,
 }
 
 /// The text tower: `token_ids` i64 `[batch, tokens]` to `features` f32 `[batch, dimension]`.
 pub struct OnnxTextTower {
     session: TowerSession,
+    routing: RoutingReport,
     padding_id: i64,
     batch_buckets: Vec<usize>,
     token_buckets: Vec<usize>,
@@ -47,7 +50,8 @@ pub(crate) struct TowerOptions<'a> {
 impl OnnxVisionTower {
     pub(crate) fn open(path: &Path, options: TowerOptions<'_>) -> Result<Self, EncodeError> {
         let session = TowerSession::open(Self::NAME, Graph::File(path), options.session, options.weights)?;
-        Ok(Self { session, batch_buckets: options.batch_buckets.to_vec() })
+        let routing = RoutingReport::of(Self::NAME);
+        Ok(Self { session, routing, batch_buckets: options.batch_buckets.to_vec() })
     }
 
     /// Runs a batch that is one array already: `[batch, 3, height, width]` f32.
@@ -68,7 +72,8 @@ impl OnnxTextTower {
     pub(crate) fn open(path: &Path, padding_id: i64, options: TowerOptions<'_>) -> Result<Self, EncodeError> {
         let session = TowerSession::open(Self::NAME, Graph::File(path), options.session, options.weights)?;
         let (batch_buckets, token_buckets) = (options.batch_buckets.to_vec(), options.token_buckets.to_vec());
-        Ok(Self { session, padding_id, batch_buckets, token_buckets })
+        let routing = RoutingReport::of(Self::NAME);
+        Ok(Self { session, routing, padding_id, batch_buckets, token_buckets })
     }
 
     /// Runs a batch that is padded already: `[batch, tokens]` i64.
@@ -105,6 +110,10 @@ impl Tower for OnnxVisionTower {
         let stacked = Array4::from_shape_vec((rows, channels, height, width), values)
             .map_err(|error| tower_error(Self::NAME, error))?;
         let output = self.run_output(&stacked)?;
+        // Rows that only fill a bucket would count as inputs.
+        if let Some(sums) = output.routing.filter(|_| rows == batch.len()) {
+            self.routing.add(&sums);
+        }
         Ok(keep_rows(output.features, batch.len()))
     }
 }
@@ -113,6 +122,10 @@ impl Tower for OnnxTextTower {
     type Item = TokenIds;
 
     const NAME: &'static str = "text";
+
+    fn length(item: &TokenIds) -> usize {
+        item.len()
+    }
 
     /// Pads to the batch's longest text, not to the context length: nothing after the end mark can matter.
     fn run(&mut self, batch: &[TokenIds]) -> Result<Array2<f32>, EncodeError> {
@@ -126,6 +139,10 @@ impl Tower for OnnxTextTower {
             }
         }
         let output = self.run_output(&padded)?;
+        // Rows that only fill a bucket would count as inputs.
+        if let Some(sums) = output.routing.filter(|_| rows == batch.len()) {
+            self.routing.add(&sums);
+        }
         Ok(keep_rows(output.features, batch.len()))
     }
 }

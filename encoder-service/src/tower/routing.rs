@@ -1,21 +1,47 @@
 //! How a mixture of experts spreads its work: a drift signal, for inputs unlike those of the training do not fail, they
 //! are routed elsewhere.
 
+use crate::metrics::expert_share;
+use metrics::Gauge;
 use ndarray::{Array2, Axis};
 
 /// Weight of a batch in the moving average.
 const BATCH_WEIGHT: f32 = 0.05;
 
 /// A moving average of each expert's share of the work, layer by layer.
-#[derive(Debug, Default)]
-pub(super) struct RoutingShares {
+#[derive(Default)]
+struct RoutingShares {
     /// `[layers, experts]`, each row summing to 1.
     average: Option<Array2<f32>>,
 }
 
+/// Reports the shares of one tower.
+pub(super) struct RoutingReport {
+    tower: &'static str,
+    shares: RoutingShares,
+    /// `[layers, experts]`; made at the first run, when the size is known.
+    gauges: Option<Array2<Gauge>>,
+}
+
+impl RoutingReport {
+    pub(super) fn of(tower: &'static str) -> Self {
+        Self { tower, shares: RoutingShares::default(), gauges: None }
+    }
+
+    /// Takes in the gate sums of one batch, `[layers, experts]`.
+    pub(super) fn add(&mut self, sums: &Array2<f32>) {
+        let average = self.shares.add(sums);
+        let gauge = |(layer, expert)| expert_share(self.tower, layer, expert);
+        let gauges = self.gauges.get_or_insert_with(|| Array2::from_shape_fn(average.dim(), gauge));
+        for (gauge, share) in gauges.iter().zip(average) {
+            gauge.set(f64::from(*share));
+        }
+    }
+}
+
 impl RoutingShares {
     /// Takes in the gate sums of one batch, `[layers, experts]`, and returns the average so far.
-    pub(super) fn add(&mut self, sums: &Array2<f32>) -> &Array2<f32> {
+    fn add(&mut self, sums: &Array2<f32>) -> &Array2<f32> {
         let totals = sums.sum_axis(Axis(1)).insert_axis(Axis(1)).mapv(|total| total.max(f32::MIN_POSITIVE));
         let shares = sums / &totals;
         let average = match self.average.take() {

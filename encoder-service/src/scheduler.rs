@@ -1,0 +1,244 @@
+//! Requests of many callers become batches of one tower.
+//!
+//! Two bounded stages on plain threads: preparers turn what was sent into what the tower reads, runners own a tower
+//! each and run what is ready. While one batch runs, the next one is prepared and gathers, so no timer is needed: an
+//! idle service runs a lone item at once, a busy one runs full batches. Every decision is made in `state`, without
+//! threads. Items whose caller is gone or whose deadline has passed are neither prepared nor run.
+
+mod admission;
+mod batch;
+mod job;
+mod queues;
+mod state;
+mod threads;
+mod ticket;
+
+pub(crate) use admission::Admission;
+pub(crate) use batch::BatchLimits;
+pub(crate) use job::Prepared;
+pub use job::{Priority, Timings, Urgency};
+pub(crate) use ticket::Ticket;
+
+use crate::EncodeError;
+use crate::tower::Tower;
+use job::{Caller, Job, QueuedGauge};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use threads::{Shared, prepare_contained, ready_job};
+use tokio::sync::oneshot;
+
+/// Makes what a tower reads from what a caller sent.
+pub(crate) trait Prepare<T: Tower>: Send + Sync + 'static {
+    /// What a caller sent.
+    type Raw: Send + 'static;
+
+    /// Prepares one item, on a thread of the scheduler or on the caller's own.
+    ///
+    /// # Errors
+    /// [`EncodeError::InvalidItem`] for an unusable item.
+    fn prepare(&self, raw: Self::Raw) -> Result<Prepared<T::Item>, EncodeError>;
+}
+
+/// Sizes of a scheduler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SchedulerLimits {
+    /// Items admitted and not yet answered.
+    pub(crate) max_queued: usize,
+    /// How many of them may be of streams or bulk lists, which can wait or come again.
+    pub(crate) max_queued_patient: usize,
+    /// Items of one priority that are prepared, or being prepared, and not yet running. Both priorities together may
+    /// have one full batch more.
+    pub(crate) max_prepared: usize,
+    /// Sizes of one run.
+    pub(crate) batch: BatchLimits,
+    /// Bulk work's turn comes every n-th time.
+    pub(crate) bulk_turn_every: usize,
+    /// Threads that prepare.
+    pub(crate) preparers: usize,
+}
+
+/// Towers behind a bounded queue. Clones share it; its threads end when the last clone is dropped.
+pub(crate) struct Scheduler<T: Tower, P: Prepare<T>> {
+    handle: Arc<Handle<T, P>>,
+}
+
+struct Handle<T: Tower, P: Prepare<T>> {
+    shared: Arc<Shared<T, P>>,
+    limits: SchedulerLimits,
+}
+
+impl<T: Tower, P: Prepare<T>> Drop for Handle<T, P> {
+    fn drop(&mut self) {
+        self.shared.lock().close();
+        self.shared.wake_all();
+    }
+}
+
+impl<T: Tower, P: Prepare<T>> Clone for Scheduler<T, P> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
+    /// Starts a thread for each of `towers`, which are equal, and the threads that prepare for them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tower`] when the system refuses another thread.
+    pub(crate) fn start(
+        towers: Vec<T>,
+        preparation: P,
+        limits: SchedulerLimits,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), EncodeError> {
+        let shared = Arc::new(Shared::new(preparation, limits, towers.len()));
+        // Made first: if a later thread cannot start, dropping it ends the earlier ones.
+        let scheduler = Self { handle: Arc::new(Handle { shared: Arc::clone(&shared), limits }) };
+        let failed = |error: std::io::Error| EncodeError::Tower { tower: T::NAME, reason: error.to_string() };
+        let mut threads = Vec::with_capacity(towers.len() + limits.preparers);
+        for tower in towers {
+            let shared = Arc::clone(&shared);
+            let builder = std::thread::Builder::new().name(format!("{}-tower", T::NAME));
+            threads.push(builder.spawn(move || shared.work_as_runner(tower)).map_err(failed)?);
+        }
+        for _ in 0..limits.preparers.max(1) {
+            let shared = Arc::clone(&shared);
+            let builder = std::thread::Builder::new().name(format!("{}-prepare", T::NAME));
+            threads.push(builder.spawn(move || shared.work_as_preparer()).map_err(failed)?);
+        }
+        Ok((scheduler, threads))
+    }
+
+    /// What prepares items.
+    pub(crate) fn preparation(&self) -> &P {
+        &self.handle.shared.preparation
+    }
+
+    /// Asks for room for all of `count` items before any work is put into preparing them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Overloaded`].
+    pub(crate) fn admit(&self, count: usize, priority: Priority) -> Result<Admission, EncodeError> {
+        let shared = &self.handle.shared;
+        let admitted = shared.admitting.try_admit(count, priority);
+        // Those whose caller left give their room back when it is their turn; when room is short, now.
+        let admitted = match admitted {
+            None if self.drop_abandoned() => shared.admitting.try_admit(count, priority),
+            admitted => admitted,
+        };
+        admitted.ok_or_else(|| {
+            shared.metrics.rejected.increment(count as u64);
+            EncodeError::Overloaded {
+                tower: T::NAME,
+                capacity: self.handle.limits.max_queued,
+                retry_after_ms: shared.admitting.retry_after_ms(),
+            }
+        })
+    }
+
+    /// Waits for the room of one item of a stream.
+    ///
+    /// # Errors
+    /// [`EncodeError::Expired`] at the deadline, [`EncodeError::Stopped`].
+    pub(crate) async fn admit_waiting(&self, deadline: Option<Instant>) -> Result<Admission, EncodeError> {
+        let shared = &self.handle.shared;
+        let admitted = match deadline {
+            None => shared.admitting.admit_waiting().await,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline.into(), shared.admitting.admit_waiting()).await.map_err(|_| {
+                    shared.metrics.expired.increment(1);
+                    EncodeError::Expired { tower: T::NAME }
+                })?
+            }
+        };
+        admitted.ok_or(EncodeError::Stopped { tower: T::NAME })
+    }
+
+    /// Queues one admitted item to be prepared and run.
+    pub(crate) fn enqueue(&self, admission: Admission, urgency: Urgency, raw: P::Raw) -> Ticket {
+        let (mut caller, ticket) = self.caller(admission, urgency, Duration::ZERO);
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        if !state.is_closed() {
+            caller.order = state.next_order();
+            state.put_waiting(Job { payload: raw, caller });
+            drop(state);
+            shared.to_prepare.notify_one();
+        }
+        ticket
+    }
+
+    /// Prepares one admitted item on the calling thread and queues it to be run: for what takes microseconds.
+    ///
+    /// # Errors
+    /// [`EncodeError::InvalidItem`].
+    pub(crate) fn prepare_and_enqueue(
+        &self,
+        admission: Admission,
+        urgency: Urgency,
+        raw: P::Raw,
+    ) -> Result<Ticket, EncodeError> {
+        let shared = &self.handle.shared;
+        let started = Instant::now();
+        let prepared = prepare_contained(&shared.preparation, raw).inspect_err(|error| self.count_refused(error))?;
+        let (caller, ticket) = self.caller(admission, urgency, started.elapsed());
+        let mut job = ready_job::<T>(prepared, caller);
+        let mut state = shared.lock();
+        if !state.is_closed() {
+            job.caller.order = state.next_order();
+            state.put_ready(job);
+            drop(state);
+            shared.to_run.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    /// Counts an item that was refused before it came here.
+    pub(crate) fn count_refused(&self, error: &EncodeError) {
+        self.handle.shared.metrics.refused(error);
+    }
+
+    /// After how long it is worth asking again.
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        self.handle.shared.admitting.retry_after_ms()
+    }
+
+    fn caller(&self, admission: Admission, urgency: Urgency, prepare: Duration) -> (Caller, Ticket) {
+        let shared = &self.handle.shared;
+        let (reply, answer) = oneshot::channel();
+        let caller = Caller {
+            order: 0,
+            urgency,
+            arrived: admission.arrived,
+            prepare,
+            reply,
+            room: admission.into_room(),
+            queued: QueuedGauge::count(urgency.priority, &shared.metrics),
+        };
+        (caller, Ticket::new(answer, T::NAME, Arc::clone(&shared.abandoned)))
+    }
+
+    /// Drops the jobs whose caller left or whose deadline has passed, if there may be some.
+    fn drop_abandoned(&self) -> bool {
+        let shared = &self.handle.shared;
+        if shared.abandoned.swap(0, Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let gone = shared.lock().take_gone(Instant::now());
+        // Places may have become free.
+        shared.to_prepare.notify_one();
+        for (reason, job) in gone.waiting {
+            job.caller.give_up(T::NAME, reason, &shared.metrics);
+        }
+        for (reason, job) in gone.ready {
+            job.caller.give_up(T::NAME, reason, &shared.metrics);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

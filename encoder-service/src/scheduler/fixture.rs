@@ -1,0 +1,77 @@
+//! Jobs for tests of what needs no threads.
+
+use super::SchedulerLimits;
+use super::admission::Admitting;
+use super::batch::BatchLimits;
+use super::job::{Caller, Job, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
+use crate::metrics::TowerMetrics;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+impl SchedulerLimits {
+    pub(super) fn for_tests() -> Self {
+        Self {
+            max_queued: 1_000,
+            max_queued_patient: 1_000,
+            max_prepared: 4,
+            batch: BatchLimits { max_items: 2, max_tokens: 1_000 },
+            bulk_turn_every: 4,
+            preparers: 1,
+        }
+    }
+}
+
+/// Makes jobs and is the caller of all of them.
+pub(super) struct JobMaker {
+    admitting: Admitting,
+    answers: Vec<Option<oneshot::Receiver<Reply>>>,
+}
+
+impl JobMaker {
+    pub(super) fn new(max_queued: usize) -> Self {
+        let limits = SchedulerLimits { max_queued, max_queued_patient: max_queued, ..SchedulerLimits::for_tests() };
+        Self { admitting: Admitting::new(limits, 1), answers: Vec::new() }
+    }
+
+    /// The next job in the order of arrival.
+    pub(super) fn job<Payload>(&mut self, payload: Payload, priority: Priority) -> Job<Payload> {
+        self.make(payload, Urgency { priority, deadline: None })
+    }
+
+    /// One whose deadline has passed.
+    pub(super) fn expired_job<Payload>(&mut self, payload: Payload, priority: Priority) -> Job<Payload> {
+        self.make(payload, Urgency { priority, deadline: Some(Instant::now()) })
+    }
+
+    /// One that is prepared.
+    pub(super) fn ready_job(&mut self, length: usize, priority: Priority) -> Job<Ready<usize>> {
+        let number = self.answers.len();
+        self.job(Ready { prepared: Prepared { item: number, truncated: false }, length }, priority)
+    }
+
+    /// Leaves the job that was made as number `position`, counted from 0.
+    pub(super) fn cancel(&mut self, position: usize) {
+        self.answers[position] = None;
+    }
+
+    /// Items that hold room.
+    pub(super) fn queued(&self) -> usize {
+        self.admitting.queued()
+    }
+
+    fn make<Payload>(&mut self, payload: Payload, urgency: Urgency) -> Job<Payload> {
+        let admission = self.admitting.try_admit(1, Priority::Interactive).unwrap();
+        let (reply, answer) = oneshot::channel();
+        self.answers.push(Some(answer));
+        let caller = Caller {
+            order: self.answers.len() as u64,
+            urgency,
+            arrived: admission.arrived,
+            prepare: Duration::ZERO,
+            reply,
+            room: admission.into_room(),
+            queued: QueuedGauge::count(urgency.priority, &TowerMetrics::of("text")),
+        };
+        Job { payload, caller }
+    }
+}

@@ -1,0 +1,179 @@
+use super::*;
+use crate::scheduler::fixture::JobMaker;
+use crate::scheduler::job::Prepared;
+use Priority::{Bulk, Interactive};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+type TestState = State<usize, usize>;
+
+/// Batches of at most 2, at most 4 places of each priority, bulk's turn every 4th time.
+fn state() -> TestState {
+    State::new(SchedulerLimits::for_tests())
+}
+
+fn become_ready(state: &mut TestState, job: Job<usize>) {
+    let Job { payload, caller } = job;
+    state.preparation_ended(caller.urgency.priority);
+    state.put_ready(Job {
+        payload: Ready { prepared: Prepared { item: payload, truncated: false }, length: 1 },
+        caller,
+    });
+}
+
+fn numbers(batch: &Batch<usize>) -> Vec<usize> {
+    batch.jobs.iter().map(|job| job.payload.prepared.item).collect()
+}
+
+#[test]
+fn an_interactive_item_passes_bulk_that_holds_every_place() {
+    let (mut state, mut maker) = (state(), JobMaker::new(100));
+    for number in 0..10 {
+        state.put_waiting(maker.job(number, Bulk));
+    }
+    while let Some(job) = state.next_to_prepare() {
+        become_ready(&mut state, job);
+    }
+    assert_eq!(state.lengths(), (6, 0, 4));
+    state.put_waiting(maker.job(10, Interactive));
+    assert!(state.can_prepare());
+    let job = state.next_to_prepare().unwrap();
+    assert_eq!(job.payload, 10);
+    become_ready(&mut state, job);
+    assert_eq!(numbers(&state.next_batch(Instant::now())), [10, 0]);
+    assert_eq!(state.next_to_prepare().unwrap().payload, 4);
+    assert!(!state.can_prepare());
+}
+
+#[test]
+fn bulk_finds_a_place_beside_any_amount_of_interactive_work() {
+    let (mut state, mut maker) = (state(), JobMaker::new(100));
+    for number in 0..10 {
+        state.put_waiting(maker.job(number, Interactive));
+    }
+    while let Some(job) = state.next_to_prepare() {
+        become_ready(&mut state, job);
+    }
+    state.put_waiting(maker.job(10, Bulk));
+    let job = state.next_to_prepare().unwrap();
+    assert_eq!(job.payload, 10);
+    become_ready(&mut state, job);
+    let batches: Vec<Vec<usize>> = (0..4)
+        .map(|_| {
+            let batch = numbers(&state.next_batch(Instant::now()));
+            while let Some(job) = state.next_to_prepare() {
+                become_ready(&mut state, job);
+            }
+            batch
+        })
+        .collect();
+    assert_eq!(batches, [vec![0, 1], vec![2, 3], vec![4, 5], vec![10, 6]]);
+}
+
+#[test]
+fn a_batch_is_headed_by_its_turn_and_filled_by_length() {
+    let (mut state, mut maker) = (state(), JobMaker::new(100));
+    for (length, priority) in [(20, Bulk), (50, Interactive), (21, Interactive), (52, Interactive)] {
+        state.put_ready(maker.ready_job(length, priority));
+    }
+    assert_eq!(numbers(&state.next_batch(Instant::now())), [1, 3]);
+    assert_eq!(numbers(&state.next_batch(Instant::now())), [2, 0]);
+    assert!(!state.has_ready());
+}
+
+#[test]
+fn what_needs_no_work_is_in_no_batch() {
+    let (mut state, mut maker) = (state(), JobMaker::new(100));
+    for _ in 0..3 {
+        state.put_ready(maker.ready_job(1, Interactive));
+    }
+    maker.cancel(0);
+    let batch = state.next_batch(Instant::now());
+    assert_eq!(numbers(&batch), [1, 2]);
+    assert_eq!(batch.gone.len(), 1);
+    drop(batch);
+    assert_eq!(maker.queued(), 0);
+    let expired = maker.expired_job(Ready { prepared: Prepared { item: 9, truncated: false }, length: 1 }, Bulk);
+    state.put_ready(expired);
+    let batch = state.next_batch(Instant::now());
+    assert!(batch.jobs.is_empty());
+    assert_eq!(batch.gone[0].0, Gone::Expired);
+}
+
+#[test]
+fn the_end_comes_after_the_last_job() {
+    let (mut state, mut maker) = (state(), JobMaker::new(100));
+    state.put_waiting(maker.job(0, Interactive));
+    state.close();
+    assert!(!state.is_prepared());
+    let job = state.next_to_prepare().unwrap();
+    assert!(state.is_prepared() && !state.is_done());
+    become_ready(&mut state, job);
+    assert!(!state.is_done());
+    assert_eq!(numbers(&state.next_batch(Instant::now())), [0]);
+    assert!(state.is_done());
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Arrives(Priority),
+    IsCancelled(usize),
+    PreparationBegins,
+    PreparationEnds,
+    BatchRuns,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => Just(Event::Arrives(Interactive)),
+        3 => Just(Event::Arrives(Bulk)),
+        1 => any::<usize>().prop_map(Event::IsCancelled),
+        5 => Just(Event::PreparationBegins),
+        5 => Just(Event::PreparationEnds),
+        2 => Just(Event::BatchRuns),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: bounds hold, bulk is not passed over too often, and each item comes out once.
+    #[test]
+    fn nothing_is_lost_doubled_or_kept_waiting(events in prop::collection::vec(event(), 0..300)) {
+        let (mut state, mut maker) = (state(), JobMaker::new(1_000));
+        let mut preparing: VecDeque<Job<usize>> = VecDeque::new();
+        let (mut arrived, mut came_out, mut passed_over) = (0, Vec::new(), 0);
+        let mut end = vec![Event::PreparationBegins, Event::PreparationEnds, Event::BatchRuns];
+        end = end.into_iter().cycle().take(3 * events.len()).collect();
+        for event in events.into_iter().chain(end) {
+            match event {
+                Event::Arrives(priority) => {
+                    state.put_waiting(maker.job(arrived, priority));
+                    arrived += 1;
+                }
+                Event::IsCancelled(which) if arrived > 0 => maker.cancel(which % arrived),
+                Event::IsCancelled(_) => {}
+                Event::PreparationBegins => preparing.extend(state.next_to_prepare()),
+                Event::PreparationEnds => {
+                    if let Some(job) = preparing.pop_back() {
+                        become_ready(&mut state, job);
+                    }
+                }
+                Event::BatchRuns => {
+                    let bulk_waits = state.ready.of(Bulk).iter().any(|job| job.caller.gone(Instant::now()).is_none());
+                    let batch = state.next_batch(Instant::now());
+                    prop_assert!(batch.jobs.len() <= 2);
+                    let has_bulk = batch.jobs.iter().any(|job| job.caller.urgency.priority == Bulk);
+                    passed_over = if bulk_waits && !has_bulk { passed_over + 1 } else { 0 };
+                    prop_assert!(passed_over < 4);
+                    came_out.extend(numbers(&batch));
+                    came_out.extend(batch.gone.iter().map(|(_, job)| job.payload.prepared.item));
+                }
+            }
+            let (_, in_preparation, ready) = state.lengths();
+            prop_assert_eq!(in_preparation, preparing.len());
+            prop_assert!(in_preparation + ready <= 6);
+        }
+        came_out.sort_unstable();
+        prop_assert_eq!(came_out, (0..arrived).collect::<Vec<_>>());
+        prop_assert_eq!(maker.queued(), 0);
+    }
+}

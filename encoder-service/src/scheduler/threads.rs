@@ -1,0 +1,223 @@
+//! The threads of a scheduler: preparers make what the tower reads, runners own a tower each.
+//!
+//! The lock is held to decide, never to prepare or to run. Each wake-up is for one thread; one that finds more than it
+//! takes wakes the next.
+
+use super::admission::Admitting;
+use super::job::{Caller, Job, Prepared, Priority, Ready, Run};
+use super::state::State;
+use super::{Prepare, SchedulerLimits};
+use crate::EncodeError;
+use crate::metrics::TowerMetrics;
+use crate::tower::Tower;
+use ndarray::Array2;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What the threads and the handles of a scheduler share.
+pub(super) struct Shared<T: Tower, P: Prepare<T>> {
+    pub(super) state: Mutex<State<P::Raw, T::Item>>,
+    pub(super) to_prepare: Condvar,
+    pub(super) to_run: Condvar,
+    pub(super) preparation: P,
+    pub(super) admitting: Admitting,
+    pub(super) metrics: TowerMetrics,
+    /// Jobs whose caller left since the queues were last searched for such.
+    pub(super) abandoned: Arc<AtomicUsize>,
+}
+
+impl<T: Tower, P: Prepare<T>> Shared<T, P> {
+    pub(super) fn new(preparation: P, limits: SchedulerLimits, runners: usize) -> Self {
+        Self {
+            state: Mutex::new(State::new(limits)),
+            to_prepare: Condvar::new(),
+            to_run: Condvar::new(),
+            preparation,
+            admitting: Admitting::new(limits, runners),
+            metrics: TowerMetrics::of(T::NAME),
+            abandoned: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<P::Raw, T::Item>> {
+        // Nothing in the state's methods is left half done by a panic that could be caught.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.to_prepare.notify_all();
+        self.to_run.notify_all();
+    }
+
+    /// Prepares jobs until none will come any more.
+    pub(super) fn work_as_preparer(&self) {
+        let _guard = AbandonOnPanic(self);
+        while let Some(Job { payload, mut caller }) = self.wait_for_raw() {
+            let priority = caller.urgency.priority;
+            let started = Instant::now();
+            if let Some(gone) = caller.gone(started) {
+                drop(payload);
+                self.end_preparation(priority, None);
+                caller.give_up(T::NAME, gone, &self.metrics);
+                continue;
+            }
+            let prepared = prepare_contained(&self.preparation, payload);
+            caller.prepare = started.elapsed();
+            match prepared {
+                Ok(prepared) => self.end_preparation(priority, Some((prepared, caller))),
+                Err(error) => {
+                    self.end_preparation(priority, None);
+                    caller.refuse(error, &self.metrics);
+                }
+            }
+        }
+    }
+
+    fn wait_for_raw(&self) -> Option<Job<P::Raw>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.next_to_prepare() {
+                if state.is_prepared() {
+                    self.to_prepare.notify_all();
+                } else if state.can_prepare() {
+                    self.to_prepare.notify_one();
+                }
+                return Some(job);
+            }
+            if state.is_prepared() {
+                return None;
+            }
+            state = self.to_prepare.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn end_preparation(&self, priority: Priority, prepared: Option<(Prepared<T::Item>, Caller)>) {
+        let ready = prepared.map(|(prepared, caller)| ready_job::<T>(prepared, caller));
+        let mut state = self.lock();
+        state.preparation_ended(priority);
+        let is_ready = ready.is_some();
+        if let Some(job) = ready {
+            state.put_ready(job);
+        }
+        if state.is_closed() {
+            self.wake_all();
+        } else if is_ready {
+            self.to_run.notify_one();
+        }
+        // Without a ready job a place is free, and this thread itself looks for the next one.
+    }
+
+    /// Runs batches until none will come any more.
+    pub(super) fn work_as_runner(&self, mut tower: T) {
+        let _guard = AbandonOnPanic(self);
+        while let Some(jobs) = self.wait_for_batch() {
+            self.run(&mut tower, jobs);
+        }
+    }
+
+    fn wait_for_batch(&self) -> Option<Vec<Job<Ready<T::Item>>>> {
+        let mut state = self.lock();
+        loop {
+            let batch = state.next_batch(Instant::now());
+            if batch.jobs.is_empty() && batch.gone.is_empty() {
+                if state.is_done() {
+                    return None;
+                }
+                state = self.to_run.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if state.is_closed() {
+                self.wake_all();
+            }
+            // Places have become free.
+            if state.can_prepare() {
+                self.to_prepare.notify_one();
+            }
+            if state.has_ready() {
+                self.to_run.notify_one();
+            }
+            drop(state);
+            for (gone, job) in batch.gone {
+                drop(job.payload);
+                job.caller.give_up(T::NAME, gone, &self.metrics);
+            }
+            if !batch.jobs.is_empty() {
+                return Some(batch.jobs);
+            }
+            state = self.lock();
+        }
+    }
+
+    fn run(&self, tower: &mut T, jobs: Vec<Job<Ready<T::Item>>>) {
+        let longest = jobs.iter().map(|job| job.payload.length).max().unwrap_or_default();
+        let mut items = Vec::with_capacity(jobs.len());
+        let mut callers = Vec::with_capacity(jobs.len());
+        for Job { payload, caller } in jobs {
+            items.push(payload.prepared.item);
+            callers.push((caller, payload.prepared.truncated));
+        }
+        let started = Instant::now();
+        // A panic must not take the thread along: every later request would wait for nobody.
+        let result = catch_unwind(AssertUnwindSafe(|| tower.run(&items))).unwrap_or_else(|_| Err(panicked::<T>()));
+        let ended = Instant::now();
+        let run = Run { time: ended - started, ended, batch_size: items.len() };
+        self.metrics.ran(run.batch_size, longest, run.time);
+        self.admitting.ran(run.time, run.batch_size);
+        tracing::debug!(
+            tower = T::NAME,
+            batch_size = run.batch_size,
+            longest,
+            run_ms = run.time.as_secs_f64() * 1_000.0,
+            "batch"
+        );
+        self.answer(result, callers, run);
+    }
+
+    fn answer(&self, result: Result<Array2<f32>, EncodeError>, callers: Vec<(Caller, bool)>, run: Run) {
+        let reason = match result {
+            Ok(features) if features.nrows() == callers.len() => {
+                for (row, (caller, truncated)) in features.outer_iter().zip(callers) {
+                    caller.succeed(row.to_vec(), truncated, run, &self.metrics);
+                }
+                return;
+            }
+            Ok(features) => format!("{} rows for {} items", features.nrows(), callers.len()),
+            Err(EncodeError::Tower { reason, .. }) => reason,
+            Err(error) => error.to_string(),
+        };
+        for (caller, _) in callers {
+            caller.refuse(EncodeError::Tower { tower: T::NAME, reason: reason.clone() }, &self.metrics);
+        }
+    }
+}
+
+pub(super) fn ready_job<T: Tower>(prepared: Prepared<T::Item>, caller: Caller) -> Job<Ready<T::Item>> {
+    let length = T::length(&prepared.item);
+    Job { payload: Ready { prepared, length }, caller }
+}
+
+/// Prepares one item; a panic is an error of this item alone.
+pub(super) fn prepare_contained<T: Tower, P: Prepare<T>>(
+    preparation: &P,
+    raw: P::Raw,
+) -> Result<Prepared<T::Item>, EncodeError> {
+    catch_unwind(AssertUnwindSafe(|| preparation.prepare(raw))).unwrap_or_else(|_| Err(panicked::<T>()))
+}
+
+fn panicked<T: Tower>() -> EncodeError {
+    EncodeError::Tower { tower: T::NAME, reason: "it panicked; the log has the message".to_owned() }
+}
+
+/// A thread that ends by a panic of the scheduler itself leaves nobody waiting for it.
+struct AbandonOnPanic<'a, T: Tower, P: Prepare<T>>(&'a Shared<T, P>);
+
+impl<T: Tower, P: Prepare<T>> Drop for AbandonOnPanic<'_, T, P> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().abandon();
+            self.0.wake_all();
+        }
+    }
+}
