@@ -86,3 +86,79 @@ fn draw(text: &mut String, lines: &[Line], axes: Axes) -> Result<(), Box<dyn std
     area.present()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LoadShape;
+    use crate::encoder_report::{ItemKind, LoadMeasurement};
+    use roxmltree::Document;
+    use std::collections::BTreeMap;
+
+    fn measurement(items_per_s: f64, latency_ms: Option<f64>) -> LoadMeasurement {
+        let latency = latency_ms.map(|p50_ms| LatencySummary {
+            count: 100,
+            mean_ms: p50_ms,
+            p50_ms,
+            p95_ms: 2.0 * p50_ms,
+            p99_ms: 3.0 * p50_ms,
+            max_ms: 9.0 * p50_ms,
+        });
+        LoadMeasurement {
+            kind: ItemKind::Text,
+            elapsed_s: 1.0,
+            items_per_s,
+            requests_ok: 100,
+            requests_failed: BTreeMap::new(),
+            requests_shed: 0,
+            items_ok: 100,
+            items_failed: BTreeMap::new(),
+            latency,
+            timings: None,
+        }
+    }
+
+    fn run(items_per_s: f64, latency_ms: Option<f64>, beside_bulk: bool) -> RunReport {
+        RunReport {
+            load: LoadShape::Closed { callers: 1 },
+            measured: measurement(items_per_s, latency_ms),
+            bulk_images: beside_bulk.then(|| measurement(5.0, Some(900.0))),
+            process: None,
+        }
+    }
+
+    /// Checks the lines' names and the number of points of all lines together.
+    fn check(runs: &[RunReport], labels: &[&str], points: usize) {
+        let text = latency_plot(runs).unwrap();
+        let svg = Document::parse(&text).unwrap();
+        let texts: Vec<&str> = svg
+            .descendants()
+            .filter(|node| node.has_tag_name("text"))
+            .filter_map(|node| node.text())
+            .map(str::trim)
+            .filter(|text| text.starts_with('p'))
+            .collect();
+        assert_eq!(texts, labels);
+        assert_eq!(svg.descendants().filter(|node| node.has_tag_name("circle")).count(), points);
+    }
+
+    #[test]
+    fn every_quantile_is_a_line_over_all_runs() {
+        let runs = [run(10.0, Some(8.0), false), run(60.0, Some(30.0), false), run(70.0, Some(400.0), false)];
+        check(&runs, &["p50", "p95", "p99"], 9);
+        check(&runs[..1], &["p50", "p95", "p99"], 3);
+    }
+
+    #[test]
+    fn runs_beside_bulk_images_are_lines_of_their_own() {
+        let runs = [run(10.0, Some(8.0), false), run(9.0, Some(50.0), true)];
+        let beside = ["p50 beside bulk images", "p95 beside bulk images", "p99 beside bulk images"];
+        check(&runs, &[&["p50", "p95", "p99"][..], &beside[..]].concat(), 6);
+    }
+
+    #[test]
+    fn runs_without_answers_are_no_points() {
+        check(&[run(10.0, Some(8.0), false), run(0.0, None, false)], &["p50", "p95", "p99"], 3);
+        assert!(latency_plot(&[run(0.0, None, false)]).unwrap_err().to_string().contains("no request succeeded"));
+    }
+}

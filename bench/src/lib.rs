@@ -21,7 +21,9 @@ mod service;
 mod statistics;
 mod stream_lane;
 mod synthetic_images;
+mod timing_totals;
 mod tower_inputs;
+mod tower_measurement;
 mod towers;
 mod workload;
 
@@ -36,5 +38,6 @@ pub use latency_plot::latency_plot;
 pub use service::ServiceUnderTest;
 pub use statistics::{LatencySummary, RatioSummary, median, quantile};
 pub use tower_inputs::TextInputs;
-pub use towers::{OpenedTowers, SideMeasurement, TowerKind, TowerMeasurement, TowerPlan, TowerSubject, measure_towers};
+pub use tower_measurement::{SideMeasurement, TowerMeasurement};
+pub use towers::{OpenedTowers, TowerKind, TowerPlan, TowerSubject, measure_towers};
 pub use workload::Workload;

@@ -2,9 +2,9 @@
 
 use crate::BenchError;
 use crate::encoder_calls::{Answer, Fault};
-use crate::encoder_report::{Failure, ItemKind, LoadMeasurement, TimingSummary};
+use crate::encoder_report::{Failure, ItemKind, LoadMeasurement};
 use crate::statistics::LatencyHistogram;
-use descry_proto::encoder::v1::Timings;
+use crate::timing_totals::TimingTotals;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,15 +44,6 @@ struct Collected {
     items_failed: BTreeMap<String, Failure>,
     timings: TimingTotals,
     last_answer: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct TimingTotals {
-    answers: u64,
-    queue_ms: f64,
-    prepare_ms: f64,
-    run_ms: f64,
-    by_batch_size: BTreeMap<u32, u64>,
 }
 
 impl Recorder {
@@ -163,32 +154,6 @@ impl Window {
     }
 }
 
-impl TimingTotals {
-    fn add(&mut self, timings: &Timings) {
-        self.answers += 1;
-        self.queue_ms += f64::from(timings.queue_ms);
-        self.prepare_ms += f64::from(timings.prepare_ms);
-        self.run_ms += f64::from(timings.run_ms);
-        *self.by_batch_size.entry(timings.batch_size).or_default() += 1;
-    }
-
-    fn summary(&self) -> Option<TimingSummary> {
-        if self.answers == 0 {
-            return None;
-        }
-        let answers = self.answers as f64;
-        let runs: f64 = self.by_batch_size.iter().map(|(&size, &count)| count as f64 / f64::from(size.max(1))).sum();
-        Some(TimingSummary {
-            answers: self.answers,
-            mean_queue_ms: self.queue_ms / answers,
-            mean_prepare_ms: self.prepare_ms / answers,
-            mean_run_ms: self.run_ms / answers,
-            mean_batch_size: answers / runs,
-            answers_by_batch_size: self.by_batch_size.clone(),
-        })
-    }
-}
-
 fn count(failures: &mut BTreeMap<String, Failure>, code: String, message: String) {
     failures.entry(code).or_insert(Failure { count: 0, first_message: message }).count += 1;
 }
@@ -196,6 +161,7 @@ fn count(failures: &mut BTreeMap<String, Failure>, code: String, message: String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_proto::encoder::v1::Timings;
     use tonic::Code;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -262,18 +228,5 @@ mod tests {
         recorder.answered(begin, begin + 3 * SECOND, answer(8, 8));
         assert_eq!(recorder.measurement(ItemKind::Text, begin + 4 * SECOND, false).items_per_s, 4.0);
         assert_eq!(recorder.measurement(ItemKind::Text, begin + SECOND, false).elapsed_s, 0.0);
-    }
-
-    #[test]
-    fn batch_sizes_are_averaged_over_runs() {
-        let (recorder, begin) = recorder(Membership::Answered);
-        // A run of 8 answers eight callers, a run of 2 two.
-        for size in [8, 8, 8, 8, 8, 8, 8, 8, 2, 2] {
-            recorder.answered(begin, begin + 3 * SECOND, answer(1, size));
-        }
-        let timings = recorder.measurement(ItemKind::Text, begin + 12 * SECOND, true).timings.unwrap();
-        assert_eq!(timings.mean_batch_size, 5.0);
-        assert_eq!(timings.answers_by_batch_size, BTreeMap::from([(2, 2), (8, 8)]));
-        assert_eq!((timings.mean_queue_ms, timings.mean_prepare_ms, timings.mean_run_ms), (4.0, 1.0, 8.0));
     }
 }

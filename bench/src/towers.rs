@@ -1,8 +1,9 @@
 //! Bare towers: no service, no queues, one batch after the other.
 
-use crate::interleaving::{RoundTimes, Side, interleave};
+use crate::BenchError;
+use crate::interleaving::{Side, interleave};
 use crate::tower_inputs::{TextInputs, filler_text, image_batch, order_by_length, text_batches, tokenize};
-use crate::{BenchError, RatioSummary, median};
+use crate::tower_measurement::{TowerMeasurement, summary};
 use bytes::Bytes;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, open_towers};
 use descry_model::{Bundle, Manifest};
@@ -42,36 +43,6 @@ pub enum TowerKind {
     Vision,
     /// Reads texts.
     Text,
-}
-
-/// What was found of one tower at one batch size.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TowerMeasurement {
-    /// Which tower.
-    pub tower: TowerKind,
-    /// Items of a run.
-    pub batch_size: usize,
-    /// Runs of a round.
-    pub batches: usize,
-    /// Rounds measured.
-    pub rounds: usize,
-    /// The tower that was asked for.
-    pub measured: SideMeasurement,
-    /// The tower that it is compared with.
-    pub baseline: Option<SideMeasurement>,
-    /// How many times faster than the baseline, of each round's times.
-    pub speedup: Option<RatioSummary>,
-}
-
-/// What was found of one side.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct SideMeasurement {
-    /// Of a run, the median of the rounds' averages.
-    pub batch_ms: f64,
-    /// Items by that time.
-    pub items_per_s: f64,
-    /// Token ids of a text with its padding, averaged over batches; absent for images.
-    pub padded_tokens: Option<f64>,
 }
 
 /// A bundle's towers, loaded.
@@ -240,53 +211,9 @@ fn measure_text(
     Ok(summary(TowerKind::Text, batch_size, batches, &rounds, tokens))
 }
 
-/// `None` when no round was finished.
-fn summary(
-    tower: TowerKind,
-    batch_size: usize,
-    batches: usize,
-    rounds: &[RoundTimes],
-    (padded_tokens, baseline_padded_tokens): (Option<f64>, Option<f64>),
-) -> Option<TowerMeasurement> {
-    let side = |times: &[f64], padded_tokens| {
-        let batch_s = median(times)? / batches as f64;
-        Some(SideMeasurement { batch_ms: batch_s * 1000.0, items_per_s: batch_size as f64 / batch_s, padded_tokens })
-    };
-    let times: Vec<f64> = rounds.iter().map(|round| round.measured_s).collect();
-    let baseline_times: Vec<f64> = rounds.iter().filter_map(|round| round.baseline_s).collect();
-    let pairs: Vec<(f64, f64)> = times.iter().copied().zip(baseline_times.iter().copied()).collect();
-    Some(TowerMeasurement {
-        tower,
-        batch_size,
-        batches,
-        rounds: rounds.len(),
-        measured: side(&times, padded_tokens)?,
-        baseline: side(&baseline_times, baseline_padded_tokens),
-        speedup: RatioSummary::of_times(&pairs),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_round_of_several_batches_is_reported_by_batch() {
-        let rounds = [(0.4, 0.8), (0.5, 1.5), (0.6, 1.2)]
-            .map(|(measured_s, baseline_s)| RoundTimes { measured_s, baseline_s: Some(baseline_s) });
-        let found = summary(TowerKind::Text, 8, 5, &rounds, (Some(40.0), Some(77.0))).unwrap();
-        assert_eq!((found.measured.batch_ms, found.measured.items_per_s), (100.0, 80.0));
-        assert_eq!(found.baseline.unwrap().padded_tokens, Some(77.0));
-        assert_eq!(found.speedup.unwrap().median, 2.0);
-        assert_eq!(summary(TowerKind::Text, 8, 5, &[], (None, None)), None);
-    }
-
-    #[test]
-    fn without_a_baseline_there_is_no_ratio() {
-        let rounds = [RoundTimes { measured_s: 0.1, baseline_s: None }];
-        let found = summary(TowerKind::Vision, 1, 1, &rounds, (None, None)).unwrap();
-        assert_eq!((found.baseline, found.speedup), (None, None));
-    }
 
     #[test]
     fn the_setting_at_fault_is_named() {
