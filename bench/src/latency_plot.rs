@@ -18,6 +18,33 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Quantile {
+    P50,
+    P95,
+    P99,
+}
+
+impl Quantile {
+    const ALL: [Self; 3] = [Self::P50, Self::P95, Self::P99];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+        }
+    }
+
+    fn of(self, latency: &LatencySummary) -> f64 {
+        match self {
+            Self::P50 => latency.p50_ms,
+            Self::P95 => latency.p95_ms,
+            Self::P99 => latency.p99_ms,
+        }
+    }
+}
+
 /// Draws p50, p95 and p99 over throughput, one point a run, runs beside bulk images as lines of their own. The latency's
 /// axis is logarithmic. Returns the text of an SVG file.
 ///
@@ -39,18 +66,20 @@ pub fn latency_plot(runs: &[RunReport]) -> Result<String, BenchError> {
 }
 
 fn lines(runs: &[RunReport]) -> Vec<Line> {
-    let quantiles: [(&str, fn(&LatencySummary) -> f64); 3] =
-        [("p50", |latency| latency.p50_ms), ("p95", |latency| latency.p95_ms), ("p99", |latency| latency.p99_ms)];
     let mut lines = Vec::new();
     for (beside_bulk, palette) in [false, true].into_iter().zip(PALETTE) {
-        for ((name, quantile), colour) in quantiles.into_iter().zip(palette) {
+        for (quantile, colour) in Quantile::ALL.into_iter().zip(palette) {
             let chosen = runs.iter().filter(|run| run.bulk_images.is_some() == beside_bulk);
             let mut points: Vec<(f64, f64)> = chosen
-                .filter_map(|run| run.measured.latency.map(|latency| (run.measured.items_per_s, quantile(&latency))))
+                .filter_map(|run| run.measured.latency.map(|latency| (run.measured.items_per_s, quantile.of(&latency))))
                 .collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             if !points.is_empty() {
-                let label = if beside_bulk { format!("{name} beside bulk images") } else { name.to_owned() };
+                let label = if beside_bulk {
+                    format!("{} beside bulk images", quantile.name())
+                } else {
+                    quantile.name().to_owned()
+                };
                 lines.push(Line { label, colour, points });
             }
         }

@@ -59,9 +59,17 @@ impl ServiceUnderTest {
             let model = ask_model(&url, &clients, None).await?;
             Ok::<_, BenchError>((clients, model))
         };
-        let (clients, model) = tokio::select! {
+        let connected = tokio::select! {
             ended = &mut task => return Err(ended?.err().map_or(BenchError::ServiceEnded, BenchError::Encoder)),
-            connected = connected => connected?,
+            connected = connected => connected,
+        };
+        let (clients, model) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                // A service that ends takes the connection along; then its own reason is the one to tell.
+                shutdown.cancel();
+                return Err(task.await?.err().map_or(error, BenchError::Encoder));
+            }
         };
         let own = Some(OwnService { task, shutdown });
         Ok(Self { name: "in this process".to_owned(), clients, model, meter: Some(meter), own })

@@ -12,8 +12,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 /// A running stand-in; it ends with the test.
-pub struct StandIn {
-    pub url: String,
+pub(crate) struct StandIn {
+    pub(crate) url: String,
     counts: Arc<Counts>,
 }
 
@@ -31,22 +31,22 @@ struct Service {
 
 impl StandIn {
     /// Answers everything.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::serve(false).await
     }
 
     /// Refuses everything as if it was full.
-    pub async fn refusing() -> Self {
+    pub(crate) async fn refusing() -> Self {
         Self::serve(true).await
     }
 
     /// The most lists that were in work at the same time.
-    pub fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         self.counts.most_at_once.load(Ordering::SeqCst)
     }
 
     /// Lists answered.
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.counts.answered.load(Ordering::SeqCst)
     }
 
