@@ -40,4 +40,4 @@ pub use statistics::{LatencySummary, RatioSummary, median, quantile};
 pub use tower_inputs::TextInputs;
 pub use tower_measurement::{SideMeasurement, TowerMeasurement};
 pub use towers::{OpenedTowers, TowerKind, TowerPlan, TowerSubject, measure_towers};
-pub use workload::Workload;
+pub use workload::{Workload, load_captions, load_images};

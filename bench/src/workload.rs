@@ -14,7 +14,7 @@ const SYNTHETIC_SEED: u64 = 20;
 /// More images than this would measure the disk, and fill the memory.
 const MAX_IMAGES: usize = 512;
 
-/// Texts and image files, sent over and over in this order.
+/// Texts and image files, sent over and over in this order. What a plan does not send may be empty.
 #[derive(Debug, Clone)]
 pub struct Workload {
     /// One description each.
@@ -24,14 +24,6 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Captions of a file, one a line, or the bundled ones; the first 512 of the image files, or generated ones.
-    ///
-    /// # Errors
-    /// [`BenchError::Unreadable`], [`BenchError::NoCaptions`].
-    pub fn load(captions: Option<&Path>, image_files: &[PathBuf]) -> Result<Self, BenchError> {
-        Ok(Self { texts: load_captions(captions)?, images: load_images(image_files)? })
-    }
-
     pub(crate) fn text_items(&self) -> Items {
         Items::Texts(self.texts.as_slice().into())
     }
@@ -41,7 +33,11 @@ impl Workload {
     }
 }
 
-fn load_captions(file: Option<&Path>) -> Result<Vec<String>, BenchError> {
+/// Captions of a file, one a line, or the bundled ones.
+///
+/// # Errors
+/// [`BenchError::Unreadable`], [`BenchError::NoCaptions`].
+pub fn load_captions(file: Option<&Path>) -> Result<Vec<String>, BenchError> {
     let Some(path) = file else { return Ok(lines(BUNDLED_CAPTIONS)) };
     let content =
         std::fs::read_to_string(path).map_err(|source| BenchError::Unreadable { path: path.to_owned(), source })?;
@@ -56,7 +52,11 @@ fn lines(content: &str) -> Vec<String> {
     content.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-fn load_images(files: &[PathBuf]) -> Result<Vec<Bytes>, BenchError> {
+/// The first 512 of these files, or generated ones when there are none.
+///
+/// # Errors
+/// [`BenchError::Unreadable`].
+pub fn load_images(files: &[PathBuf]) -> Result<Vec<Bytes>, BenchError> {
     if files.is_empty() {
         return synthetic_jpegs(SYNTHETIC_IMAGES, SYNTHETIC_SEED);
     }

@@ -3,9 +3,10 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+use bytes::Bytes;
 use descry_bench::{
     BenchError, EncoderPlan, LoadShape, OpenedTowers, ServiceUnderTest, TextInputs, TowerKind, TowerMeasurement,
-    TowerPlan, TowerSubject, Transport, Workload, WorkloadKind, measure_towers, run_encoder_benchmark,
+    TowerPlan, TowerSubject, Transport, Workload, WorkloadKind, load_captions, measure_towers, run_encoder_benchmark,
 };
 use descry_encoder::EncoderConfig;
 use descry_export::{ExportRequest, ModelFlags, ModelSource, export};
@@ -15,6 +16,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+/// An image of the demo's gallery.
+const CROP: &[u8] = include_bytes!("../../demo/gallery/imgs/test/p1301_c0_2.jpg");
 
 fn config() -> EncoderConfig {
     static BUNDLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
@@ -42,7 +46,7 @@ fn towers(pad_to_context: bool) -> OpenedTowers {
 }
 
 fn plan(tower: TowerKind, texts: TextInputs) -> TowerPlan {
-    let images = Workload::load(None, &[]).unwrap().images;
+    let images = vec![Bytes::from_static(CROP)];
     TowerPlan { tower, batch_sizes: vec![1, 4], texts, images, rounds: 2 }
 }
 
@@ -97,7 +101,7 @@ async fn the_service_in_this_process_is_measured_and_ends() {
         bulk_images_in_flight: 8,
         seed: 0,
     };
-    let workload = Workload::load(None, &[]).unwrap();
+    let workload = Workload { texts: load_captions(None).unwrap(), images: vec![Bytes::from_static(CROP)] };
     let report = run_encoder_benchmark(&service, &workload, &plan, &CancellationToken::new(), |_| {}).await.unwrap();
     service.stop().await.unwrap();
     for run in &report.runs {

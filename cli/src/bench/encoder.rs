@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_bench::{
     EncoderPlan, EncoderReport, LoadShape, ServiceUnderTest, Transport, Workload, WorkloadKind, latency_plot,
-    run_encoder_benchmark,
+    load_captions, load_images, run_encoder_benchmark,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,16 +35,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", required_unless_present = "model", conflicts_with = "model")]
     url: Option<String>,
     /// Process of the running service, if it is on this machine, to report its CPU time and memory.
-    #[arg(long, value_name = "PID", requires = "url")]
+    #[arg(long, value_name = "PID", conflicts_with = "model")]
     pid: Option<i32>,
     /// Model bundle to serve in this process instead.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Settings of the service in this process (YAML).
-    #[arg(long, value_name = "FILE", requires = "model")]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// Device of the service in this process: auto, cpu, openvino, cuda or tensorrt.
-    #[arg(long, value_name = "NAME", requires = "model")]
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
     device: Option<String>,
     /// What to send.
     #[arg(long, value_enum, default_value = "text")]
@@ -102,7 +102,7 @@ enum Kind {
 pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     let plan = plan(&arguments);
     plan.check()?;
-    let workload = Workload::load(arguments.captions.as_deref(), &images_in(arguments.images.as_deref())?)?;
+    let workload = workload(&arguments)?;
     let spinner = progress::spinner("connecting");
     let service = tokio::select! {
         service = service(&arguments) => service?,
@@ -112,6 +112,18 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
     spinner.finish_and_clear();
     service.stop().await?;
     publish(&arguments, &report)
+}
+
+fn workload(arguments: &Arguments) -> anyhow::Result<Workload> {
+    let texts = match arguments.kind {
+        Kind::Text | Kind::Mixed => load_captions(arguments.captions.as_deref())?,
+        Kind::Image => Vec::new(),
+    };
+    let images = match arguments.kind {
+        Kind::Image | Kind::Mixed => load_images(&images_in(arguments.images.as_deref())?)?,
+        Kind::Text => Vec::new(),
+    };
+    Ok(Workload { texts, images })
 }
 
 async fn service(arguments: &Arguments) -> anyhow::Result<ServiceUnderTest> {
@@ -207,8 +219,8 @@ mod tests {
         check("", "--url");
         check("--url http://h:1 --model b", "cannot be used with");
         check("--model b --callers 1 --rate 2", "cannot be used with");
-        check("--model b --pid 1", "--url");
-        check("--url http://h:1 --device cpu", "--model");
+        check("--model b --pid 1", "cannot be used with");
+        check("--url http://h:1 --device cpu", "cannot be used with");
         check("--model b --seconds -1", "--seconds");
         check("--model b --seconds soon", "must be 0 to 86400 seconds");
         check("--model b --connections 0", "--connections");

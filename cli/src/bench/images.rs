@@ -6,7 +6,7 @@ use crate::progress;
 use anyhow::Context as _;
 use descry_bench::{
     BenchError, OpenedTowers, PreparationMeasurement, SideMeasurement, TextInputs, TowerKind, TowerPlan, TowerSubject,
-    Workload, measure_preparation, measure_towers,
+    load_images, measure_preparation, measure_towers,
 };
 use descry_model::Bundle;
 use serde::Serialize;
@@ -55,13 +55,13 @@ struct Report {
 }
 
 pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let workload = Workload::load(None, &images_in(arguments.images.as_deref())?)?;
+    let images = load_images(&images_in(arguments.images.as_deref())?)?;
     let bundle = Bundle::open(&arguments.model)?;
     let plan = TowerPlan {
         tower: TowerKind::Vision,
         batch_sizes: vec![arguments.batch],
         texts: TextInputs::Captions { captions: Vec::new(), group_by_length: false },
-        images: workload.images,
+        images,
         rounds: arguments.rounds,
     };
     let subject = match arguments.with_tower {

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_bench::{
-    BenchError, OpenedTowers, TextInputs, TowerKind, TowerMeasurement, TowerPlan, TowerSubject, Workload,
-    measure_towers,
+    BenchError, OpenedTowers, TextInputs, TowerKind, TowerMeasurement, TowerPlan, TowerSubject, load_captions,
+    load_images, measure_towers,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,9 +35,8 @@ const HEADER: [&str; 9] = [
 Examples:
   descry bench towers --model bundles/cuhk --batch 1,8,16
   descry bench towers --model bundles/int8 --baseline bundles/fp32 --kind image
-  descry bench towers --model bundles/cuhk --baseline bundles/cuhk --kind text --captions captions.txt \\
-    --group-by-length --baseline-pad-to-context
-  descry bench towers --model bundles/cuhk --baseline bundles/cuhk --device openvino --baseline-device cpu")]
+  descry bench towers --model bundles/a --baseline bundles/a --kind text --baseline-pad-to-context
+  descry bench towers --model bundles/a --baseline bundles/a --device openvino --baseline-device cpu")]
 pub(crate) struct Arguments {
     /// Model bundle: a folder written by `descry export`.
     #[arg(long, value_name = "DIR")]
@@ -129,8 +128,7 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
 
 /// One plan a tower: captions are measured one at a time too, images are not.
 fn plans(arguments: &Arguments) -> anyhow::Result<Vec<TowerPlan>> {
-    let images = images_in(arguments.images.as_deref())?;
-    let Workload { texts: mut captions, images } = Workload::load(arguments.captions.as_deref(), &images)?;
+    let mut captions = load_captions(arguments.captions.as_deref())?;
     captions.truncate(arguments.max_captions as usize);
     let texts = match arguments.tokens {
         Some(tokens) => TextInputs::Tokens(tokens),
@@ -140,18 +138,21 @@ fn plans(arguments: &Arguments) -> anyhow::Result<Vec<TowerPlan>> {
     if arguments.tokens.is_none() && !text_batches.contains(&1) {
         text_batches.insert(0, 1);
     }
-    let vision = TowerPlan {
-        tower: TowerKind::Vision,
-        batch_sizes: arguments.batch.clone(),
+    let text = TowerPlan {
+        tower: TowerKind::Text,
+        batch_sizes: text_batches,
         texts,
-        images,
+        images: Vec::new(),
         rounds: arguments.rounds,
     };
-    let text = TowerPlan { tower: TowerKind::Text, batch_sizes: text_batches, images: Vec::new(), ..vision.clone() };
+    if matches!(arguments.kind, Some(Kind::Text)) {
+        return Ok(vec![text]);
+    }
+    let images = load_images(&images_in(arguments.images.as_deref())?)?;
+    let vision = TowerPlan { tower: TowerKind::Vision, batch_sizes: arguments.batch.clone(), images, ..text.clone() };
     Ok(match arguments.kind {
         Some(Kind::Image) => vec![vision],
-        Some(Kind::Text) => vec![text],
-        None => vec![vision, text],
+        Some(Kind::Text) | None => vec![vision, text],
     })
 }
 
