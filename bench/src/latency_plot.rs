@@ -5,6 +5,9 @@ use crate::{BenchError, LatencySummary};
 use plotters::prelude::*;
 
 const SIZE_PX: (u32, u32) = (860, 520);
+/// Whatever font the viewer has.
+const FONT: &str = "sans-serif";
+const FONT_PX: i32 = 16;
 const PALETTE: [[RGBColor; 3]; 2] = [
     [RGBColor(31, 119, 180), RGBColor(255, 127, 14), RGBColor(214, 39, 40)],
     [RGBColor(23, 190, 207), RGBColor(188, 189, 34), RGBColor(148, 103, 189)],
@@ -101,6 +104,8 @@ fn draw(text: &mut String, lines: &[Line], axes: Axes) -> Result<(), Box<dyn std
         .configure_mesh()
         .x_desc("throughput, items per second")
         .y_desc("latency, milliseconds")
+        .label_style((FONT, FONT_PX))
+        .axis_desc_style((FONT, FONT_PX))
         .light_line_style(WHITE.mix(0.0))
         .draw()?;
     for line in lines {
@@ -111,7 +116,12 @@ fn draw(text: &mut String, lines: &[Line], axes: Axes) -> Result<(), Box<dyn std
             .legend(move |(x, y)| Rectangle::new([(x, y - 3), (x + 14, y + 3)], colour.filled()));
         chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 4, colour.filled())))?;
     }
-    chart.configure_series_labels().border_style(BLACK.mix(0.3)).background_style(WHITE.mix(0.85)).draw()?;
+    chart
+        .configure_series_labels()
+        .label_font((FONT, FONT_PX))
+        .border_style(BLACK.mix(0.3))
+        .background_style(WHITE.mix(0.85))
+        .draw()?;
     area.present()?;
     Ok(())
 }

@@ -221,7 +221,7 @@ mod tests {
         check("--model b --callers 1 --rate 2", "cannot be used with");
         check("--model b --pid 1", "cannot be used with");
         check("--url http://h:1 --device cpu", "cannot be used with");
-        check("--model b --seconds -1", "--seconds");
+        check("--model b --seconds=-1", "must be 0 to 86400 seconds");
         check("--model b --seconds soon", "must be 0 to 86400 seconds");
         check("--model b --connections 0", "--connections");
     }
