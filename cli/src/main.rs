@@ -1,5 +1,6 @@
 //! `descry`: the one program. Each subcommand parses its arguments and calls the crate that does the work.
 
+mod bench;
 mod calibration;
 mod connection;
 mod contact_sheet;
@@ -41,6 +42,7 @@ enum Command {
     Eval(eval::Arguments),
     Index(index::Arguments),
     Search(search::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Eval(arguments) => eval::run(arguments).await,
         Command::Index(arguments) => index::run(arguments).await,
         Command::Search(arguments) => search::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
     }
 }
 

@@ -29,7 +29,10 @@ pub fn describe_metrics() {
     describe_histogram!(PREPARE_SECONDS, Unit::Seconds, "Decoding and resizing, or tokenizing, of one item.");
     describe_counter!(REJECTED_TOTAL, Unit::Count, "Items refused because the queue was full.");
     describe_counter!(DROPPED_TOTAL, Unit::Count, "Items given up before a run: caller gone, or deadline passed.");
-    describe_gauge!(EXPERT_SHARE, "Moving average of an expert's share of its layer's work; a change means other inputs.");
+    describe_gauge!(
+        EXPERT_SHARE,
+        "Moving average of an expert's share of its layer's work; a change means other inputs."
+    );
     describe_gauge!(DEVICE_INFO, "1 for the device that runs the towers.");
     describe_counter!(ITEMS_TOTAL, Unit::Count, "Items answered: ok, invalid, or failed.");
 }
