@@ -5,11 +5,12 @@ use crate::config::EncoderConfig;
 use crate::device::{DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, candidates};
 use crate::memory;
 use crate::runtime::environment;
-use crate::self_test::{self, TowerTest};
+use crate::self_test::{Goldens, TowerTest};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, SessionOptions, TowerOptions, thread_count};
-use descry_model::{Bundle, ParityBounds};
+use descry_model::{Bundle, ImageInput, ParityBounds, TextInput};
 use ndarray::{Array2, Array4};
 use ort::session::builder::PrepackedWeights;
+use std::panic::resume_unwind;
 
 /// What bf16 may add to a bundle's own bounds: eight bits of mantissa through a dozen blocks.
 const BF16_PARITY: ParityBounds = ParityBounds { max_relative_difference: 0.5, max_cosine_distance: 0.1 };
@@ -95,52 +96,92 @@ fn open_on(bundle: &Bundle, config: &EncoderConfig, provider: Provider) -> Resul
     let shared = (workers > 1 && provider == Provider::Cpu).then(PrepackedWeights::new);
     let weights = shared.as_ref();
     let options = TowerOptions { session, weights, batch_buckets, token_buckets };
-    let padding_id = bundle.manifest().text.padding_id;
-    let mut vision =
-        (0..workers).map(|_| OnnxVisionTower::open(&bundle.vision_path(), options)).collect::<Result<Vec<_>, _>>()?;
-    // Before the next tower's copies are made: the peak is what counts.
+    let goldens = Goldens::read(&bundle.parity_path())?;
+    let (vision, text) = std::thread::scope(|scope| {
+        // Compiling a tower keeps one core busy, and a service waits for both.
+        let vision = scope.spawn(|| open_vision(bundle, config, options, &goldens));
+        let text = open_text(bundle, config, options, &goldens);
+        (vision.join().unwrap_or_else(|panic| resume_unwind(panic)), text)
+    });
+    let ((vision, vision_test), (text, text_test)) = (vision?, text?);
     memory::trim();
-    let mut text = (0..workers)
-        .map(|_| OnnxTextTower::open(&bundle.text_path(), padding_id, options))
+    Ok((vision, text, [vision_test, text_test]))
+}
+
+fn open_vision(
+    bundle: &Bundle,
+    config: &EncoderConfig,
+    options: TowerOptions<'_>,
+    goldens: &Goldens,
+) -> Result<(Vec<OnnxVisionTower>, TowerTest), EncodeError> {
+    let image = &bundle.manifest().image;
+    let mut vision = (0..config.sessions.workers)
+        .map(|_| OnnxVisionTower::open(&bundle.vision_path(), options))
         .collect::<Result<Vec<_>, _>>()?;
-    let ([first_vision, ..], [first_text, ..]) = (vision.as_mut_slice(), text.as_mut_slice()) else {
-        unreachable!("the settings are checked for at least one worker")
-    };
     memory::trim();
-    let tests = self_test::run(bundle, first_vision, first_text)?;
-    for (vision, text) in vision.iter_mut().zip(&mut text) {
-        warm_up(bundle, config, options, vision, text)?;
+    let test = goldens.test_vision(first(&mut vision))?;
+    vision.iter_mut().try_for_each(|tower| warm_up_vision(tower, image, config, options))?;
+    Ok((vision, test))
+}
+
+fn open_text(
+    bundle: &Bundle,
+    config: &EncoderConfig,
+    options: TowerOptions<'_>,
+    goldens: &Goldens,
+) -> Result<(Vec<OnnxTextTower>, TowerTest), EncodeError> {
+    let input = &bundle.manifest().text;
+    let mut text = (0..config.sessions.workers)
+        .map(|_| OnnxTextTower::open(&bundle.text_path(), input.padding_id, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    memory::trim();
+    let test = goldens.test_text(first(&mut text))?;
+    text.iter_mut().try_for_each(|tower| warm_up_text(tower, input, config, options))?;
+    Ok((text, test))
+}
+
+fn first<T>(towers: &mut [T]) -> &mut T {
+    match towers {
+        [first, ..] => first,
+        [] => unreachable!("the settings are checked for at least one worker"),
     }
-    memory::trim();
-    Ok((vision, text, tests))
 }
 
 /// Runs every shape that is planned for, so that no request pays for the planning: all buckets, or the largest batch
 /// where shapes are free.
-fn warm_up(
-    bundle: &Bundle,
+fn warm_up_vision(
+    tower: &mut OnnxVisionTower,
+    image: &ImageInput,
     config: &EncoderConfig,
     options: TowerOptions<'_>,
-    vision: &mut OnnxVisionTower,
-    text: &mut OnnxTextTower,
 ) -> Result<(), EncodeError> {
-    let manifest = bundle.manifest();
-    let or_largest =
-        |buckets: &[usize], largest: usize| if buckets.is_empty() { vec![largest] } else { buckets.to_vec() };
-    let (height, width) = (manifest.image.height_px, manifest.image.width_px);
-    for batch in or_largest(options.batch_buckets, config.batching.max_batch_images) {
-        vision.run_array(&Array4::zeros((batch, 3, height, width)))?;
+    for batch in planned(options.batch_buckets, config.batching.max_batch_images) {
+        tower.run_array(&Array4::zeros((batch, 3, image.height_px, image.width_px)))?;
     }
-    let context_length = manifest.text.context_length;
-    for tokens in or_largest(options.token_buckets, USUAL_TOKENS) {
-        let tokens = tokens.clamp(2, context_length);
-        for batch in or_largest(options.batch_buckets, config.batching.max_batch_texts) {
-            let mut token_ids = Array2::from_elem((batch, tokens), manifest.text.padding_id);
-            token_ids.column_mut(tokens - 1).fill(manifest.text.end_of_text_id);
-            text.run_array(&token_ids)?;
+    Ok(())
+}
+
+/// As [`warm_up_vision`], for every batch size with every length.
+fn warm_up_text(
+    tower: &mut OnnxTextTower,
+    input: &TextInput,
+    config: &EncoderConfig,
+    options: TowerOptions<'_>,
+) -> Result<(), EncodeError> {
+    for tokens in planned(options.token_buckets, USUAL_TOKENS) {
+        let tokens = tokens.clamp(2, input.context_length);
+        for batch in planned(options.batch_buckets, config.batching.max_batch_texts) {
+            let mut token_ids = Array2::from_elem((batch, tokens), input.padding_id);
+            token_ids.column_mut(tokens - 1).fill(input.end_of_text_id);
+            tower.run_array(&token_ids)?;
         }
     }
     Ok(())
+}
+
+/// The sizes that are planned for, or the one that stands for all of them.
+fn planned(buckets: &[usize], otherwise: usize) -> Vec<usize> {
+    if buckets.is_empty() { vec![otherwise] } else { buckets.to_vec() }
 }
 
 /// Length of a description's batch, for warming up where lengths are free.

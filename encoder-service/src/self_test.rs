@@ -5,7 +5,7 @@
 
 use crate::EncodeError;
 use crate::tower::{OnnxTextTower, OnnxVisionTower, Tower};
-use descry_model::{Bundle, ModelError, ParityBounds};
+use descry_model::{ModelError, ParityBounds};
 use ndarray::{Array2, Array4, ArrayView2, Axis};
 use ndarray_npy::{NpzReader, ReadableElement};
 use std::fs::File;
@@ -70,24 +70,6 @@ impl TowerTest {
     }
 }
 
-/// Runs both towers on the bundle's golden inputs: all rows in one batch, then each row alone.
-///
-/// # Errors
-/// [`EncodeError::Tower`], [`EncodeError::SelfTest`] for outputs of another shape, [`EncodeError::Bundle`] for stored
-/// outputs that cannot be read.
-pub(crate) fn run(
-    bundle: &Bundle,
-    vision: &mut OnnxVisionTower,
-    text: &mut OnnxTextTower,
-) -> Result<[TowerTest; 2], EncodeError> {
-    let Goldens { pixels, token_ids, image_features, text_features } = Goldens::read(&bundle.parity_path())?;
-    let rows = pixels.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
-    let vision = test(OnnxVisionTower::NAME, &image_features, &pixels, rows, |input| vision.run_array(input))?;
-    let rows = token_ids.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
-    let text = test(OnnxTextTower::NAME, &text_features, &token_ids, rows, |input| text.run_array(input))?;
-    Ok([vision, text])
-}
-
 fn test<Input>(
     tower: &'static str,
     stored: &Array2<f32>,
@@ -107,7 +89,8 @@ fn test<Input>(
     Ok(TowerTest { tower, parity, row_independence })
 }
 
-struct Goldens {
+/// Inputs and outputs stored with a bundle.
+pub(crate) struct Goldens {
     pixels: Array4<f32>,
     token_ids: Array2<i64>,
     image_features: Array2<f32>,
@@ -115,7 +98,29 @@ struct Goldens {
 }
 
 impl Goldens {
-    fn read(path: &Path) -> Result<Self, EncodeError> {
+    /// Runs a tower on the stored images: all in one batch, then each alone.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tower`], [`EncodeError::SelfTest`] for outputs of another shape.
+    pub(crate) fn test_vision(&self, vision: &mut OnnxVisionTower) -> Result<TowerTest, EncodeError> {
+        let rows = self.pixels.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
+        test(OnnxVisionTower::NAME, &self.image_features, &self.pixels, rows, |input| vision.run_array(input))
+    }
+
+    /// As [`Goldens::test_vision`], on the stored texts.
+    ///
+    /// # Errors
+    /// As [`Goldens::test_vision`].
+    pub(crate) fn test_text(&self, text: &mut OnnxTextTower) -> Result<TowerTest, EncodeError> {
+        let rows = self.token_ids.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
+        test(OnnxTextTower::NAME, &self.text_features, &self.token_ids, rows, |input| text.run_array(input))
+    }
+
+    /// Reads a bundle's `parity.npz`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Bundle`].
+    pub(crate) fn read(path: &Path) -> Result<Self, EncodeError> {
         let file = File::open(path).map_err(|source| ModelError::Unreadable { path: path.to_owned(), source })?;
         let mut archive = NpzReader::new(file).map_err(|error| malformed(path, error))?;
         Ok(Self {

@@ -5,6 +5,7 @@ use crate::{Fingerprint, Manifest, ModelError, TextTokenizer};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 /// A folder written by `descry export`, whose files are the ones its manifest describes.
@@ -22,13 +23,15 @@ impl Bundle {
     /// [`ModelError::Unreadable`], [`ModelError::Manifest`] or [`ModelError::Damaged`].
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let manifest = Manifest::read(&directory.join(MANIFEST_FILE))?;
-        for (file, expected) in &manifest.files {
-            let path = directory.join(file);
-            let found = file_sha256(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?;
-            if found != *expected {
-                return Err(ModelError::Damaged { path, expected: expected.clone(), found });
+        // Side by side: a service waits for this at its start.
+        std::thread::scope(|scope| {
+            let mut checks = Vec::new();
+            for (file, expected) in &manifest.files {
+                let path = directory.join(file);
+                checks.push(scope.spawn(move || check_digest(path, expected)));
             }
-        }
+            checks.into_iter().try_for_each(|check| check.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
         let fingerprint = manifest.fingerprint.parse()?;
         Ok(Self { directory: directory.to_owned(), manifest, fingerprint })
     }
@@ -77,6 +80,14 @@ impl Bundle {
             return Err(ModelError::Tokenizer { reason });
         }
         TextTokenizer::from_file(&self.directory.join(TOKENIZER_FILE), self.manifest.text.clone())
+    }
+}
+
+fn check_digest(path: PathBuf, expected: &str) -> Result<(), ModelError> {
+    match file_sha256(&path) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err(ModelError::Damaged { path, expected: expected.to_owned(), found }),
+        Err(source) => Err(ModelError::Unreadable { path, source }),
     }
 }
 

@@ -83,9 +83,6 @@ struct CausalMasks {
     masks: Vec<(usize, Value)>,
     /// The asking token of each text, `[batch, 1]`.
     end: Value,
-    /// Axes that turn a mask into `[batch or 1, heads or 1, queries, keys]`.
-    leading_axes: Value,
-    head_axis: Value,
 }
 
 impl CausalMasks {
@@ -113,9 +110,7 @@ impl CausalMasks {
                 (length, graph.node("Slice", &[&whole, &starts, &ends, &axes]))
             })
             .collect();
-        let leading_axes = graph.ints("mask.leading_axes", &[0, 1]);
-        let head_axis = graph.ints("mask.head_axis", &[1]);
-        Self { masks, end: end.clone(), leading_axes, head_axis }
+        Self { masks, end: end.clone() }
     }
 
     fn write(&self, graph: &mut GraphBuilder<'_>, of: MaskOf) -> Value {
@@ -124,9 +119,12 @@ impl CausalMasks {
         if of.asking_only {
             // [batch, 1, keys] → [batch, 1, 1, keys]
             let rows = graph.node_with("Gather", &[mask, &self.end], vec![("axis", Attribute::Int(0))]);
-            graph.node("Unsqueeze", &[&rows, &self.head_axis])
+            let head_axis = graph.shared_ints("mask.head_axis", &[1]);
+            graph.node("Unsqueeze", &[&rows, &head_axis])
         } else {
-            graph.node("Unsqueeze", &[mask, &self.leading_axes])
+            // [queries, keys] → [1, 1, queries, keys]
+            let leading_axes = graph.shared_ints("mask.leading_axes", &[0, 1]);
+            graph.node("Unsqueeze", &[mask, &leading_axes])
         }
     }
 }
