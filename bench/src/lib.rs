@@ -16,6 +16,7 @@ mod lane;
 mod latency_plot;
 mod pacing;
 mod process_usage;
+mod product_rate;
 mod recorder;
 mod service;
 mod statistics;
@@ -35,6 +36,7 @@ pub use encoder_report::{
 pub use error::BenchError;
 pub use image_preparation::{PreparationMeasurement, measure_preparation};
 pub use latency_plot::latency_plot;
+pub use product_rate::{ProductRate, ProductShape, measure_product_rate};
 pub use service::ServiceUnderTest;
 pub use statistics::{LatencySummary, RatioSummary, median, quantile};
 pub use tower_inputs::TextInputs;

@@ -72,7 +72,7 @@ impl LoadedTowers {
         self.bundle.manifest()
     }
 
-    fn vision_side(&mut self, images: &[Bytes], batch_size: usize) -> Result<VisionSide<'_>, BenchError> {
+    pub(crate) fn vision_side(&mut self, images: &[Bytes], batch_size: usize) -> Result<VisionSide<'_>, BenchError> {
         let pixels = image_batch(images, batch_size, &self.bundle.manifest().image)?;
         Ok(VisionSide { tower: &mut self.vision, pixels })
     }
@@ -93,7 +93,7 @@ impl LoadedTowers {
     }
 }
 
-struct VisionSide<'a> {
+pub(crate) struct VisionSide<'a> {
     tower: &'a mut OnnxVisionTower,
     pixels: Array4<f32>,
 }

@@ -3,6 +3,7 @@
 mod encoder;
 mod encoder_table;
 mod images;
+mod products;
 mod towers;
 
 use crate::image_files;
@@ -21,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 Examples:
   descry bench encoder --model bundles/cuhk --callers 1,8,64
   descry bench towers --model bundles/cuhk --batch 1,8
-  descry bench images --model bundles/cuhk --images crops")]
+  descry bench images --model bundles/cuhk --images crops
+  descry bench products --model bundles/cuhk")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,6 +34,7 @@ enum Command {
     Encoder(encoder::Arguments),
     Towers(towers::Arguments),
     Images(images::Arguments),
+    Products(products::Arguments),
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -40,6 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Encoder(arguments) => encoder::run(arguments, stop).await,
         Command::Towers(arguments) => towers::run(arguments, stop).await,
         Command::Images(arguments) => images::run(arguments, stop).await,
+        Command::Products(arguments) => products::run(arguments, stop).await,
     }
 }
 

@@ -10,6 +10,7 @@ mod device;
 mod encoder;
 mod error;
 mod grpc;
+mod matrix_product;
 mod memory;
 mod metrics;
 mod opening;
@@ -26,6 +27,7 @@ pub use device::{CudnnSearch, DeviceConfig, DeviceName, DevicePrecision, DeviceR
 pub use encoder::{EncodedImage, EncodedText, Encoder, Intake, Workers};
 pub use error::EncodeError;
 pub use grpc::{SERVICE_NAME, add_encoder_service};
+pub use matrix_product::MatrixProduct;
 pub use metrics::describe_metrics;
 pub use opening::{measure_towers, open_towers};
 pub use scheduler::{Priority, Timings, Urgency};

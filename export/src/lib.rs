@@ -16,6 +16,7 @@ mod form;
 mod geometry;
 mod goldens;
 mod onnx_graph;
+mod operations;
 mod quantization;
 mod random;
 mod tensors;
@@ -27,7 +28,7 @@ pub use bundle_writer::StagedBundle;
 pub use checkpoint::{Checkpoint, ElementType, RunSettings};
 pub use error::ExportError;
 pub use form::TowerForm;
-pub use onnx_graph::{ActivationRanges, RANGE_PREFIX};
+pub use onnx_graph::{ActivationRanges, RANGE_PREFIX, matrix_product_graph};
 pub use random::Preset;
 
 use crate::eager::Eager;
@@ -212,6 +213,7 @@ impl Export {
             precision: request.form.precision,
             dialect: form.dialect,
             source,
+            image_gflop: operations::image_gflop(&model.vision, model.grid, request.form.plain),
             summary,
             parity: bounds,
             row_independence: bounds,

@@ -9,12 +9,14 @@ mod block;
 mod builder;
 mod experts;
 mod form;
+mod product_graph;
 mod products;
 mod text;
 mod vision;
 
 pub use form::ActivationRanges;
 pub(crate) use form::{GraphForm, Products};
+pub use product_graph::matrix_product_graph;
 pub use products::RANGE_PREFIX;
 pub(crate) use text::write_text;
 pub(crate) use vision::write_vision;

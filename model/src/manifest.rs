@@ -192,6 +192,8 @@ pub struct Manifest {
     pub dialect: Dialect,
     /// Where the weights came from.
     pub source: Source,
+    /// What the vision tower's matrix products add and multiply for one image, in 10⁹ operations, for measurements.
+    pub image_gflop: f64,
     /// Sizes worth knowing, for people: widths, layers, experts, ranks, parameter counts.
     pub summary: BTreeMap<String, String>,
     /// How closely the goldens in `parity.npz` must be met.
