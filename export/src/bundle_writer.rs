@@ -3,6 +3,7 @@
 use crate::ExportError;
 use descry_model::manifest::MANIFEST_FILE;
 use descry_model::{Manifest, ParityBounds, sha256_hex};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -120,15 +121,25 @@ pub(crate) fn check_target(target: &Path) -> Result<(), ExportError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(ExportError::Unwritable { path: target.to_owned(), source }),
     };
-    let known = Manifest::read(&target.join(MANIFEST_FILE)).map(|manifest| manifest.files).unwrap_or_default();
+    let known = listed_files(&target.join(MANIFEST_FILE));
     for entry in entries {
         let entry = entry.map_err(|source| ExportError::Unwritable { path: target.to_owned(), source })?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if known.is_empty() || (name != MANIFEST_FILE && !known.contains_key(&name)) {
+        if known.is_empty() || (name != MANIFEST_FILE && !known.contains(&name)) {
             return refuse(format!("holds {name:?}, which is no part of a bundle; give another folder, or remove it"));
         }
     }
     Ok(())
+}
+
+/// The files that a manifest lists, of whatever format: a bundle of an older one is still a bundle, and is replaced.
+fn listed_files(manifest: &Path) -> BTreeSet<String> {
+    let Ok(text) = fs::read_to_string(manifest) else { return BTreeSet::new() };
+    let Ok(content) = serde_json::from_str::<serde_json::Value>(&text) else { return BTreeSet::new() };
+    match content.get("files").and_then(serde_json::Value::as_object) {
+        Some(files) if content.get("fingerprint").is_some() => files.keys().cloned().collect(),
+        _ => BTreeSet::new(),
+    }
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), ExportError> {

@@ -17,7 +17,7 @@ pub struct TowerForm {
 }
 
 impl TowerForm {
-    /// Float32 in ONNX Runtime's own operators.
+    /// Float32 in standard operators.
     pub const FP32: Self = Self { precision: Precision::Fp32, dialect: None, plain: false };
 
     /// Refuses combinations that nothing runs.
@@ -41,10 +41,10 @@ impl TowerForm {
             (Precision::Int8, None) => Products::Int8PerRow,
         };
         let usual = match products {
-            // OpenVINO fuses the quantise-dequantise pairs, and wants standard operators around them.
-            Products::Int8Static(_) => Dialect::Standard,
-            Products::Float32 if self.plain => Dialect::Standard,
-            Products::Float32 | Products::Float16 | Products::Int8PerRow => Dialect::Contrib,
+            // OpenVINO is the fastest on CPUs, and fuses by itself what is spelled out.
+            Products::Float32 | Products::Int8Static(_) => Dialect::Standard,
+            // CUDA's, and products that OpenVINO would unpack to float32.
+            Products::Float16 | Products::Int8PerRow => Dialect::Contrib,
         };
         GraphForm { dialect: self.dialect.unwrap_or(usual), products, plain: self.plain, observe: false }
     }

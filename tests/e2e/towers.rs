@@ -39,12 +39,12 @@ impl Published {
 fn check(name: &str, file: &str, flags: &ModelFlags) {
     let published = Published::read(name);
     let checkpoint = golden_folder().join("fixtures").join(name).join(file);
-    let standard = TowerForm { dialect: Some(Dialect::Standard), ..TowerForm::FP32 };
+    let contrib = TowerForm { dialect: Some(Dialect::Contrib), ..TowerForm::FP32 };
     let plain = TowerForm { plain: true, ..TowerForm::FP32 };
     let forms = [
+        (contrib, DeviceName::Cpu),
         (TowerForm::FP32, DeviceName::Cpu),
-        (standard, DeviceName::Cpu),
-        (standard, DeviceName::Openvino),
+        (TowerForm::FP32, DeviceName::Openvino),
         (plain, DeviceName::Cpu),
     ];
     for (form, device) in forms {
