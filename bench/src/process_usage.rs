@@ -30,6 +30,12 @@ impl ProcessMeter {
         Ok(Self { process_id, process })
     }
 
+    /// Memory that is resident now.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, BenchError> {
+        let failed = |source| BenchError::Process { process_id: self.process_id, source };
+        Ok(self.process.status().map_err(failed)?.vmrss.unwrap_or_default().saturating_mul(1024))
+    }
+
     pub(crate) fn usage(&self) -> Result<ProcessUsage, BenchError> {
         let failed = |source| BenchError::Process { process_id: self.process_id, source };
         let stat = self.process.stat().map_err(failed)?;

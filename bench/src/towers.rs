@@ -48,8 +48,8 @@ pub enum TowerKind {
 /// A bundle's towers, loaded.
 pub struct LoadedTowers {
     bundle: Bundle,
-    vision: OnnxVisionTower,
-    text: OnnxTextTower,
+    pub(crate) vision: OnnxVisionTower,
+    pub(crate) text: OnnxTextTower,
     pad_to_context: bool,
 }
 

@@ -4,6 +4,7 @@ mod encoder;
 mod encoder_table;
 mod images;
 mod products;
+mod soak;
 mod towers;
 
 use crate::image_files;
@@ -23,7 +24,8 @@ Examples:
   descry bench encoder --model bundles/cuhk --callers 1,8,64
   descry bench towers --model bundles/cuhk --batch 1,8
   descry bench images --model bundles/cuhk --images crops
-  descry bench products --model bundles/cuhk")]
+  descry bench products --model bundles/cuhk
+  descry bench soak --model bundles/cuhk")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +37,7 @@ enum Command {
     Towers(towers::Arguments),
     Images(images::Arguments),
     Products(products::Arguments),
+    Soak(soak::Arguments),
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -44,6 +47,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Towers(arguments) => towers::run(arguments, stop).await,
         Command::Images(arguments) => images::run(arguments, stop).await,
         Command::Products(arguments) => products::run(arguments, stop).await,
+        Command::Soak(arguments) => soak::run(arguments, stop).await,
     }
 }
 
