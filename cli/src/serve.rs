@@ -89,6 +89,7 @@ impl Stack {
         let mut routes = RoutesBuilder::default();
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;
+        health.of(encoder.device().health_name).set_ready(true).await;
         let readiness = tokio::spawn(search.clone().watch_readiness(health));
         let intake = encoder.intake();
         add_encoder_service(&mut routes, encoder, server.max_message_bytes);

@@ -114,6 +114,16 @@ impl Provider {
         }
     }
 
+    /// The name under which the health service knows the encoder on this provider, for probes that insist on one.
+    pub(crate) fn health_name(self) -> &'static str {
+        match self {
+            Self::Cpu => "descry.encoder.v1.EncoderService.cpu",
+            Self::Openvino => "descry.encoder.v1.EncoderService.openvino",
+            Self::Cuda => "descry.encoder.v1.EncoderService.cuda",
+            Self::Tensorrt => "descry.encoder.v1.EncoderService.tensorrt",
+        }
+    }
+
     /// ONNX Runtime's own name.
     pub(crate) fn registered_name(self) -> &'static str {
         match self {
@@ -186,6 +196,8 @@ pub struct DeviceReport {
     pub precision: DevicePrecision,
     /// Why `auto` did not take its first choice.
     pub fallback_reason: Option<String>,
+    /// The name under which the health service knows the encoder on this provider.
+    pub health_name: &'static str,
 }
 
 impl DeviceReport {

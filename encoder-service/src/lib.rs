@@ -61,13 +61,16 @@ pub async fn serve(
     );
     let mut routes = RoutesBuilder::default();
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
+    let on_device = health.of(encoder.device().health_name);
     health.set_ready(true).await;
+    on_device.set_ready(true).await;
     let intake = encoder.intake();
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
         tracing::info!("shutting down");
         health.set_ready(false).await;
+        on_device.set_ready(false).await;
         intake.stop();
     })
     .await?;

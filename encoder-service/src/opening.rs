@@ -61,8 +61,13 @@ fn open_on_device(bundle: &Bundle, config: &EncoderConfig) -> Result<(OpenedTowe
                     tracing::warn!(execution_provider = provider.name(), reason, "a faster device did not come up");
                 }
                 let precision = effective_precision(provider, precision);
-                let execution_provider = provider.name();
-                let device = DeviceReport { requested: name, execution_provider, precision, fallback_reason };
+                let device = DeviceReport {
+                    requested: name,
+                    execution_provider: provider.name(),
+                    precision,
+                    fallback_reason,
+                    health_name: provider.health_name(),
+                };
                 return Ok((OpenedTowers { vision, text, device }, tests));
             }
             Err(error) if providers.peek().is_some() => failures.push(error.to_string()),

@@ -7,6 +7,7 @@
 mod evaluation;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
 mod exports;
+// Number formats below float32, and devices.
 mod forms;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
@@ -18,6 +19,8 @@ mod observability;
 mod services;
 // The promises of `VectorStore`, against every store.
 mod store_contract;
+// The encoder's streams, priorities, timings and what it says of its device.
+mod streams;
 // The rules of the repository itself.
 mod structure;
 // Exported towers against the published code's outputs.

@@ -158,7 +158,7 @@ fn registration(options: SessionOptions<'_>) -> Option<ExecutionProviderDispatch
                 .with_device_type("CPU")
                 .with_num_threads(thread_count(options.threads))
                 .with_num_streams(1)
-                .with_arbitrary_config("load_config", format!(r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{hint}"}}}}"#));
+                .with_arbitrary_config("load_config", openvino_settings(hint));
             if !cache_dir.as_os_str().is_empty() {
                 provider = provider.with_cache_dir(cache_dir.display());
             }
@@ -189,6 +189,18 @@ fn registration(options: SessionOptions<'_>) -> Option<ExecutionProviderDispatch
     // Without this a missing library is a line in the log, and the CPU does the work.
     Some(dispatch.error_on_failure())
 }
+
+/// OpenVINO's own settings, as JSON.
+///
+/// It keeps compiled kernels for every shape it meets, 5,000 of them unless told otherwise: over random batch sizes and
+/// lengths that is more than a gigabyte. A tower needs a few dozen for one shape.
+fn openvino_settings(precision_hint: &str) -> String {
+    format!(
+        r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{precision_hint}","CPU_RUNTIME_CACHE_CAPACITY":"{KEPT_KERNELS}"}}}}"#
+    )
+}
+
+const KEPT_KERNELS: usize = 100;
 
 pub(crate) fn tower_error(tower: &'static str, reason: impl std::fmt::Display) -> EncodeError {
     EncodeError::Tower { tower, reason: reason.to_string() }
