@@ -27,10 +27,10 @@ impl CalibrationSet {
     pub(crate) fn find(folder: &Path) -> anyhow::Result<Self> {
         let (images, captions) = match DatasetLayout::detect(folder) {
             Some(layout) => {
-                let dataset = Dataset::load(layout, folder, "train").or_else(|error| {
-                    tracing::warn!(%error, "no training split; calibrating on the test split");
-                    Dataset::load(layout, folder, "test")
-                })?;
+                let dataset = Dataset::load(layout, folder, "train").context(
+                    "--calibrate takes a data set's `train` split, because `test` is for measuring; for other images give \
+                     a folder of them with a captions.txt",
+                )?;
                 let images = dataset.images().iter().map(|image| image.path.clone()).collect();
                 (images, dataset.captions().iter().map(|caption| caption.text.clone()).collect())
             }
@@ -69,7 +69,7 @@ pub(crate) fn observe_ranges(
     let (image_input, text_input) = export.inputs();
     let json = export.tokenizer_json().context("calibration needs captions, and so a tokenizer; give --tokenizer")?;
     let tokenizer = TextTokenizer::from_bytes(json, text_input)?;
-    let graphs = export.calibration_graphs();
+    let graphs = export.calibration_graphs()?;
     let mut vision = RangeObserver::open(OnnxVisionTower::NAME, &graphs.vision, RANGE_PREFIX, &config)?;
     drop(graphs.vision);
     for (index, path) in set.images.iter().enumerate() {

@@ -114,6 +114,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         "--calibrate is for --precision int8 only"
     );
     let out = request.out.clone();
+    anyhow::ensure!(
+        eval.is_none() || request.form.precision != Precision::Fp32,
+        "--eval compares with fp32, so it needs --precision fp16 or int8; `descry eval` measures any bundle"
+    );
     let comparison = eval.map(|root| Comparison::prepare(&root, &request)).transpose()?;
     let manifest = export_verified(request, calibrate).await?;
     print_summary(&manifest);
@@ -126,6 +130,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Exports, verifies and publishes a bundle.
 pub(crate) async fn export_verified(request: ExportRequest, calibrate: Option<PathBuf>) -> anyhow::Result<Manifest> {
+    Ok(export_staged(request, calibrate).await?.publish()?)
+}
+
+/// Exports and verifies a bundle that disappears again unless it is published.
+pub(crate) async fn export_staged(request: ExportRequest, calibrate: Option<PathBuf>) -> anyhow::Result<StagedBundle> {
     let spinner = progress::spinner("");
     let display = spinner.clone();
     let staged = tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
@@ -141,9 +150,8 @@ pub(crate) async fn export_verified(request: ExportRequest, calibrate: Option<Pa
     .context("exporting")??;
     spinner.set_message("verifying: the towers must repeat the unmerged weights' outputs");
     let staged = model::verify(staged).await.context("the bundle was not written: it failed its verification")?;
-    let manifest = staged.publish()?;
     spinner.finish_and_clear();
-    Ok(manifest)
+    Ok(staged)
 }
 
 fn describe(step: ExportStep) -> &'static str {

@@ -1,7 +1,7 @@
 //! The encoder inside this process, for commands that need no service.
 
 use anyhow::Context as _;
-use descry_encoder::{DeviceName, Difference, Encoder, EncoderConfig, Workers};
+use descry_encoder::{DeviceName, DevicePrecision, Difference, Encoder, EncoderConfig, Workers};
 use descry_export::StagedBundle;
 use descry_model::{ParityBounds, Precision};
 use std::path::PathBuf;
@@ -49,7 +49,10 @@ pub(crate) fn check_tokenizer(encoder: &Encoder) -> anyhow::Result<()> {
 /// Checks a staged bundle as the service would at its start. A bundle below float32 gets its bounds from what is
 /// measured here.
 pub(crate) async fn verify(mut staged: StagedBundle) -> anyhow::Result<StagedBundle> {
-    let config = EncoderConfig::load(None)?;
+    let mut config = EncoderConfig::load(None)?;
+    // What the environment says of the service must not decide what a bundle promises.
+    config.device.precision = DevicePrecision::Fp32;
+    config.sessions.workers = 1;
     tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
         let bundle = descry_model::Bundle::open(staged.path())?;
         if bundle.manifest().precision == Precision::Fp32 {
@@ -74,7 +77,7 @@ pub(crate) async fn verify(mut staged: StagedBundle) -> anyhow::Result<StagedBun
 fn bounds(found: Difference) -> anyhow::Result<ParityBounds> {
     let Difference { relative, cosine_distance } = found;
     anyhow::ensure!(
-        relative.is_finite() && cosine_distance < MAX_COSINE_DISTANCE,
+        relative.is_finite() && cosine_distance <= MAX_COSINE_DISTANCE,
         "the towers are far from the unmerged weights: cosine distance {cosine_distance:.2}, relative difference \
          {relative:.2}; calibrate on more images and captions, or export in fp32"
     );
@@ -84,5 +87,6 @@ fn bounds(found: Difference) -> anyhow::Result<ParityBounds> {
     })
 }
 
-/// Beyond this an embedding has little to do with its input.
-const MAX_COSINE_DISTANCE: f32 = 0.5;
+/// The stored inputs are noise, and the nearly tied routers of random weights flip: 0.12 was seen there, less than 0.001
+/// with trained weights. Beyond this something is wrong.
+const MAX_COSINE_DISTANCE: f32 = 0.2;

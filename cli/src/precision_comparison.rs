@@ -1,7 +1,7 @@
 //! What a narrower number format costs on a data set, against float32.
 
 use crate::eval::{SplitFeatures, encode_split, load_split};
-use crate::export::export_verified;
+use crate::export::export_staged;
 use crate::model::{self, ModelArguments};
 use crate::output::say;
 use anyhow::Context as _;
@@ -29,14 +29,13 @@ impl Comparison {
         Ok(Self { dataset: load_split(layout, root, "test")?, float32 })
     }
 
-    /// Exports float32 beside `bundle`, measures both, prints the differences and removes the float32 bundle.
+    /// Exports float32 into a folder that disappears again, measures both and prints the differences.
     pub(crate) async fn report(self, bundle: &Path) -> anyhow::Result<()> {
         let Self { dataset, float32 } = self;
-        let reference = float32.out.clone();
-        export_verified(float32, None).await.context("exporting float32 for the comparison")?;
-        let measured = measure_both(&dataset, &reference, bundle).await;
-        std::fs::remove_dir_all(&reference).with_context(|| format!("cannot remove {}", reference.display()))?;
-        let [expected, found] = measured?;
+        let reference = export_staged(float32, None).await.context("exporting float32 for the comparison")?;
+        let expected = measure(&dataset, reference.path()).await?;
+        drop(reference);
+        let found = measure(&dataset, bundle).await?;
         print_metrics(&dataset, &expected, &found)?;
         for (what, expected, found) in
             [("images", &expected.images, &found.images), ("captions", &expected.captions, &found.captions)]
@@ -46,10 +45,6 @@ impl Comparison {
         }
         Ok(())
     }
-}
-
-async fn measure_both(dataset: &Dataset, reference: &Path, bundle: &Path) -> anyhow::Result<[SplitFeatures; 2]> {
-    Ok([measure(dataset, reference).await?, measure(dataset, bundle).await?])
 }
 
 async fn measure(dataset: &Dataset, bundle: &Path) -> anyhow::Result<SplitFeatures> {

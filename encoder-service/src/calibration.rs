@@ -28,7 +28,7 @@ impl RangeObserver {
             provider: Provider::Cpu,
             device: &config.device,
         };
-        let session = TowerSession::open(tower, Graph::Bytes(graph), options, None)?;
+        let session = TowerSession::open(tower, Graph::Bytes(graph), options)?;
         Ok(Self { session, tower, prefix: prefix.to_owned(), ranges: BTreeMap::new() })
     }
 
@@ -65,7 +65,9 @@ impl RangeObserver {
         for (output, value) in &outputs {
             let Some(name) = output.strip_prefix(&self.prefix) else { continue };
             let (_, values) = value.try_extract_tensor::<f32>().map_err(|error| failed(error.to_string()))?;
-            let range = values.iter().copied().fold(0.0, f32::max);
+            // `max` would drop NaN, and the range of a broken tensor must not look like that of an empty one.
+            let range =
+                values.iter().fold(0.0_f32, |range, value| if value.is_nan() { f32::NAN } else { range.max(*value) });
             if !range.is_finite() {
                 return Err(failed(format!("{name} is not finite")));
             }

@@ -1,6 +1,6 @@
 //! Settings of the encoder service. `config/default.yaml` documents every one of them.
 
-use crate::device::DeviceConfig;
+use crate::device::{DeviceConfig, DeviceName, DevicePrecision};
 use descry_serving::config::{ConfigError, load};
 use descry_serving::metrics::MetricsConfig;
 use descry_serving::telemetry::LogConfig;
@@ -52,6 +52,8 @@ pub struct InputLimits {
     pub allow_blank_texts: bool,
     /// Items of one stream that are worked on at once.
     pub max_stream_window: usize,
+    /// How long a stream may pause between items, in milliseconds.
+    pub max_stream_idle_ms: u64,
     /// Streams open at once.
     pub max_streams: usize,
 }
@@ -131,8 +133,16 @@ impl EncoderConfig {
         if max_batch_tokens == 0 {
             return fault("batching.max_batch_tokens", "must be at least 1");
         }
-        if bulk_turn_every == 0 {
-            return fault("batching.bulk_turn_every", "must be at least 1");
+        if !(2..=MAX_BULK_TURN).contains(&bulk_turn_every) {
+            return fault("batching.bulk_turn_every", "must be 2 to 1000: both priorities must have their turns");
+        }
+        let InputLimits { max_image_bytes, max_image_pixels, max_text_bytes, max_stream_idle_ms, .. } = self.limits;
+        if max_image_bytes == 0 || max_image_pixels == 0 || max_text_bytes == 0 || max_stream_idle_ms == 0 {
+            return fault("limits.max_*", "must be at least 1");
+        }
+        let DeviceConfig { name, precision, .. } = self.device;
+        if precision == DevicePrecision::Bf16 && !matches!(name, DeviceName::Auto | DeviceName::Openvino) {
+            return fault("device.precision", "bf16 is OpenVINO's; leave it out, or set device.name to openvino");
         }
         if !(1..=MAX_STREAM_WINDOW).contains(&self.limits.max_stream_window) {
             return fault("limits.max_stream_window", "must be 1 to 4096");
@@ -151,6 +161,7 @@ const MAX_THREADS: usize = 256;
 const MAX_BUCKETS: usize = 32;
 const MAX_STREAM_WINDOW: usize = 4096;
 const MAX_STREAMS: usize = 10_000;
+const MAX_BULK_TURN: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -159,6 +170,25 @@ mod tests {
     #[test]
     fn defaults_are_complete_and_allowed() {
         EncoderConfig::load(None).unwrap();
+    }
+
+    #[test]
+    fn values_that_would_break_at_run_time_are_refused() {
+        let refuses = |change: fn(&mut EncoderConfig), setting: &str| {
+            let mut config = EncoderConfig::load(None).unwrap();
+            change(&mut config);
+            assert!(config.check().unwrap_err().to_string().contains(setting), "{setting}");
+        };
+        refuses(|config| config.batching.bulk_turn_every = 1, "bulk_turn_every");
+        refuses(|config| config.limits.max_text_bytes = 0, "limits.max_");
+        refuses(|config| config.limits.max_stream_idle_ms = 0, "limits.max_");
+        refuses(|config| config.sessions.workers = 0, "sessions.workers");
+        refuses(|config| config.sessions.token_buckets = vec![0], "buckets");
+        let cpu_in_bf16 = |config: &mut EncoderConfig| {
+            config.device.name = DeviceName::Cpu;
+            config.device.precision = DevicePrecision::Bf16;
+        };
+        refuses(cpu_in_bf16, "device.precision");
     }
 
     #[test]

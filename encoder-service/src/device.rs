@@ -170,8 +170,15 @@ impl Machine {
 }
 
 /// The providers to try, fastest first. One that was asked for by name has no second.
-pub(crate) fn candidates(name: DeviceName, dialect: Dialect, machine: Machine) -> Vec<Provider> {
+pub(crate) fn candidates(
+    name: DeviceName,
+    precision: DevicePrecision,
+    dialect: Dialect,
+    machine: Machine,
+) -> Vec<Provider> {
     match name {
+        // No other provider has it, and embeddings of another format must not appear unasked.
+        DeviceName::Auto if precision == DevicePrecision::Bf16 => vec![Provider::Openvino],
         DeviceName::Cpu => vec![Provider::Cpu],
         DeviceName::Openvino => vec![Provider::Openvino],
         DeviceName::Cuda => vec![Provider::Cuda],
@@ -211,6 +218,15 @@ impl DeviceReport {
     }
 }
 
+/// The configured sizes that can occur, and the largest that can: no run is larger, and none is without its plan.
+pub(crate) fn buckets(configured: &[usize], largest: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> = configured.iter().copied().filter(|size| *size < largest).collect();
+    sizes.push(largest);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
 /// The smallest of the sizes that holds `count`, or `count` itself beyond the largest.
 pub(crate) fn bucket(count: usize, sizes: &[usize]) -> usize {
     sizes.iter().copied().filter(|size| *size >= count).min().unwrap_or(count)
@@ -218,6 +234,7 @@ pub(crate) fn bucket(count: usize, sizes: &[usize]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::DevicePrecision::{Bf16, Fp32};
     use super::*;
 
     const NO_GPU: Machine = Machine { nvidia_gpu: false };
@@ -226,23 +243,37 @@ mod tests {
     #[test]
     fn a_device_asked_for_by_name_has_no_second() {
         for machine in [NO_GPU, GPU] {
-            assert_eq!(candidates(DeviceName::Cuda, Dialect::Contrib, machine), [Provider::Cuda]);
-            assert_eq!(candidates(DeviceName::Tensorrt, Dialect::Standard, machine), [Provider::Tensorrt]);
-            assert_eq!(candidates(DeviceName::Openvino, Dialect::Contrib, machine), [Provider::Openvino]);
+            assert_eq!(candidates(DeviceName::Cuda, Fp32, Dialect::Contrib, machine), [Provider::Cuda]);
+            assert_eq!(candidates(DeviceName::Tensorrt, Fp32, Dialect::Standard, machine), [Provider::Tensorrt]);
+            assert_eq!(candidates(DeviceName::Openvino, Fp32, Dialect::Contrib, machine), [Provider::Openvino]);
         }
     }
 
     #[test]
     fn auto_follows_the_graphs_and_the_machine() {
-        assert_eq!(candidates(DeviceName::Auto, Dialect::Contrib, NO_GPU), [Provider::Cpu]);
-        assert_eq!(candidates(DeviceName::Auto, Dialect::Standard, NO_GPU), [Provider::Openvino, Provider::Cpu]);
-        assert_eq!(candidates(DeviceName::Auto, Dialect::Contrib, GPU), [Provider::Cuda, Provider::Cpu]);
+        assert_eq!(candidates(DeviceName::Auto, Fp32, Dialect::Contrib, NO_GPU), [Provider::Cpu]);
+        assert_eq!(candidates(DeviceName::Auto, Fp32, Dialect::Standard, NO_GPU), [Provider::Openvino, Provider::Cpu]);
+        assert_eq!(candidates(DeviceName::Auto, Fp32, Dialect::Contrib, GPU), [Provider::Cuda, Provider::Cpu]);
+    }
+
+    #[test]
+    fn bf16_is_never_dropped_in_silence() {
+        for machine in [NO_GPU, GPU] {
+            assert_eq!(candidates(DeviceName::Auto, Bf16, Dialect::Contrib, machine), [Provider::Openvino]);
+        }
     }
 
     #[test]
     fn names_are_read_as_they_are_written() {
         assert_eq!("tensorrt".parse(), Ok(DeviceName::Tensorrt));
         assert!("gpu".parse::<DeviceName>().unwrap_err().contains("openvino"));
+    }
+
+    #[test]
+    fn buckets_end_where_runs_do() {
+        assert_eq!(buckets(&[64, 16, 128], 77), [16, 64, 77]);
+        assert_eq!(buckets(&[1, 8, 16], 8), [1, 8]);
+        assert_eq!(buckets(&[], 8), [8]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
 use futures::stream::BoxStream;
 use messages::{Encoded, list_results, priority, stream_response};
+use std::time::Duration;
 use std::time::Instant;
 use streams::{OpenStream, StreamBounds, answers};
 use tonic::service::RoutesBuilder;
@@ -139,6 +140,7 @@ impl EncoderGrpc {
         Ok(StreamBounds {
             window: self.encoder.limits().max_stream_window,
             deadline,
+            idle: Duration::from_millis(self.encoder.limits().max_stream_idle_ms),
             intake: self.encoder.intake(),
             open: OpenStream::new(self.encoder.admit_stream()?, span),
         })

@@ -25,7 +25,7 @@ impl MatrixProduct {
             provider: Provider::Cpu,
             device: &config.device,
         };
-        let session = TowerSession::open(NAME, Graph::Bytes(graph), options, None)?;
+        let session = TowerSession::open(NAME, Graph::Bytes(graph), options)?;
         let x = Array2::from_shape_fn((rows, inner), |(row, column)| ((row + column * 5) % 13) as f32 * 0.1 - 0.6);
         Ok(Self { session, x })
     }

@@ -46,8 +46,10 @@ pub(crate) trait Prepare<T: Tower>: Send + Sync + 'static {
 pub(crate) struct SchedulerLimits {
     /// Items admitted and not yet answered.
     pub(crate) max_queued: usize,
-    /// How many of them may be of streams or bulk lists, which can wait or come again.
-    pub(crate) max_queued_patient: usize,
+    /// Of these, at most so many of bulk lists.
+    pub(crate) max_queued_bulk_lists: usize,
+    /// And at most so many of streams.
+    pub(crate) max_queued_streams: usize,
     /// Items of one priority that are prepared, or being prepared, and not yet running. Both priorities together may
     /// have one full batch more.
     pub(crate) max_prepared: usize,
@@ -214,7 +216,7 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
             prepare,
             reply,
             room: admission.into_room(),
-            queued: QueuedGauge::count(urgency.priority, &shared.metrics),
+            queued: Some(QueuedGauge::count(urgency.priority, &shared.metrics)),
         };
         (caller, Ticket::new(answer, T::NAME, Arc::clone(&shared.abandoned)))
     }

@@ -107,12 +107,17 @@ impl Goldens {
         test(OnnxVisionTower::NAME, &self.image_features, &self.pixels, rows, |input| vision.run_array(input))
     }
 
-    /// As [`Goldens::test_vision`], on the stored texts.
+    /// As [`Goldens::test_vision`], on the stored texts: all padded to the longest, then each as long as it is.
     ///
     /// # Errors
     /// As [`Goldens::test_vision`].
     pub(crate) fn test_text(&self, text: &mut OnnxTextTower) -> Result<TowerTest, EncodeError> {
-        let rows = self.token_ids.axis_chunks_iter(Axis(0), 1).map(|row| row.to_owned());
+        // Alone without padding, as a lone request runs.
+        let rows = self.token_ids.outer_iter().map(|row| {
+            let end =
+                row.iter().enumerate().fold(0, |best, (position, id)| if *id > row[best] { position } else { best });
+            row.slice(ndarray::s![..=end]).insert_axis(Axis(0)).to_owned()
+        });
         test(OnnxTextTower::NAME, &self.text_features, &self.token_ids, rows, |input| text.run_array(input))
     }
 

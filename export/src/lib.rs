@@ -165,12 +165,15 @@ impl Export {
     }
 
     /// Graphs that observe the activations' ranges.
-    pub fn calibration_graphs(&self) -> CalibrationGraphs {
+    ///
+    /// # Errors
+    /// [`ExportError`] for a tower that cannot be written.
+    pub fn calibration_graphs(&self) -> Result<CalibrationGraphs, ExportError> {
         let form = GraphForm { observe: true, ..GraphForm::float32(Dialect::Standard) };
-        CalibrationGraphs {
-            vision: onnx_graph::write_vision(&self.model.vision, self.model.grid, form),
-            text: onnx_graph::write_text(&self.model.text, self.model.context_length, form),
-        }
+        Ok(CalibrationGraphs {
+            vision: onnx_graph::write_vision(&self.model.vision, self.model.grid, form)?,
+            text: onnx_graph::write_text(&self.model.text, self.model.context_length, form)?,
+        })
     }
 
     /// Writes a staged bundle. With `ranges`, int8 activations have fixed scales; without, one a row, found at run time.
@@ -193,8 +196,8 @@ impl Export {
         let goldens = goldens::make_goldens(&eager, model.grid, &text)?;
         progress(ExportStep::Write);
         let form = request.form.graph_form(ranges);
-        let vision_graph = onnx_graph::write_vision(&model.vision, model.grid, form);
-        let text_graph = onnx_graph::write_text(&model.text, model.context_length, form);
+        let vision_graph = onnx_graph::write_vision(&model.vision, model.grid, form)?;
+        let text_graph = onnx_graph::write_text(&model.text, model.context_length, form)?;
         let mut summary = family::summarise(&model, &tensors);
         let origin = tokenizer.as_ref().map_or_else(
             || format!("none fits {} token ids; this bundle takes token ids only", text.vocabulary_size),

@@ -1,8 +1,8 @@
 //! Merged towers to ONNX graphs.
 //!
 //! What makes the graphs cheap, all of it exact: in the last block only the class token (image) or the end-of-text
-//! token asks, so queries, output projection, MLP and experts are computed for that one token; attention and QuickGELU
-//! are ONNX Runtime's fused operators; batch and text length stay dynamic.
+//! token asks, so queries, output projection, MLP and experts are computed for that one token; all experts run in two
+//! products; batch and text length stay dynamic. `form` says in which number format and operators a graph is written.
 
 mod attention;
 mod block;

@@ -251,6 +251,8 @@ impl Manifest {
         let known_id = |id: i64| usize::try_from(id).is_ok_and(|id| id < *vocabulary_size);
         let faults = [
             (self.embedding_dimension == 0, "embedding_dimension is 0"),
+            (!(self.image_gflop > 0.0 && self.image_gflop < MAX_IMAGE_GFLOP), "image_gflop is out of range"),
+            (self.files.len() > MAX_FILES, "more files than a bundle has"),
             (*height_px == 0 || *width_px == 0, "the image size is 0"),
             (*height_px > MAX_SIDE_PX || *width_px > MAX_SIDE_PX, "the image size is over 4096 pixels"),
             (std.iter().any(|value| value.is_nan() || *value <= 0.0), "std must be positive"),
@@ -288,6 +290,10 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 pub const PARITY_FILE: &str = "parity.npz";
 
 const MAX_SIDE_PX: usize = 4096;
+/// A thousand times a ViT-L/14.
+const MAX_IMAGE_GFLOP: f64 = 1e6;
+/// Several times what a bundle has.
+const MAX_FILES: usize = 16;
 
 /// Read first, so that another format gives a clear message instead of a missing field.
 #[derive(Deserialize)]

@@ -59,6 +59,17 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// In every direction: a client that does not read what it asked for leaves HTTP/2 waiting for room to write, and it
+    /// reads nothing meanwhile.
+    fn check_cut_off(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.cut_off.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = ConnectionInfo;
 
@@ -73,9 +84,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.cut_off.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
+        self.check_cut_off(context)?;
         let Self { stream, greeting, .. } = &mut *self;
         let Some(missing) = greeting else { return Pin::new(stream).poll_read(context, buffer) };
         if missing.alarm.as_mut().poll(context).is_ready() {
@@ -93,14 +102,17 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -109,10 +121,38 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_cut_off_connection_neither_reads_nor_waits_to_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let cut_off = CancellationToken::new();
+        let mut connection = Connection::new(stream, cut_off.clone(), place, 1);
+        // The client reads nothing: after some megabytes there is no room to write.
+        let writing = async { while connection.write_all(&[0; 1 << 16]).await.is_ok() {} };
+        let cutting = async {
+            tokio::task::yield_now().await;
+            cut_off.cancel();
+        };
+        let both = async { tokio::join!(writing, cutting) };
+        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        drop(client);
     }
 }

@@ -152,7 +152,7 @@ async fn galleries_come_and_go() {
     assert_eq!(galleries.iter().map(|gallery| gallery.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let model = stack.encoder().await.get_model(GetModelRequest {}).await.unwrap().into_inner();
     assert_eq!(galleries[0].fingerprint, model.fingerprint);
-    assert_eq!((model.family.as_str(), model.execution_provider.as_str()), ("dm-adapter", "cpu"));
+    assert_eq!((model.family.as_str(), model.execution_provider.as_str()), ("dm-adapter", "openvino"));
 
     assert!(client.search(text_search("a", "a man", 5)).await.unwrap().into_inner().hits.is_empty());
     let delete = || DeleteGalleryRequest { name: "a".to_owned() };

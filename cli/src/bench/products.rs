@@ -4,9 +4,7 @@ use super::{JsonArguments, encoder_config, images_in};
 use crate::output::say;
 use crate::progress;
 use anyhow::Context as _;
-use descry_bench::{
-    BenchError, LoadedTowers, ProductRate, ProductShape, TowerSubject, load_images, measure_product_rate,
-};
+use descry_bench::{LoadedTowers, ProductRate, ProductShape, TowerSubject, load_images, measure_product_rate};
 use descry_encoder::MatrixProduct;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,11 +60,11 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
     let images = load_images(&images_in(arguments.images.as_deref())?)?;
     let (batch, rounds) = (arguments.batch, arguments.rounds);
     let spinner = progress::spinner("measuring");
-    let measure = move || -> Result<Option<ProductRate>, BenchError> {
-        let graph = descry_export::matrix_product_graph(rows, inner, columns);
+    let measure = move || -> anyhow::Result<Option<ProductRate>> {
+        let graph = descry_export::matrix_product_graph(rows, inner, columns).context("writing the product")?;
         let mut product = MatrixProduct::open(&graph, (rows, inner), &config)?;
         let mut towers = LoadedTowers::open(&TowerSubject { config, pad_to_context: false })?;
-        measure_product_rate(&mut towers, &mut product, shape, (&images, batch), rounds, &stop)
+        Ok(measure_product_rate(&mut towers, &mut product, shape, (&images, batch), rounds, &stop)?)
     };
     let found = tokio::task::spawn_blocking(measure).await.context("measuring products")??;
     spinner.finish_and_clear();

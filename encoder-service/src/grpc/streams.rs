@@ -3,7 +3,7 @@
 use crate::encoder::Intake;
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tonic::Status;
 
@@ -13,6 +13,8 @@ pub(super) struct StreamBounds {
     pub(super) window: usize,
     /// Ends the stream for the caller.
     pub(super) deadline: Option<Instant>,
+    /// Ends a stream that sends nothing for so long.
+    pub(super) idle: Duration,
     /// Ends the stream for the service.
     pub(super) intake: Intake,
     /// What is held, and told, as long as the stream is open.
@@ -60,9 +62,9 @@ where
     Take: Future<Output = Taken> + Send + 'static,
     Finish: Future<Output = Response> + Send + 'static,
 {
-    let StreamBounds { window, deadline, intake, mut open } = bounds;
+    let StreamBounds { window, deadline, idle, intake, mut open } = bounds;
     let (ended, end) = oneshot::channel();
-    let reading = Reading { messages, deadline, intake, ended };
+    let reading = Reading { messages, deadline, idle, intake, ended };
     let answers = stream::unfold(reading, Reading::next).then(take).map(finish).buffer_unordered(window);
     let end = stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
     answers.inspect(move |_| open.count_answer()).map(Ok).chain(end).boxed()
@@ -72,6 +74,7 @@ where
 struct Reading<Messages> {
     messages: Messages,
     deadline: Option<Instant>,
+    idle: Duration,
     intake: Intake,
     /// Takes the reason of an early end.
     ended: oneshot::Sender<Status>,
@@ -88,6 +91,9 @@ impl<Message, Messages: Stream<Item = Result<Message, Status>> + Unpin> Reading<
                 Ok(message) => return Some((message, self)),
                 Err(status) => status,
             },
+            () = tokio::time::sleep(self.idle) => {
+                Status::deadline_exceeded(format!("no item came for {} ms", self.idle.as_millis()))
+            }
         };
         // Nobody listens only when the answers are gone, and then nobody is to be told.
         let _ = self.ended.send(reason);

@@ -13,7 +13,8 @@ const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 50..=5_000;
 /// The room of one or more items.
 pub(super) struct Room {
     permits: OwnedSemaphorePermit,
-    // What may wait or retry must not take all of the room: a caller who cannot would always find the queue full.
+    // What may wait or retry must not take all of the room: a caller who cannot would always find the queue full. Streams
+    // and bulk lists have a share each, because a stream always waits in line before a list that only tries.
     patient: Option<OwnedSemaphorePermit>,
 }
 
@@ -49,7 +50,8 @@ impl Admission {
 /// All the room of one tower's queue.
 pub(super) struct Admitting {
     room: Arc<Semaphore>,
-    patient: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     limits: SchedulerLimits,
     run_rate: RunRate,
 }
@@ -58,7 +60,8 @@ impl Admitting {
     pub(super) fn new(limits: SchedulerLimits, runners: usize) -> Self {
         Self {
             room: Arc::new(Semaphore::new(limits.max_queued)),
-            patient: Arc::new(Semaphore::new(limits.max_queued_patient)),
+            lists: Arc::new(Semaphore::new(limits.max_queued_bulk_lists)),
+            streams: Arc::new(Semaphore::new(limits.max_queued_streams)),
             limits,
             run_rate: RunRate { item_ns: AtomicU64::new(0), runners: runners.max(1) as u64 },
         }
@@ -70,7 +73,7 @@ impl Admitting {
         let count = u32::try_from(count).ok()?;
         let patient = match priority {
             Priority::Interactive => None,
-            Priority::Bulk => Some(Arc::clone(&self.patient).try_acquire_many_owned(count).ok()?),
+            Priority::Bulk => Some(Arc::clone(&self.lists).try_acquire_many_owned(count).ok()?),
         };
         let permits = Arc::clone(&self.room).try_acquire_many_owned(count).ok()?;
         Some(Admission { room: Room { permits, patient }, arrived })
@@ -79,7 +82,7 @@ impl Admitting {
     /// Waits for the room of one item, whatever its priority among those that are in; `None` when there will be none.
     pub(super) async fn admit_waiting(&self) -> Option<Admission> {
         let arrived = Instant::now();
-        let patient = Arc::clone(&self.patient).acquire_owned().await.ok()?;
+        let patient = Arc::clone(&self.streams).acquire_owned().await.ok()?;
         let permits = Arc::clone(&self.room).acquire_owned().await.ok()?;
         Some(Admission { room: Room { permits, patient: Some(patient) }, arrived })
     }
@@ -128,8 +131,14 @@ mod tests {
     use super::*;
     use futures::FutureExt as _;
 
-    fn admitting(max_queued: usize, max_queued_patient: usize) -> Admitting {
-        Admitting::new(SchedulerLimits { max_queued, max_queued_patient, ..SchedulerLimits::for_tests() }, 1)
+    fn admitting(max_queued: usize, share: usize) -> Admitting {
+        let limits = SchedulerLimits {
+            max_queued,
+            max_queued_bulk_lists: share,
+            max_queued_streams: share,
+            ..SchedulerLimits::for_tests()
+        };
+        Admitting::new(limits, 1)
     }
 
     #[test]
@@ -157,13 +166,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn streams_that_wait_take_no_room_from_bulk_lists() {
+        let admitting = admitting(4, 2);
+        let _streaming = (admitting.admit_waiting().await.unwrap(), admitting.admit_waiting().await.unwrap());
+        let mut waiting = std::pin::pin!(admitting.admit_waiting());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(admitting.try_admit(2, Priority::Bulk).is_some());
+    }
+
+    #[tokio::test]
     async fn streams_wait_for_room_and_leave_some() {
         let admitting = admitting(4, 3);
-        let mut list = admitting.try_admit(3, Priority::Bulk).unwrap();
+        let mut list =
+            (admitting.admit_waiting().await, admitting.admit_waiting().await, admitting.admit_waiting().await);
         let mut waiting = std::pin::pin!(admitting.admit_waiting());
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(admitting.try_admit(1, Priority::Interactive).is_some(), "who waits must not be in the way");
-        drop(list.split_one());
+        drop(list.0.take());
         assert!(waiting.await.is_some());
     }
 

@@ -12,7 +12,8 @@ impl SchedulerLimits {
     pub(super) fn for_tests() -> Self {
         Self {
             max_queued: 1_000,
-            max_queued_patient: 1_000,
+            max_queued_bulk_lists: 1_000,
+            max_queued_streams: 1_000,
             max_prepared: 4,
             batch: BatchLimits { max_items: 2, max_tokens: 1_000 },
             bulk_turn_every: 4,
@@ -29,7 +30,12 @@ pub(super) struct JobMaker {
 
 impl JobMaker {
     pub(super) fn new(max_queued: usize) -> Self {
-        let limits = SchedulerLimits { max_queued, max_queued_patient: max_queued, ..SchedulerLimits::for_tests() };
+        let limits = SchedulerLimits {
+            max_queued,
+            max_queued_bulk_lists: max_queued,
+            max_queued_streams: max_queued,
+            ..SchedulerLimits::for_tests()
+        };
         Self { admitting: Admitting::new(limits, 1), answers: Vec::new() }
     }
 
@@ -70,7 +76,7 @@ impl JobMaker {
             prepare: Duration::ZERO,
             reply,
             room: admission.into_room(),
-            queued: QueuedGauge::count(urgency.priority, &TowerMetrics::of("text")),
+            queued: Some(QueuedGauge::count(urgency.priority, &TowerMetrics::of("text"))),
         };
         Job { payload, caller }
     }

@@ -104,7 +104,7 @@ pub(super) struct Caller {
     /// Held until the answer, so that work in progress counts as queued.
     pub(super) room: Room,
     /// Counts the job as waiting, until its run begins.
-    pub(super) queued: QueuedGauge,
+    pub(super) queued: Option<QueuedGauge>,
 }
 
 impl Caller {

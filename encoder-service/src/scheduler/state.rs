@@ -109,7 +109,14 @@ impl<Raw, Item> State<Raw, Item> {
     pub(super) fn next_batch(&mut self, now: Instant) -> Batch<Item> {
         let window = self.limits.batch.max_items.saturating_mul(WINDOW_BATCHES);
         let mut batch = Batch { jobs: Vec::new(), gone: Vec::new() };
-        self.ready.take_gone(now, window, &mut batch.gone);
+        // Again and again: behind what is taken out others move up, which nobody has looked at.
+        loop {
+            let found = batch.gone.len();
+            self.ready.take_gone(now, window, &mut batch.gone);
+            if batch.gone.len() == found {
+                break;
+            }
+        }
         let waits = |priority| !self.ready.of(priority).is_empty();
         let Some(first) = self.batch_turns.take(waits(Priority::Interactive), waits(Priority::Bulk)) else {
             return batch;

@@ -67,7 +67,8 @@ impl Stage {
         let tower = || Doubling { permissions: Arc::clone(&permissions), batches: report.clone() };
         let limits = SchedulerLimits {
             max_queued,
-            max_queued_patient: max_queued,
+            max_queued_bulk_lists: max_queued,
+            max_queued_streams: max_queued,
             max_prepared: 2 * max_batch,
             batch: BatchLimits { max_items: max_batch, max_tokens: usize::MAX },
             ..SchedulerLimits::for_tests()

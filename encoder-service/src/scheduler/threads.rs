@@ -154,8 +154,9 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         let longest = jobs.iter().map(|job| job.payload.length).max().unwrap_or_default();
         let mut items = Vec::with_capacity(jobs.len());
         let mut callers = Vec::with_capacity(jobs.len());
-        for Job { payload, caller } in jobs {
+        for Job { payload, mut caller } in jobs {
             items.push(payload.prepared.item);
+            drop(caller.queued.take());
             callers.push((caller, payload.prepared.truncated));
         }
         let started = Instant::now();

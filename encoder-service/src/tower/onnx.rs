@@ -6,7 +6,6 @@ use super::{Pixels, TokenIds, Tower};
 use crate::EncodeError;
 use crate::device::{DeviceReport, bucket};
 use ndarray::{Array2, Array4, s};
-use ort::session::builder::PrepackedWeights;
 use ort::value::TensorRef;
 use std::path::Path;
 
@@ -40,7 +39,6 @@ pub struct OpenedTowers {
 #[derive(Clone, Copy)]
 pub(crate) struct TowerOptions<'a> {
     pub(crate) session: SessionOptions<'a>,
-    pub(crate) weights: Option<&'a PrepackedWeights>,
     /// Batches are filled up to these sizes; empty to run them as they come.
     pub(crate) batch_buckets: &'a [usize],
     /// Texts likewise.
@@ -49,7 +47,7 @@ pub(crate) struct TowerOptions<'a> {
 
 impl OnnxVisionTower {
     pub(crate) fn open(path: &Path, options: TowerOptions<'_>) -> Result<Self, EncodeError> {
-        let session = TowerSession::open(Self::NAME, Graph::File(path), options.session, options.weights)?;
+        let session = TowerSession::open(Self::NAME, Graph::File(path), options.session)?;
         let routing = RoutingReport::of(Self::NAME);
         Ok(Self { session, routing, batch_buckets: options.batch_buckets.to_vec() })
     }
@@ -70,7 +68,7 @@ impl OnnxVisionTower {
 
 impl OnnxTextTower {
     pub(crate) fn open(path: &Path, padding_id: i64, options: TowerOptions<'_>) -> Result<Self, EncodeError> {
-        let session = TowerSession::open(Self::NAME, Graph::File(path), options.session, options.weights)?;
+        let session = TowerSession::open(Self::NAME, Graph::File(path), options.session)?;
         let (batch_buckets, token_buckets) = (options.batch_buckets.to_vec(), options.token_buckets.to_vec());
         let routing = RoutingReport::of(Self::NAME);
         Ok(Self { session, routing, padding_id, batch_buckets, token_buckets })

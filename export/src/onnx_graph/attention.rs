@@ -57,11 +57,11 @@ fn fused_attention(
     mask: Option<&Value>,
 ) -> Value {
     let attributes = vec![("num_heads", Attribute::Int(heads as i64))];
-    if matches!(graph.form().products, Products::Float16) {
-        // The kernels keep scores and softmax in float32; only what goes in and out is of 16 bits.
+    // With a mask, CUDA may take a kernel that keeps scores in the inputs' format: scores of tens of thousands, as
+    // UP-Person's adapters make them, would leave the range of 16 bits. Masked attention therefore stays float32.
+    if matches!(graph.form().products, Products::Float16) && mask.is_none() {
         let [query, keys, values] = [query, keys, values].map(|value| graph.cast(value, DataType::Float16));
-        let mask = mask.map(|mask| graph.once("half", mask, |graph| graph.cast(mask, DataType::Float16)));
-        let attended = attend(graph, [&query, &keys, &values], mask.as_ref(), attributes);
+        let attended = attend(graph, [&query, &keys, &values], None, attributes);
         return graph.cast(&attended, DataType::Float);
     }
     attend(graph, [query, keys, values], mask, attributes)

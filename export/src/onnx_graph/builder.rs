@@ -8,6 +8,7 @@ use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, type_proto,
 };
+use crate::ExportError;
 use crate::tower::LayerNorm;
 use ndarray::{ArrayBase, Data, Dimension as ArrayDimension};
 use prost::Message as _;
@@ -41,6 +42,8 @@ pub(super) struct GraphBuilder<'a> {
     form: GraphForm<'a>,
     /// What was derived from a value once and is used again, such as its 8-bit form: by purpose and value.
     derived: BTreeMap<(&'static str, Value), Value>,
+    /// Products without a calibrated range.
+    missing_ranges: Vec<String>,
     /// How much each expert got to do, `[1, experts]` for each layer.
     routing: Vec<(Value, usize)>,
     nodes: Vec<NodeProto>,
@@ -52,7 +55,21 @@ pub(super) struct GraphBuilder<'a> {
 impl<'a> GraphBuilder<'a> {
     pub(super) fn new(form: GraphForm<'a>) -> Self {
         let (derived, nodes, constants) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { form, derived, routing: Vec::new(), nodes, constants, inputs: Vec::new(), outputs: Vec::new() }
+        Self {
+            form,
+            derived,
+            missing_ranges: Vec::new(),
+            routing: Vec::new(),
+            nodes,
+            constants,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Remembers a product for which the calibration gave no range; the graph will not be finished.
+    pub(super) fn miss_range(&mut self, name: &str) {
+        self.missing_ranges.push(name.to_owned());
     }
 
     /// Keeps a layer's routing sums, `[1, experts]`, for [`GraphBuilder::take_routing`].
@@ -217,9 +234,16 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// The graph as the bytes of an `.onnx` file.
-    pub(super) fn finish(self, graph_name: &str) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`ExportError::Setting`] naming a product without a calibrated range.
+    pub(super) fn finish(self, graph_name: &str) -> Result<Vec<u8>, ExportError> {
+        if let Some(name) = self.missing_ranges.first() {
+            let reason = format!("no range for the input of {name}; calibrate on this very model");
+            return Err(ExportError::Setting { name: "calibrate".to_owned(), reason });
+        }
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
-        ModelProto {
+        let model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: "descry".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -231,8 +255,8 @@ impl<'a> GraphBuilder<'a> {
                 input: self.inputs,
                 output: self.outputs,
             }),
-        }
-        .encode_to_vec()
+        };
+        Ok(model.encode_to_vec())
     }
 }
 

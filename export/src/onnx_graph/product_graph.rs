@@ -3,10 +3,14 @@
 use super::builder::{GraphBuilder, Size};
 use super::form::{Dialect, GraphForm};
 use super::proto::tensor_proto::DataType;
+use crate::ExportError;
 use ndarray::Array2;
 
 /// Writes `x` f32 `[rows, inner]` times a constant `[inner, columns]` → `y` f32 `[rows, columns]`.
-pub fn matrix_product_graph(rows: usize, inner: usize, columns: usize) -> Vec<u8> {
+///
+/// # Errors
+/// None: only calibrated graphs can lack something.
+pub fn matrix_product_graph(rows: usize, inner: usize, columns: usize) -> Result<Vec<u8>, ExportError> {
     let mut graph = GraphBuilder::new(GraphForm::float32(Dialect::Standard));
     let x = graph.input("x", DataType::Float, &[Size::Fixed(rows), Size::Fixed(inner)]);
     // Any values, but not equal ones: zeros are faster on some machines.

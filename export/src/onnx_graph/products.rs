@@ -61,14 +61,18 @@ impl GraphBuilder<'_> {
     }
 
     fn quantize_static(&mut self, name: &str, x: &Value, ranges: &ActivationRanges) -> Value {
-        let range = ranges.get(name).copied().unwrap_or_default();
+        let range = ranges.get(name).copied().filter(|range| range.is_finite()).unwrap_or_else(|| {
+            self.miss_range(name);
+            0.0
+        });
         let scale = self.scalar(&format!("{name}.input.scale"), ActivationScale::of_range(range).0);
         let zero = self.byte_scalar("zero_point.i8", 0);
         let whole = self.node("QuantizeLinear", &[x, &scale, &zero]);
         self.node("DequantizeLinear", &[&whole, &scale, &zero])
     }
 
-    /// Unsigned activations around 128: the one pair of types with a fast product in ONNX Runtime on every x86 CPU.
+    /// Unsigned activations around 128 and signed weights: the pair of types whose product is fast in ONNX Runtime. CPUs
+    /// without VNNI instructions may saturate in it; the start-up self-test tells.
     fn product_per_row(&mut self, weight_name: &str, x: &Value, weight: &Array2<f32>) -> Value {
         let zero = self.unsigned_byte_scalar("zero_point.u8", 128);
         let scale = self.once("row_scale", x, |graph| {

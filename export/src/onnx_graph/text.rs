@@ -5,6 +5,7 @@ use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::form::GraphForm;
 use super::proto::tensor_proto::DataType;
+use crate::ExportError;
 use crate::tower::TextTower;
 use ndarray::Array2;
 use std::collections::BTreeSet;
@@ -15,7 +16,11 @@ const HIDDEN: f32 = f32::NEG_INFINITY;
 
 /// Writes `token_ids` i64 `[batch, tokens]` → `features` f32 `[batch, dimension]`, not L2-normalised. `tokens` may be
 /// anything from 2 to `context_length`; the causal mask makes right-padding irrelevant.
-pub(crate) fn write_text(tower: &TextTower, context_length: usize, form: GraphForm<'_>) -> Vec<u8> {
+pub(crate) fn write_text(
+    tower: &TextTower,
+    context_length: usize,
+    form: GraphForm<'_>,
+) -> Result<Vec<u8>, ExportError> {
     let mut graph = GraphBuilder::new(form);
     let token_ids = graph.input("token_ids", DataType::Int64, &[Size::Dynamic("batch"), Size::Dynamic("tokens")]);
     let batch = graph.size_of(&token_ids, 0);

@@ -5,12 +5,13 @@ use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::form::GraphForm;
 use super::proto::tensor_proto::DataType;
+use crate::ExportError;
 use crate::geometry::Grid;
 use crate::tower::VisionTower;
 use ndarray::Axis;
 
 /// Writes `pixels` f32 `[batch, 3, height, width]` → `features` f32 `[batch, dimension]`, not L2-normalised.
-pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>) -> Vec<u8> {
+pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>) -> Result<Vec<u8>, ExportError> {
     let mut graph = GraphBuilder::new(form);
     let sizes = [Size::Dynamic("batch"), Size::Fixed(3), Size::Fixed(grid.height_px), Size::Fixed(grid.width_px)];
     let pixels = graph.input("pixels", DataType::Float, &sizes);

@@ -19,10 +19,12 @@ struct Call {
 }
 
 /// Those of a stream that ends by itself.
+const IDLE: Duration = Duration::from_secs(300);
+
 fn bounds(window: usize) -> StreamBounds {
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let open = OpenStream::new(permit, tracing::Span::none());
-    StreamBounds { window, deadline: None, intake: Intake::default(), open }
+    StreamBounds { window, deadline: None, idle: IDLE, intake: Intake::default(), open }
 }
 
 impl Call {
@@ -33,7 +35,7 @@ impl Call {
         let intake = Intake::default();
         let permit = Arc::clone(&streams).try_acquire_owned().unwrap();
         let open = OpenStream::new(permit, tracing::Span::none());
-        let bounds = StreamBounds { window, deadline, intake: intake.clone(), open };
+        let bounds = StreamBounds { window, deadline, idle: IDLE, intake: intake.clone(), open };
         let take = move |number: u32| {
             report.send(number).unwrap();
             std::future::ready(number)
@@ -167,4 +169,17 @@ async fn the_permit_is_held_until_the_stream_is_dropped() {
     drop(call.answers);
     assert_eq!(call.streams.available_permits(), 1);
     assert!(call.requests.is_closed(), "the caller's side is not read any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_sends_nothing_gives_its_place_back() {
+    let mut call = Call::open(2, None);
+    call.send([7]).await;
+    call.gate.add_permits(1);
+    assert_eq!(call.answers.next().await.unwrap().unwrap(), 7);
+    let begin = tokio::time::Instant::now();
+    let status = call.answers.next().await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(begin.elapsed() >= IDLE);
+    assert!(call.answers.next().await.is_none());
 }
