@@ -167,6 +167,25 @@ impl Encoder {
         self.shared.device.execution_provider
     }
 
+    /// Resolves when both towers work, or when one of them no longer does, whichever `works` is not: a tower that fails
+    /// several runs in a row does not work until a run succeeds.
+    pub async fn condition_changed(&self, works: bool) {
+        let (mut vision, mut text) = (self.vision.condition(), self.text.condition());
+        loop {
+            if (*vision.borrow_and_update() && *text.borrow_and_update()) != works {
+                return;
+            }
+            let changed = tokio::select! {
+                changed = vision.changed() => changed,
+                changed = text.changed() => changed,
+            };
+            if changed.is_err() {
+                // The schedulers are gone; nothing will change any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The switch that ends streams at shutdown.
     pub fn intake(&self) -> Intake {
         self.shared.intake.clone()

@@ -34,6 +34,7 @@ pub use scheduler::{Priority, Timings, Urgency};
 pub use self_test::{Difference, TowerTest};
 pub use tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, Pixels, TokenIds, Tower};
 
+use descry_serving::Health;
 use std::future::Future;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -65,10 +66,13 @@ pub async fn serve(
     health.set_ready(true).await;
     on_device.set_ready(true).await;
     let intake = encoder.intake();
+    let watching = tokio::spawn(watch_condition(encoder.clone(), health.clone(), on_device.clone()));
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
         tracing::info!("shutting down");
+        // It holds the towers, and would call them ready again.
+        watching.abort();
         health.set_ready(false).await;
         on_device.set_ready(false).await;
         intake.stop();
@@ -77,4 +81,16 @@ pub async fn serve(
     // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.
     let _ = tokio::task::spawn_blocking(move || workers.join()).await;
     Ok(())
+}
+
+/// Keeps health in step with the towers.
+async fn watch_condition(encoder: Encoder, health: Health, on_device: Health) {
+    let mut works = true;
+    loop {
+        encoder.condition_changed(works).await;
+        works = !works;
+        tracing::error!(works, "the condition of the towers changed");
+        health.set_ready(works).await;
+        on_device.set_ready(works).await;
+    }
 }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod batch;
+mod condition;
 mod job;
 mod queues;
 mod state;
@@ -27,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use threads::{Shared, prepare_contained, ready_job};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Makes what a tower reads from what a caller sent.
 pub(crate) trait Prepare<T: Tower>: Send + Sync + 'static {
@@ -110,6 +111,11 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
             threads.push(builder.spawn(move || shared.work_as_preparer()).map_err(failed)?);
         }
         Ok((scheduler, threads))
+    }
+
+    /// Tells whether the towers work, and when that changes.
+    pub(crate) fn condition(&self) -> watch::Receiver<bool> {
+        self.handle.shared.condition.watch()
     }
 
     /// What prepares items.

@@ -184,6 +184,26 @@ async fn both_services_are_measured() {
         let line = format!("descry_grpc_requests_total{{service=\"{service}\",method=\"{method}\",code=\"{code}\"}} ");
         assert!(text.contains(&line), "{line} in {text}");
     }
+    for line in [
+        "descry_encoder_items_total{tower=\"vision\",outcome=\"ok\"} ",
+        "descry_encoder_items_total{tower=\"text\",outcome=\"ok\"} ",
+        "descry_encoder_batch_items_bucket{tower=\"vision\",le=\"8\"} ",
+        "descry_encoder_batch_tokens_bucket{tower=\"text\",le=\"16\"} ",
+        "descry_encoder_run_seconds_count{tower=\"text\"} ",
+        "descry_encoder_queue_items{tower=\"vision\",priority=\"bulk\"} 0",
+        "descry_encoder_device_info{requested=\"auto\",execution_provider=\"openvino\",precision=\"fp32\",fallback=\"false\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    // The demo's model has experts; each layer's shares make a whole.
+    let shares = |tower: &str| -> f64 {
+        let start = format!("descry_encoder_expert_share{{tower=\"{tower}\",layer=\"0\"");
+        let lines = text.lines().filter(|line| line.starts_with(&start));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    for tower in ["vision", "text"] {
+        assert!((shares(tower) - 1.0).abs() < 1e-4, "{tower}: {}", shares(tower));
+    }
     stack.stop().await;
 }
 

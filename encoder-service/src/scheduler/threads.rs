@@ -4,6 +4,7 @@
 //! takes wakes the next.
 
 use super::admission::Admitting;
+use super::condition::Condition;
 use super::job::{Caller, Job, Prepared, Priority, Ready, Run};
 use super::state::State;
 use super::{Prepare, SchedulerLimits};
@@ -24,6 +25,7 @@ pub(super) struct Shared<T: Tower, P: Prepare<T>> {
     pub(super) preparation: P,
     pub(super) admitting: Admitting,
     pub(super) metrics: TowerMetrics,
+    pub(super) condition: Condition,
     /// Jobs whose caller left since the queues were last searched for such.
     pub(super) abandoned: Arc<AtomicUsize>,
 }
@@ -37,6 +39,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
             preparation,
             admitting: Admitting::new(limits, runners),
             metrics: TowerMetrics::of(T::NAME),
+            condition: Condition::default(),
             abandoned: Arc::new(AtomicUsize::new(0)),
         }
     }
@@ -165,6 +168,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         let ended = Instant::now();
         let run = Run { time: ended - started, ended, batch_size: items.len() };
         self.metrics.ran(run.batch_size, longest, run.time);
+        self.condition.ran(result.is_ok());
         self.admitting.ran(run.time, run.batch_size);
         tracing::debug!(
             tower = T::NAME,
@@ -218,6 +222,7 @@ impl<T: Tower, P: Prepare<T>> Drop for AbandonOnPanic<'_, T, P> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.lock().abandon();
+            self.0.condition.broke();
             self.0.wake_all();
         }
     }

@@ -62,7 +62,7 @@ impl OnnxVisionTower {
 
     fn run_output(&mut self, pixels: &Array4<f32>) -> Result<TowerOutput, EncodeError> {
         let input = TensorRef::from_array_view(pixels).map_err(|error| tower_error(Self::NAME, error))?;
-        self.session.run("pixels", input.into())
+        self.session.run("pixels", input)
     }
 }
 
@@ -84,7 +84,7 @@ impl OnnxTextTower {
 
     fn run_output(&mut self, token_ids: &Array2<i64>) -> Result<TowerOutput, EncodeError> {
         let input = TensorRef::from_array_view(token_ids).map_err(|error| tower_error(Self::NAME, error))?;
-        self.session.run("token_ids", input.into())
+        self.session.run("token_ids", input)
     }
 }
 

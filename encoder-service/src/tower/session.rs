@@ -6,8 +6,11 @@ use crate::device::{CudnnSearch, DeviceConfig, DevicePrecision, Provider};
 use crate::runtime::environment;
 use ndarray::{Array2, Ix2};
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, TensorRef};
+use std::fmt::Debug;
 use std::num::NonZero;
 use std::path::Path;
 
@@ -36,7 +39,13 @@ pub(crate) struct TowerSession {
     session: Session,
     tower: &'static str,
     has_routing: bool,
+    /// Where a GPU puts outputs: memory that it writes without a detour and the CPU reads. `None` on a CPU, where binding
+    /// only costs.
+    bound_outputs: Option<MemoryInfo<'static>>,
 }
+
+const FEATURES: &str = "features";
+const ROUTING: &str = "routing";
 
 /// What a run gives.
 pub(crate) struct TowerOutput {
@@ -72,32 +81,61 @@ impl TowerSession {
             });
         }
         tracing::debug!(tower, ?in_use, "nodes by execution provider");
-        let has_routing = session.outputs().iter().any(|output| output.name() == "routing");
-        Ok(Self { session, tower, has_routing })
+        let has_routing = session.outputs().iter().any(|output| output.name() == ROUTING);
+        let bound_outputs = options.provider.wants_fixed_shapes().then(|| pinned(options.device.id)).transpose();
+        let bound_outputs = bound_outputs.map_err(|error| tower_error(tower, error))?;
+        Ok(Self { session, tower, has_routing, bound_outputs })
     }
 
     /// Runs one batch.
     ///
     /// # Errors
     /// [`EncodeError::Tower`].
-    pub(crate) fn run(&mut self, input_name: &str, input: SessionInputValue<'_>) -> Result<TowerOutput, EncodeError> {
-        let tower = self.tower;
-        let failed = |error: ort::Error| tower_error(tower, error);
-        let outputs = self.session.run(vec![(input_name, input)]).map_err(failed)?;
-        let matrix = |name: &str| -> Result<Array2<f32>, EncodeError> {
-            let missing = || tower_error(tower, format!("the graph has no output `{name}`"));
-            let array = outputs.get(name).ok_or_else(missing)?.try_extract_array::<f32>().map_err(failed)?;
-            array.into_owned().into_dimensionality::<Ix2>().map_err(|error| tower_error(tower, error))
+    pub(crate) fn run<Element: PrimitiveTensorElementType + Debug + 'static>(
+        &mut self,
+        input_name: &str,
+        input: TensorRef<'_, Element>,
+    ) -> Result<TowerOutput, EncodeError> {
+        let failed = |error: ort::Error| tower_error(self.tower, error);
+        let Some(memory) = &self.bound_outputs else {
+            let outputs = self.session.run(vec![(input_name, SessionInputValue::from(input))]).map_err(failed)?;
+            return read_outputs(&outputs, self.tower, self.has_routing);
         };
-        let features = matrix("features")?;
-        let routing = if self.has_routing { Some(matrix("routing")?) } else { None };
-        Ok(TowerOutput { features, routing })
+        let mut binding = self.session.create_binding().map_err(failed)?;
+        binding.bind_input(input_name, &*input).map_err(failed)?;
+        binding.bind_output_to_device(FEATURES, memory).map_err(failed)?;
+        if self.has_routing {
+            binding.bind_output_to_device(ROUTING, memory).map_err(failed)?;
+        }
+        let outputs = self.session.run_binding(&binding).map_err(failed)?;
+        binding.synchronize_outputs().map_err(failed)?;
+        read_outputs(&outputs, self.tower, self.has_routing)
     }
 
     /// The session itself, for outputs that only some graphs have.
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.session
     }
+}
+
+fn read_outputs(
+    outputs: &SessionOutputs<'_>,
+    tower: &'static str,
+    has_routing: bool,
+) -> Result<TowerOutput, EncodeError> {
+    let matrix = |name: &str| -> Result<Array2<f32>, EncodeError> {
+        let missing = || tower_error(tower, format!("the graph has no output `{name}`"));
+        let output = outputs.get(name).ok_or_else(missing)?;
+        let array = output.try_extract_array::<f32>().map_err(|error| tower_error(tower, error))?;
+        array.into_owned().into_dimensionality::<Ix2>().map_err(|error| tower_error(tower, error))
+    };
+    let features = matrix(FEATURES)?;
+    let routing = if has_routing { Some(matrix(ROUTING)?) } else { None };
+    Ok(TowerOutput { features, routing })
+}
+
+fn pinned(device_id: i32) -> ort::Result<MemoryInfo<'static>> {
+    MemoryInfo::new(AllocationDevice::CUDA_PINNED, device_id, AllocatorType::Device, MemoryType::CPUOutput)
 }
 
 fn build(graph: Graph<'_>, options: SessionOptions<'_>) -> Result<Session, EncodeError> {
