@@ -1,0 +1,70 @@
+use super::*;
+use crate::{KnownMetadata, read_metadata};
+use parquet::data_type::{BoolType, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+use std::sync::Arc;
+
+fn write(path: &Path, schema: &str, fill: impl FnOnce(&mut SerializedRowGroupWriter<'_, File>)) {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    fill(&mut group);
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, File>, values: &[T::T], definitions: Option<&[i16]>) {
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<T>().write_batch(values, definitions, None).unwrap();
+    column.close().unwrap();
+}
+
+#[test]
+fn a_table_says_what_records_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.parquet");
+    let schema = "message m { required binary image_id (STRING); optional binary person_id;
+        optional int64 captured_at (TIMESTAMP(MICROS,true)); optional int32 lane; optional boolean wet;
+        optional double speed; optional int32 day (DATE);
+        optional group attributes { optional binary weather (STRING); } }";
+    write(&path, schema, |group| {
+        column::<ByteArrayType>(group, &["a.jpg".into(), "b.jpg".into()], None);
+        column::<ByteArrayType>(group, &["7".into()], Some(&[1, 0]));
+        column::<Int64Type>(group, &[1_777_638_600_250_000], Some(&[1, 0]));
+        column::<Int32Type>(group, &[-3], Some(&[1, 0]));
+        column::<BoolType>(group, &[true], Some(&[1, 0]));
+        column::<DoubleType>(group, &[0.5, f64::NAN], Some(&[1, 1]));
+        column::<Int32Type>(group, &[365], Some(&[1, 0]));
+        column::<ByteArrayType>(group, &["rain".into()], Some(&[2, 0]));
+    });
+    let records = read_metadata(&path).unwrap();
+    assert_eq!(records["b.jpg"], KnownMetadata::default());
+    let known = &records["a.jpg"];
+    assert_eq!(known.person_id.as_deref(), Some("7"));
+    assert_eq!(known.captured_at_ms, Some(1_777_638_600_250));
+    let attributes: Vec<(&str, &str)> = known.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let expected = [("day", "1971-01-01"), ("lane", "-3"), ("speed", "0.5"), ("weather", "rain"), ("wet", "true")];
+    assert_eq!(attributes, expected);
+}
+
+#[test]
+fn unusable_columns_and_damage_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.parquet");
+    write(&path, "message m { required binary image_id (STRING); required binary pixels; }", |group| {
+        column::<ByteArrayType>(group, &["a.jpg".into()], None);
+        column::<ByteArrayType>(group, &["x".into()], None);
+    });
+    assert!(read_metadata(&path).unwrap_err().to_string().contains("pixels"));
+    write(&path, "message m { required binary image_id (STRING); }", |group| {
+        column::<ByteArrayType>(group, &["a.jpg".into(), "a.jpg".into()], None);
+    });
+    assert!(matches!(read_metadata(&path), Err(IntakeError::DuplicateRecord { line: 2, .. })));
+    let mut bytes = std::fs::read(&path).unwrap();
+    for byte in &mut bytes[4..40] {
+        *byte = 0xff;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    assert!(read_metadata(&path).is_err());
+}

@@ -1,0 +1,47 @@
+//! What goes into a gallery, and what of it is already there.
+//!
+//! [`ImageSource`] finds images in folders, file lists, tar archives and WebDataset shards; [`read_metadata`] reads what
+//! is known of them from CSV, JSON Lines or Parquet; [`EmbeddingFile`] reads embeddings that were computed elsewhere from
+//! npz or Parquet, [`EmbeddingArchive`] and [`GalleryFile`] write them. [`Journal`] lets a killed job continue, and
+//! [`FailureReport`] keeps what did not work.
+//!
+//! Everything that is read here comes from outside: sizes are bounded, and one bad image, row or shard is reported as a
+//! [`SkippedEntry`] while the rest goes on. This crate decodes no image, runs no model and speaks to no service; it must
+//! never link ONNX Runtime or tonic.
+
+mod embedding_archive;
+mod embedding_column;
+mod embedding_file;
+mod error;
+mod failure_report;
+mod file_list;
+mod flat_columns;
+mod gallery_file;
+mod id_digest;
+mod image_entry;
+pub mod image_files;
+mod journal;
+mod known;
+mod metadata_file;
+mod npy_array;
+mod npy_header;
+mod npz;
+mod parquet_embeddings;
+mod partial_file;
+mod record;
+mod shard_samples;
+mod source;
+mod tar_members;
+mod text_lines;
+
+pub use embedding_archive::EmbeddingArchive;
+pub use embedding_file::{EmbeddingFile, EmbeddingOptions, EmbeddingRow};
+pub use error::IntakeError;
+pub use failure_report::{Failure, FailureReport};
+pub use gallery_file::{GalleryFile, GalleryFileHeader};
+pub use image_entry::{Content, FileVersion, ImageEntry, SkippedEntry};
+pub use journal::{JobIdentity, Journal};
+pub use known::KnownMetadata;
+pub use metadata_file::{MetadataById, read_metadata};
+pub use record::parse_time_ms;
+pub use source::{ImageSource, SourceOptions};

@@ -1,0 +1,129 @@
+//! One record about an image, whatever file format it came in.
+
+use crate::{IntakeError, KnownMetadata};
+use prost_types::Timestamp;
+use serde_json::{Map, Value};
+
+/// Fields by name. `null` counts as absent.
+pub(crate) type Record = Map<String, Value>;
+
+/// Takes the field that names the image.
+pub(crate) fn take_image_id(record: &mut Record) -> Result<String, String> {
+    match take_text(record, "image_id")? {
+        Some(image_id) if !image_id.is_empty() => Ok(image_id),
+        Some(_) | None => Err("no `image_id`; it names the image as the input does".to_owned()),
+    }
+}
+
+/// Takes an optional text field; numbers count as text.
+pub(crate) fn take_text(record: &mut Record, name: &str) -> Result<Option<String>, String> {
+    match record.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => text(value).map(Some).map_err(|reason| format!("`{name}`: {reason}")),
+    }
+}
+
+/// Reads everything but the image id. Fields without a meaning of their own become attributes.
+pub(crate) fn known(mut record: Record) -> Result<KnownMetadata, String> {
+    record.retain(|_, value| !value.is_null());
+    let mut known = KnownMetadata {
+        person_id: take_text(&mut record, "person_id")?,
+        camera_id: take_text(&mut record, "camera_id")?,
+        captured_at_ms: take_time_ms(&mut record)?,
+        ..KnownMetadata::default()
+    };
+    match record.remove("attributes") {
+        None => {}
+        Some(Value::Object(attributes)) => record.extend(attributes),
+        // Tables have no objects, so they hold one as text.
+        Some(Value::String(json)) => match serde_json::from_str::<Record>(&json) {
+            Ok(attributes) => record.extend(attributes),
+            Err(error) => return Err(format!("`attributes` must be a JSON object: {error}")),
+        },
+        Some(other) => return Err(format!("`attributes` must be an object, found {other}")),
+    }
+    for (name, value) in record.into_iter().filter(|(_, value)| !value.is_null()) {
+        let value = text(value).map_err(|reason| format!("`{name}`: {reason}"))?;
+        known.attributes.insert(name, value);
+    }
+    Ok(known)
+}
+
+fn take_time_ms(record: &mut Record) -> Result<Option<i64>, String> {
+    let (time, time_ms) = (take_text(record, "captured_at")?, take_text(record, "captured_at_ms")?);
+    match (time, time_ms) {
+        (None, None) => Ok(None),
+        (Some(time), None) => parse_time_ms(&time).map(Some).map_err(|error| format!("`captured_at`: {error}")),
+        (None, Some(time)) => match time.parse::<i64>() {
+            Ok(time_ms) => Ok(Some(time_ms)),
+            // A table's column of timestamps arrives as text, whatever it is called.
+            Err(_) => parse_time_ms(&time).map(Some).map_err(|_| {
+                format!("`captured_at_ms`: {time:?} is not a whole number of milliseconds since 1970-01-01")
+            }),
+        },
+        (Some(_), Some(_)) => Err("both `captured_at` and `captured_at_ms`; keep one of them".to_owned()),
+    }
+}
+
+fn text(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(truth) => Ok(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(format!("expected text or a number, found {value}")),
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z of an RFC 3339 time such as `2026-05-01T12:30:00Z`.
+///
+/// # Errors
+/// [`IntakeError::NotATime`] for anything else.
+pub fn parse_time_ms(text: &str) -> Result<i64, IntakeError> {
+    let not_a_time = || IntakeError::NotATime { text: text.chars().take(80).collect() };
+    let Timestamp { seconds, nanos } = text.trim().parse::<Timestamp>().map_err(|_| not_a_time())?;
+    let below_second_ms = i64::from(nanos / 1_000_000);
+    seconds.checked_mul(1000).and_then(|time_ms| time_ms.checked_add(below_second_ms)).ok_or_else(not_a_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(json: &str) -> Result<KnownMetadata, String> {
+        known(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn times_have_two_spellings() {
+        let text = parse(r#"{"captured_at": "2026-05-01T12:30:00.250Z"}"#).unwrap();
+        assert_eq!(text.captured_at_ms, Some(1_777_638_600_250));
+        for other in ["1777638600250", "\"1777638600250\"", "\"2026-05-01T14:30:00.25+02:00\""] {
+            assert_eq!(parse(&format!("{{\"captured_at_ms\": {other}}}")).unwrap(), text);
+        }
+        for fault in [
+            r#"{"captured_at": "yesterday"}"#,
+            r#"{"captured_at_ms": 1.5}"#,
+            r#"{"captured_at": "2026-05-01T12:30:00Z", "captured_at_ms": 1}"#,
+        ] {
+            assert!(parse(fault).unwrap_err().contains("captured_at"));
+        }
+    }
+
+    #[test]
+    fn attributes_come_as_fields_object_or_text() {
+        let flat = parse(r#"{"weather": "rain", "lane": 3}"#).unwrap();
+        assert_eq!(flat.attributes["lane"], "3");
+        assert_eq!(parse(r#"{"attributes": {"weather": "rain", "lane": 3, "x": null}}"#).unwrap(), flat);
+        assert_eq!(parse(r#"{"attributes": "{\"weather\": \"rain\", \"lane\": 3}"}"#).unwrap(), flat);
+        assert!(parse(r#"{"attributes": [1]}"#).is_err());
+        assert!(parse(r#"{"weather": ["rain"]}"#).unwrap_err().contains("weather"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_a_fault(text in ".{0,40}") {
+            let _ = parse_time_ms(&text);
+        }
+    }
+}
