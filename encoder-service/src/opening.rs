@@ -4,10 +4,11 @@ use crate::EncodeError;
 use crate::config::{BatchingConfig, EncoderConfig};
 use crate::device::{DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, buckets, candidates};
 use crate::memory;
+use crate::processor::has_exact_int8_products;
 use crate::runtime::environment;
 use crate::self_test::{Goldens, TowerTest};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, SessionOptions, TowerOptions, thread_count};
-use descry_model::{Bundle, ImageInput, ParityBounds, TextInput};
+use descry_model::{Bundle, ImageInput, ParityBounds, Precision, TextInput};
 use ndarray::{Array2, Array4};
 use std::panic::resume_unwind;
 
@@ -30,6 +31,11 @@ pub fn open_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<OpenedTowe
     };
     for test in &tests {
         test.check(parity, row_independence)?;
+    }
+    if manifest.precision == Precision::Int8 && !has_exact_int8_products() {
+        tracing::warn!(
+            "this processor saturates sums of int8 products; embeddings are less exact, use fp32 where it counts"
+        );
     }
     Ok(towers)
 }

@@ -7,6 +7,7 @@ pub mod config;
 mod connection;
 pub mod deadline;
 mod explain;
+mod health_probe;
 mod in_memory;
 mod method_names;
 pub mod metrics;

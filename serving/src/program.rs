@@ -3,6 +3,7 @@
 use crate::TelemetryConfig;
 use crate::config::ConfigError;
 use crate::explain;
+use crate::health_probe;
 use crate::otlp::SpanExport;
 use crate::shutdown::shutdown_signal;
 use crate::telemetry::{self, LogConfig};
@@ -59,6 +60,18 @@ impl Program {
             let _ = tokio::task::spawn_blocking(move || export.finish()).await;
         }
         served.map_err(|error| explain(&error))
+    }
+}
+
+/// Asks the service of the same settings in another process whether it is ready: what a container's health check calls.
+pub fn check_health(name: &str, listen: &str, service: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(name, &format!("cannot start: {error}"), ExitCode::FAILURE),
+    };
+    match runtime.block_on(health_probe::probe(listen, service)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(name, &message, ExitCode::FAILURE),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Number formats below float32, and devices: what they may change, and what they must not.
 
-use descry_encoder::{DeviceName, DevicePrecision, EncodeError, Encoder, EncoderConfig, OpenedTowers, open_towers};
+use descry_encoder::{
+    DeviceName, DevicePrecision, EncodeError, Encoder, EncoderConfig, OpenedTowers, has_exact_int8_products,
+    open_towers,
+};
 use descry_export::{ModelFlags, TowerForm};
 use descry_model::{Bundle, Dialect, Manifest, Precision};
 use descry_tests::{demo_bundle, demo_folder, descry, export_form};
@@ -105,12 +108,18 @@ fn check_precision(arguments: &[&str], precision: Precision, dialect: Dialect, c
         assert_ne!(bundle.fingerprint(), whole.fingerprint());
         let [expected, _] = encode(&whole);
         let [found, alone] = encode(&bundle);
-        assert!(least_cosine(&found.images, &expected.images) > closeness);
-        assert!(least_cosine(&found.texts, &expected.texts) > closeness);
+        let [images, texts] =
+            [least_cosine(&found.images, &expected.images), least_cosine(&found.texts, &expected.texts)];
+        assert!(images > closeness && texts > closeness, "{checkpoint}: images {images}, texts {texts}");
         let bound = 1.0 - f64::from(bundle.manifest().row_independence.max_cosine_distance);
         assert!(least_cosine(&found.images, &alone.images) >= bound);
         assert!(least_cosine(&found.texts, &alone.texts) >= bound);
     }
+}
+
+/// How close int8 comes to float32: on processors that saturate sums of products, less.
+fn int8_closeness() -> f64 {
+    if has_exact_int8_products() { 0.98 } else { 0.9 }
 }
 
 #[test]
@@ -118,12 +127,12 @@ fn int8_with_static_scales() {
     let folder = tempfile::tempdir().unwrap();
     let set = calibration_folder(folder.path());
     let arguments = ["--precision", "int8", "--calibrate", set.to_str().unwrap()];
-    check_precision(&arguments, Precision::Int8, Dialect::Standard, 0.98);
+    check_precision(&arguments, Precision::Int8, Dialect::Standard, int8_closeness());
 }
 
 #[test]
 fn int8_with_a_scale_a_row() {
-    check_precision(&["--precision", "int8"], Precision::Int8, Dialect::Contrib, 0.98);
+    check_precision(&["--precision", "int8"], Precision::Int8, Dialect::Contrib, int8_closeness());
 }
 
 #[test]
@@ -181,7 +190,7 @@ fn a_comparison_on_a_data_set_is_reported() {
     }
     // Another model was measured, not the same one twice.
     let least = text.split("12 images: least ").nth(1).unwrap().split(',').next().unwrap().parse::<f64>().unwrap();
-    assert!(least > 0.98 && least < 0.999_99, "{least}");
+    assert!(least > int8_closeness() && least < 0.999_99, "{least}");
     assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1, "the float32 bundle is gone");
 }
 
