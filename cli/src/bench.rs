@@ -4,14 +4,15 @@ mod encoder;
 mod encoder_table;
 mod images;
 mod products;
+mod search;
 mod soak;
 mod towers;
 
-use crate::image_files;
 use crate::output::say;
 use anyhow::Context as _;
 use clap::Subcommand;
 use descry_encoder::EncoderConfig;
+use descry_intake::image_files;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ Examples:
   descry bench towers --model bundles/cuhk --batch 1,8
   descry bench images --model bundles/cuhk --images crops
   descry bench products --model bundles/cuhk
+  descry bench search store --images 100000
   descry bench soak --model bundles/cuhk")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -37,6 +39,7 @@ enum Command {
     Towers(towers::Arguments),
     Images(images::Arguments),
     Products(products::Arguments),
+    Search(search::Arguments),
     Soak(soak::Arguments),
 }
 
@@ -47,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Towers(arguments) => towers::run(arguments, stop).await,
         Command::Images(arguments) => images::run(arguments, stop).await,
         Command::Products(arguments) => products::run(arguments, stop).await,
+        Command::Search(arguments) => search::run(arguments, stop).await,
         Command::Soak(arguments) => soak::run(arguments, stop).await,
     }
 }

@@ -1,10 +1,10 @@
 //! A calibration set on disk, and the ranges of activations on it.
 
-use crate::image_files;
 use anyhow::Context as _;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, RangeObserver, Tower as _};
 use descry_evaluation::{Dataset, DatasetLayout};
 use descry_export::{ActivationRanges, Export, RANGE_PREFIX};
+use descry_intake::image_files;
 use descry_model::TextTokenizer;
 use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};

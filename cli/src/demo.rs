@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_encoder::EncoderConfig;
 use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm};
-use descry_proto::search::v1::Filter;
+use descry_proto::search::v1::SearchRequest;
 use descry_proto::search::v1::search_request::Query;
 use descry_search::SearchConfig;
 use std::path::{Path, PathBuf};
@@ -114,24 +114,25 @@ Next:
 }
 
 async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
-    let gallery = index::Arguments {
-        folder: demo.join("gallery/imgs"),
-        target: target.clone(),
-        metadata: Some(demo.join("gallery.csv")),
-        json: false,
-    };
-    let report = index::index_folder(&gallery, CancellationToken::new()).await?;
+    let images = index::Arguments::of_input(demo.join("gallery/imgs"), target.clone(), demo.join("gallery.csv"));
+    let report = index::index_images(&images, &CancellationToken::new()).await?;
     say!(
         "3. gallery {}: {} images indexed, {} unchanged, {} failed",
         target.gallery,
         report.indexed,
         report.unchanged,
-        report.failed.len()
+        report.failed
     );
     say!("4. searching");
     let mut rows = Vec::new();
     for description in DESCRIPTIONS {
-        let reply = search::search(target, Query::Text(description.to_owned()), HITS, Filter::default()).await?;
+        let request = SearchRequest {
+            gallery: target.gallery.clone(),
+            query: Some(Query::Text(description.to_owned())),
+            limit: HITS,
+            ..SearchRequest::default()
+        };
+        let reply = search::search(target, request).await?;
         say!("   {description}");
         for hit in reply.hits.iter().take(3) {
             say!("     {:.4}  {}", hit.score, hit.image_id);

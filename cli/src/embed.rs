@@ -1,23 +1,25 @@
 //! `descry embed`
 
 use crate::output::say;
-use crate::{image_files, model, progress};
+use crate::{model, progress};
 use anyhow::Context as _;
 use descry_encoder::{encode_all_images, encode_all_texts};
-use ndarray_npy::NpzWriter;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use descry_intake::{EmbeddingArchive, image_files};
+use std::fs;
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::process::ExitCode;
 
 /// Compute embeddings of images and texts without a service.
 ///
 /// Writes a NumPy archive with the arrays `images` and `texts`, float32, one row of unit length for each input, in
-/// input order.
+/// input order; with `image_ids`, the paths of the images as given, and with the model's `fingerprint`. `descry index
+/// --embeddings` takes it as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   descry embed --model bundles/cuhk --images crops/*.jpg --out crops.npz
-  descry embed --model bundles/cuhk --texts captions.txt --out captions.npz")]
+  descry embed --model bundles/cuhk --texts captions.txt --out captions.npz
+  descry embed --model bundles/cuhk --images crops --out crops.npz && descry index --embeddings crops.npz")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: model::ModelArguments,
@@ -35,10 +37,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let images = expand(&arguments.images)?;
     let texts = arguments.texts.as_deref().map(read_texts).transpose()?;
-    let cannot_write = || format!("cannot write {}", arguments.out.display());
-    // Opened before the work, so that a wrong path does not cost it; renamed behind it, so that nothing half lies there.
-    let partial = arguments.out.with_extension("npz.partial");
-    let mut archive = NpzWriter::new(File::create(&partial).with_context(cannot_write)?);
+    let image_ids = images.iter().map(|path| image_id(path)).collect::<anyhow::Result<Vec<String>>>()?;
+    // Opened before the work, so that a wrong path does not cost it.
+    let mut archive = EmbeddingArchive::create(&arguments.out)?;
     let (encoder, _workers) = model::open(&arguments.model).await?;
     if texts.is_some() {
         model::check_tokenizer(&encoder)?;
@@ -64,13 +65,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     if let Some(rows) = &image_rows {
-        archive.add_array("images", rows).with_context(cannot_write)?;
+        archive.add_rows("images", rows.view())?;
+        archive.add_texts("image_ids", &image_ids)?;
     }
     if let Some(rows) = &text_rows {
-        archive.add_array("texts", rows).with_context(cannot_write)?;
+        archive.add_rows("texts", rows.view())?;
     }
-    archive.finish().with_context(cannot_write)?;
-    fs::rename(&partial, &arguments.out).with_context(cannot_write)?;
+    archive.add_texts("fingerprint", &[encoder.fingerprint().to_string()])?;
+    archive.finish()?;
     say!(
         "{}: {} images, {} texts, model {}",
         arguments.out.display(),
@@ -95,6 +97,12 @@ fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// The path as given, with `/` between its parts whatever the system's separator.
+fn image_id(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().with_context(|| format!("{} is not a UTF-8 name; rename it", path.display()))?;
+    Ok(text.replace(MAIN_SEPARATOR_STR, "/"))
 }
 
 fn read_texts(path: &Path) -> anyhow::Result<Vec<String>> {

@@ -1,219 +1,229 @@
 //! `descry index`
 
-use crate::connection::{Target, explain};
-use crate::metadata_file::{self, MetadataById};
-use crate::output::say;
-use crate::{image_files, progress};
+mod dry_run;
+pub(crate) mod embedding_file;
+
+use crate::connection::{Client, Target};
+use crate::gallery;
+use crate::interrupt;
+use crate::job::image_stream::send_images;
+use crate::job::reader::{Item, MAX_IMAGE_BYTES, Reader};
+use crate::job::{Job, JobArguments, Report, SharedJournal, identity};
+use crate::metadata::{PATH_ATTRIBUTE, image_metadata};
+use crate::progress;
 use anyhow::Context as _;
-use descry_proto::search::v1::index_images_request::{Image, Message, Start};
-use descry_proto::search::v1::index_images_response::Outcome;
-use descry_proto::search::v1::{ImageMetadata, IndexImagesRequest};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use descry_intake::{ImageEntry, ImageSource, JobIdentity, SkippedEntry, SourceOptions};
+use descry_model::Fingerprint;
+use descry_proto::search::v1::index_images_request::Start;
+use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-/// Index a folder of person images into a gallery.
+/// Index person images, or embeddings of them, into a gallery.
 ///
-/// The image id is the path below the folder. Running it again is harmless: unchanged images are not encoded again, so
-/// an interrupted run continues where it was.
+/// Inputs are folders (an image's id is its path below the folder), image files (the name), lists of files in .txt or
+/// .lst (the path as written there), and tar archives or WebDataset shards (the member's path). Running it again is
+/// harmless: unchanged images are not encoded again, so an interrupted run continues where it was. A service that
+/// restarts meanwhile is waited for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   descry index crops/
-  descry index crops/ --gallery lobby --metadata crops.csv
+  descry index crops/ --gallery lobby --metadata crops.csv --attribute weather
+  descry index shards/*.tar --gallery lobby --journal lobby.journal --failures failed.csv --rate 50
+  descry index crops/ --gallery lobby --metadata crops.csv --dry-run
+  descry index --embeddings crops.npz --gallery lobby
 
-The metadata file (CSV with a header, or JSON Lines) has the field image_id (the path below DIR) and optionally
-person_id, camera_id and captured_at (2026-05-01T12:30:00Z); other fields become attributes.")]
+The metadata file (CSV with a header, JSON Lines, or Parquet) has the field image_id and optionally person_id, camera_id
+and captured_at (2026-05-01T12:30:00Z); other fields become attributes. With a journal, files that did not change are
+passed over: new metadata of theirs is for `descry gallery update`.")]
 pub(crate) struct Arguments {
-    /// Folder of images (JPEG, PNG, WebP, BMP), searched recursively.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    /// Folders, image files (JPEG, PNG, WebP, BMP), lists of files, or tar archives.
+    #[arg(value_name = "INPUT", required_unless_present = "embeddings", conflicts_with = "embeddings")]
+    pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) target: Target,
-    /// What is known of the images (CSV or JSON Lines).
+    /// What is known of the images (CSV, JSON Lines or Parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
-    /// Print one JSON object at the end.
+    /// Where relative paths in file lists start [default: the list's folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Note what was acknowledged in this file, so that a killed job neither reads nor sends it again.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) job: JobArguments,
+    /// Send at most so many images a second, so that searches stay fast [default: as many as the service takes].
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    pub(crate) rate: Option<f32>,
+    /// Fill this generation of the gallery alone, for a change of the model.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, conflicts_with = "embeddings")]
+    pub(crate) generation: u32,
+    /// Attribute that filters may name, decided when the gallery is created; may be given several times.
+    #[arg(long = "attribute", value_name = "NAME")]
+    pub(crate) attributes: Vec<String>,
+    /// Only read the inputs and tell what would be sent; needs no service.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) dry_run: bool,
+    /// Index embeddings that were computed before, from .npz (`descry embed` writes it) or .parquet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) embeddings: Option<PathBuf>,
+    /// Image ids of the embeddings, one a line in the order of the rows, where the .npz has no array image_ids.
+    #[arg(long, alias = "image-ids", value_name = "FILE", requires = "embeddings")]
+    pub(crate) ids: Option<PathBuf>,
+    /// The model that made the embeddings, where the file does not say it.
+    #[arg(long, value_name = "HEX", requires = "embeddings")]
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
-/// The attribute that tells where an image came from, for contact sheets.
-pub(crate) const PATH_ATTRIBUTE: &str = "path";
-
-/// Files on their way to the service at once.
-const IMAGES_IN_FLIGHT: usize = 32;
-/// Larger files would break the service's limit of a message, and with it the stream.
-const MAX_FILE_BYTES: u64 = 60 << 20;
-/// Failures printed one by one; the others are counted.
-const SHOWN_FAILURES: usize = 20;
-
-/// What became of a folder.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
-    pub(crate) indexed: usize,
-    pub(crate) unchanged: usize,
-    pub(crate) failed: Vec<Failure>,
-    /// Found but not sent, because the run was interrupted.
-    pub(crate) not_sent: usize,
-}
-
-impl Report {
-    fn fail(&mut self, image_id: String, reason: String) {
-        self.failed.push(Failure { image_id, reason });
+impl Arguments {
+    /// One input with metadata, everything else as a user gets it who says no more.
+    pub(crate) fn of_input(input: PathBuf, target: Target, metadata: PathBuf) -> Self {
+        Self {
+            inputs: vec![input],
+            target,
+            metadata: Some(metadata),
+            root: None,
+            journal: None,
+            job: JobArguments::default(),
+            rate: None,
+            generation: 0,
+            attributes: Vec::new(),
+            dry_run: false,
+            embeddings: None,
+            ids: None,
+            fingerprint: None,
+        }
     }
-}
 
-/// An image that is not in the gallery.
-#[derive(Debug, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) image_id: String,
-    pub(crate) reason: String,
+    /// What is created where the gallery is missing.
+    fn new_gallery(&self) -> CreateGalleryRequest {
+        let settings = GallerySettings { indexed_attributes: self.attributes.clone(), ..GallerySettings::default() };
+        let name = self.target.gallery.clone();
+        CreateGalleryRequest { name, settings: Some(settings), ..CreateGalleryRequest::default() }
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let interrupt = CancellationToken::new();
-    let signal = descry_serving::shutdown_signal().context("cannot listen for signals")?;
-    let interrupted = interrupt.clone();
-    tokio::spawn(async move {
-        signal.await;
-        interrupted.cancel();
-    });
-    let report = index_folder(&arguments, interrupt).await?;
-    if arguments.json {
-        say!("{}", serde_json::to_string(&report).context("writing JSON")?);
-    } else {
-        print_report(&report);
+    if arguments.dry_run {
+        return dry_run::run(arguments).await;
     }
-    Ok(if report.failed.is_empty() && report.not_sent == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let interrupt = interrupt::at_signal()?;
+    let report = match &arguments.embeddings {
+        Some(path) => embedding_file::index(&arguments, path, &interrupt).await?,
+        None => index_images(&arguments, &interrupt).await?,
+    };
+    report.print(arguments.job.json);
+    Ok(report.exit_code())
 }
 
-/// Sends every image of the folder and collects the acknowledgements.
-pub(crate) async fn index_folder(arguments: &Arguments, interrupt: CancellationToken) -> anyhow::Result<Report> {
-    let folder = arguments
-        .folder
-        .canonicalize()
-        .with_context(|| format!("cannot read the folder {}", arguments.folder.display()))?;
-    let metadata = arguments.metadata.as_deref().map(metadata_file::read).transpose()?.unwrap_or_default();
-    anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
-    let found = image_files::find(&folder);
-    let mut report = Report::default();
-    for error in found.unreadable {
-        let place = error.path().map(|path| path.display().to_string()).unwrap_or_default();
-        report.fail(place, error.to_string());
-    }
-    let mut images = Vec::with_capacity(found.images.len());
-    for path in found.images {
-        match image_id(&folder, &path) {
-            Ok(image_id) => images.push((image_id, path)),
-            Err(error) => report.fail(path.display().to_string(), error.to_string()),
-        }
-    }
-    anyhow::ensure!(!images.is_empty(), "{} has no images (JPEG, PNG, WebP, BMP)", folder.display());
-    warn_of_strays(&metadata, &images);
-
+/// Sends every image of the inputs and collects the acknowledgements.
+pub(crate) async fn index_images(arguments: &Arguments, interrupt: &CancellationToken) -> anyhow::Result<Report> {
+    let options = SourceOptions {
+        root: arguments.root.clone(),
+        metadata: arguments.metadata.clone(),
+        max_image_bytes: MAX_IMAGE_BYTES,
+    };
+    let mut source = open_source(arguments.inputs.clone(), options).await?;
+    let total = source.total();
     let mut client = arguments.target.connect().await?;
-    let bar = progress::bar(images.len(), "images");
-    let (requests, outgoing) = mpsc::channel(IMAGES_IN_FLIGHT);
-    let start = Start { gallery: arguments.target.gallery.clone(), create: true };
-    requests.send(IndexImagesRequest { message: Some(Message::Start(start)) }).await.context("starting")?;
-    let total = images.len();
-    let sender = tokio::spawn(send_images(images, metadata, requests, interrupt));
-    let replies = client.index_images(ReceiverStream::new(outgoing)).await;
-    let mut replies = replies.map_err(|status| explain(&status))?.into_inner();
-    let failed_before = report.failed.len();
-    loop {
-        match replies.message().await {
-            Ok(Some(reply)) => match reply.outcome {
-                Some(Outcome::Indexed(indexed)) if indexed.unchanged => report.unchanged += 1,
-                Some(Outcome::Indexed(_)) => report.indexed += 1,
-                Some(Outcome::Error(error)) => report.fail(reply.image_id, error.message),
-                None => report.fail(reply.image_id, "the service gave no outcome".to_owned()),
-            },
-            Ok(None) => break,
-            Err(status) => {
-                let done = report.indexed + report.unchanged;
-                let advice = format!("{done} of {total} images are in the gallery; run the command again to continue");
-                return Err(explain(&status).context(advice));
-            }
-        }
-        bar.inc(1);
+    let identity = target_identity(&mut client, arguments).await?;
+    let journal = SharedJournal::open(arguments.journal.as_deref(), &identity)?;
+    let mut job = Job::open(&arguments.job, journal.clone(), total, interrupt)?;
+    let start = Start {
+        gallery: arguments.target.gallery.clone(),
+        create: false,
+        generation: arguments.generation,
+        max_images_per_second: arguments.rate.unwrap_or_default(),
+    };
+    let (reader, steps) = Reader::new(journal);
+    let reading = tokio::task::spawn_blocking(move || {
+        reader.read(source.by_ref().map(with_path));
+        source.unused_metadata()
+    });
+    let is_complete = send_images(&mut client, &start, steps, &mut job).await?;
+    let (unused, first_unused) = reading.await.context("reading images")?;
+    if let (true, Some(first)) = (is_complete, first_unused) {
+        tracing::warn!(count = unused, first, "metadata of images that are not among the inputs");
     }
-    report.failed.extend(sender.await.context("reading images")?);
-    report.not_sent = (total + failed_before).saturating_sub(report.indexed + report.unchanged + report.failed.len());
-    bar.finish_and_clear();
-    Ok(report)
+    job.finish(is_complete)
 }
 
-/// Reads the files one after another; the channel's bound keeps only a few of them in memory.
-async fn send_images(
-    images: Vec<(String, PathBuf)>,
-    mut metadata: MetadataById,
-    requests: mpsc::Sender<IndexImagesRequest>,
-    interrupt: CancellationToken,
-) -> Vec<Failure> {
-    let mut unreadable = Vec::new();
-    for (image_id, path) in images {
-        if interrupt.is_cancelled() {
-            break;
-        }
-        let content = match read_image(&path).await {
-            Ok(content) => content,
-            Err(error) => {
-                unreadable.push(Failure { image_id, reason: format!("{error:#}") });
-                continue;
-            }
-        };
-        let mut known: ImageMetadata = metadata.remove(&image_id).unwrap_or_default();
-        known.attributes.entry(PATH_ATTRIBUTE.to_owned()).or_insert_with(|| path.to_string_lossy().into_owned());
-        let image = Image { image_id, content: content.into(), metadata: Some(known) };
-        if requests.send(IndexImagesRequest { message: Some(Message::Image(image)) }).await.is_err() {
-            // The stream broke; its status tells why.
-            break;
-        }
-    }
-    unreadable
+/// Finds the images of the inputs; fails when there can be none.
+pub(crate) async fn open_source(inputs: Vec<PathBuf>, options: SourceOptions) -> anyhow::Result<ImageSource> {
+    let spinner = progress::spinner("looking for images");
+    let first = inputs.first().map(|input| input.display().to_string()).unwrap_or_default();
+    let opened = tokio::task::spawn_blocking(move || ImageSource::open(&inputs, options)).await;
+    spinner.finish_and_clear();
+    let source = opened.context("looking for images")??;
+    anyhow::ensure!(source.total() != Some(0), "{first} has no images (JPEG, PNG, WebP, BMP)");
+    Ok(source)
 }
 
-async fn read_image(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || {
-        let bytes = std::fs::metadata(&path)?.len();
-        anyhow::ensure!(bytes <= MAX_FILE_BYTES, "file of {bytes} bytes, at most {MAX_FILE_BYTES} can be sent");
-        Ok(std::fs::read(&path)?)
+/// Creates the gallery if it is missing, and says which gallery or generation a journal is about.
+async fn target_identity(client: &mut Client, arguments: &Arguments) -> anyhow::Result<JobIdentity> {
+    let found = gallery::find_or_create(client, arguments.new_gallery()).await?;
+    if arguments.generation == 0 {
+        return Ok(identity(&found.name, &found));
+    }
+    let address = gallery::generation_address(&found.name, arguments.generation);
+    let generations = gallery::generations(client, &found.name).await?.generations;
+    let generation = generations.iter().find(|generation| generation.generation == arguments.generation);
+    let generation = generation.with_context(|| {
+        format!(
+            "gallery {:?} has no generation {}; `descry gallery reembed` begins one",
+            found.name, arguments.generation
+        )
+    })?;
+    Ok(identity(&address, generation))
+}
+
+/// Notes where a file is, for contact sheets and for a change of the model.
+fn with_path(item: Result<ImageEntry, SkippedEntry>) -> Item {
+    item.map(|mut entry| {
+        let mut metadata = image_metadata(std::mem::take(&mut entry.metadata));
+        if let Some(path) = entry.path() {
+            metadata.attributes.entry(PATH_ATTRIBUTE.to_owned()).or_insert_with(|| path.to_string_lossy().into_owned());
+        }
+        (entry, metadata)
     })
-    .await?
 }
 
-/// The path below the folder with `/` between its parts, whatever the system's separator.
-fn image_id(folder: &Path, path: &Path) -> anyhow::Result<String> {
-    let below = path.strip_prefix(folder).context("an image outside the folder")?;
-    let parts = below.iter().map(|part| part.to_str());
-    let parts = parts.collect::<Option<Vec<_>>>();
-    Ok(parts.with_context(|| format!("{} is not a UTF-8 name; rename it", path.display()))?.join("/"))
+pub(crate) fn parse_rate(text: &str) -> anyhow::Result<f32> {
+    let rate = text.parse::<f32>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.with_context(|| format!("{text:?} is not a number of images above 0"))
 }
 
-fn warn_of_strays(metadata: &MetadataById, images: &[(String, PathBuf)]) {
-    let known: std::collections::HashSet<&str> = images.iter().map(|(image_id, _)| image_id.as_str()).collect();
-    let strays: Vec<&String> = metadata.keys().filter(|image_id| !known.contains(image_id.as_str())).collect();
-    if let Some(first) = strays.iter().min() {
-        tracing::warn!(count = strays.len(), first = first.as_str(), "metadata of images that are not in the folder");
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use descry_intake::{Content, FileVersion, KnownMetadata};
 
-fn print_report(report: &Report) {
-    let Report { indexed, unchanged, failed, not_sent } = report;
-    say!("{indexed} indexed, {unchanged} unchanged, {} failed", failed.len());
-    for Failure { image_id, reason } in failed.iter().take(SHOWN_FAILURES) {
-        say!("  {image_id}: {reason}");
+    #[test]
+    fn files_are_found_again_by_their_path() {
+        let entry = |content: Content, attributes: &[(&str, &str)]| ImageEntry {
+            image_id: "a.jpg".to_owned(),
+            origin: "/x/a.jpg".to_owned(),
+            version: FileVersion { bytes: 1, modified_ms: 0 },
+            metadata: KnownMetadata {
+                attributes: attributes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+                ..KnownMetadata::default()
+            },
+            content,
+        };
+        let path_of = |entry: ImageEntry| with_path(Ok(entry)).unwrap().1.attributes.get(PATH_ATTRIBUTE).cloned();
+        assert_eq!(path_of(entry(Content::File("/x/a.jpg".into()), &[])).as_deref(), Some("/x/a.jpg"));
+        assert_eq!(path_of(entry(Content::File("/x/a.jpg".into()), &[("path", "mine")])).as_deref(), Some("mine"));
+        assert_eq!(path_of(entry(Content::Bytes(vec![1]), &[])), None);
     }
-    if failed.len() > SHOWN_FAILURES {
-        say!("  and {} more (--json lists all of them)", failed.len() - SHOWN_FAILURES);
-    }
-    if *not_sent > 0 {
-        say!("interrupted: {not_sent} images were not sent; run the command again to continue");
+
+    #[test]
+    fn rates_are_above_zero() {
+        assert!((parse_rate("12.5").unwrap() - 12.5).abs() < 1e-6);
+        for wrong in ["0", "-1", "nan", "inf", "many"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
     }
 }

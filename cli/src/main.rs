@@ -2,21 +2,29 @@
 
 mod bench;
 mod calibration;
+mod captions;
+mod confirmation;
 mod connection;
 mod contact_sheet;
 mod demo;
 mod embed;
 mod eval;
 mod export;
-mod image_files;
+mod filter;
+mod gallery;
 mod index;
-mod metadata_file;
+mod interrupt;
+mod job;
+mod listing;
+mod metadata;
 mod model;
 mod output;
 mod precision_comparison;
 mod progress;
 mod search;
 mod serve;
+mod time;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -40,8 +48,10 @@ enum Command {
     Export(export::Arguments),
     Embed(embed::Arguments),
     Eval(eval::Arguments),
-    Index(index::Arguments),
-    Search(search::Arguments),
+    Index(Box<index::Arguments>),
+    Gallery(gallery::Arguments),
+    Search(Box<search::Arguments>),
+    Watch(watch::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -66,8 +76,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Export(arguments) => export::run(arguments).await,
         Command::Embed(arguments) => embed::run(arguments).await,
         Command::Eval(arguments) => eval::run(arguments).await,
-        Command::Index(arguments) => index::run(arguments).await,
-        Command::Search(arguments) => search::run(arguments).await,
+        Command::Index(arguments) => index::run(*arguments).await,
+        Command::Gallery(arguments) => gallery::run(arguments).await,
+        Command::Search(arguments) => search::run(*arguments).await,
+        Command::Watch(arguments) => watch::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
     }
 }

@@ -17,3 +17,15 @@ pub(crate) fn spinner(what: impl Into<std::borrow::Cow<'static, str>>) -> Progre
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
 }
+
+/// A bar, or a counting spinner where the total is not known.
+pub(crate) fn counter(total: Option<u64>, what: &'static str) -> ProgressBar {
+    if let Some(total) = total {
+        return bar(usize::try_from(total).unwrap_or(usize::MAX), what);
+    }
+    let spinner = ProgressBar::new_spinner().with_prefix(what);
+    let template = "{spinner} {prefix} {pos} {per_sec} {msg}";
+    spinner.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}

@@ -1,48 +1,70 @@
 //! `descry search`
 
-use crate::connection::{Target, explain};
+pub(crate) mod json;
+mod query;
+mod table;
+
+use crate::connection::{Target, answer};
 use crate::contact_sheet::{self, Row};
-use crate::metadata_file::parse_time;
+use crate::filter::FilterArguments;
+use crate::metadata::PATH_ATTRIBUTE;
 use crate::output::say;
-use anyhow::Context as _;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
-use descry_proto::search::v1::search_request::Query;
-use descry_proto::search::v1::{Filter, Hit, SearchRequest, SearchResponse};
-use serde_json::{Value, json};
+use clap::ValueEnum;
+use descry_proto::search::v1::{Fusion, Hit, RefineRequest, SearchRequest, SearchResponse};
+use query::PartArguments;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Find the people who match a description.
+///
+/// A query may have several parts: what further witnesses say, what the person does not look like, images of the person,
+/// and images of the gallery that look alike.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   descry search \"a man in a red hoodie with a black backpack\"
+  descry search \"a man in a red hoodie\" --also \"he pushes a bicycle\" --not \"a backpack\"
   descry search \"a woman in a long purple coat\" --camera c2 --from 2026-05-01T08:00:00Z --sheet hits.png
-  descry search --image suspect.jpg --limit 20 --json")]
+  descry search --image suspect.jpg --limit 20 --json
+  descry search --like c1/0001.jpg --not-camera c1 --by-person
+  descry search \"a man in a red hoodie\" --accept c1/0001.jpg --reject c2/0007.jpg")]
 pub(crate) struct Arguments {
     /// The description.
-    #[arg(value_name = "TEXT", required_unless_present = "image", conflicts_with = "image")]
+    #[arg(value_name = "TEXT", required_unless_present_any = ["also", "image", "like"])]
     text: Vec<String>,
-    /// An image of the person instead of a description.
-    #[arg(long, value_name = "FILE")]
-    image: Option<PathBuf>,
+    #[command(flatten)]
+    parts: PartArguments,
     #[command(flatten)]
     target: Target,
+    /// How several parts become one ranking: `embedding` looks for their sum, `rrf` joins their rankings.
+    #[arg(long, value_enum, value_name = "KIND", default_value = "embedding")]
+    fusion: FusionName,
     /// Number of hits.
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     limit: u32,
-    /// Only this person; may be given several times.
-    #[arg(long, value_name = "ID")]
-    person: Vec<String>,
-    /// Only this camera; may be given several times.
-    #[arg(long, value_name = "ID")]
-    camera: Vec<String>,
-    /// Captured at or after this time, such as 2026-05-01T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Captured before this time.
-    #[arg(long, value_name = "TIME")]
-    before: Option<String>,
+    /// Leave out so many hits from the top.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    offset: u32,
+    /// No hits below this cosine similarity.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    min_score: Option<f32>,
+    #[command(flatten)]
+    filter: FilterArguments,
+    /// One hit for each person, with all cameras and times.
+    #[arg(long)]
+    by_person: bool,
+    /// Leave out images that are almost the same as a better hit [default similarity: 0.97].
+    #[arg(long, value_name = "SIMILARITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.97")]
+    no_duplicates: Option<f32>,
+    /// Compare every image, however long it takes.
+    #[arg(long)]
+    exact: bool,
+    /// A hit of the same search that shows the person: ranks the rest anew; may be given several times.
+    #[arg(long, value_name = "IMAGE_ID")]
+    accept: Vec<String>,
+    /// A hit of the same search that does not show the person; may be given several times.
+    #[arg(long, value_name = "IMAGE_ID")]
+    reject: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -54,34 +76,54 @@ pub(crate) struct Arguments {
     images: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FusionName {
+    Embedding,
+    Rrf,
+}
+
+impl Arguments {
+    fn request(&self) -> anyhow::Result<SearchRequest> {
+        let fusion = match self.fusion {
+            FusionName::Embedding => Fusion::Embedding,
+            FusionName::Rrf => Fusion::ReciprocalRank,
+        };
+        Ok(SearchRequest {
+            gallery: self.target.gallery.clone(),
+            query: None,
+            limit: self.limit,
+            filter: self.filter.filter(),
+            parts: self.parts.parts(&self.text)?,
+            fusion: fusion.into(),
+            offset: self.offset,
+            min_score: self.min_score,
+            group_by_person: self.by_person,
+            suppress_duplicates_above: self.no_duplicates.unwrap_or_default(),
+            exact: self.exact,
+        })
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let time = |text: &Option<String>| text.as_deref().map(parse_time).transpose();
-    let filter = Filter {
-        captured_from: time(&arguments.from)?,
-        captured_before: time(&arguments.before)?,
-        person_ids: arguments.person,
-        camera_ids: arguments.camera,
-    };
-    let (query, title) = match &arguments.image {
-        Some(path) => {
-            let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            (Query::Image(content.into()), path.display().to_string())
-        }
-        None => {
-            // Unquoted words are one description, as people type it.
-            let text = arguments.text.join(" ");
-            (Query::Text(text.clone()), text)
-        }
-    };
-    let reply = search(&arguments.target, query, arguments.limit, filter).await?;
-    if arguments.json {
-        say!("{}", reply_json(&reply));
+    let request = arguments.request()?;
+    let reply = if arguments.accept.is_empty() && arguments.reject.is_empty() {
+        search(&arguments.target, request).await?
     } else {
-        print_table(&reply);
+        let request = RefineRequest {
+            search: Some(request),
+            accepted_ids: arguments.accept.clone(),
+            rejected_ids: arguments.reject.clone(),
+        };
+        answer(arguments.target.connect().await?.refine(request).await)?
+    };
+    if arguments.json {
+        say!("{}", json::reply(&reply));
+    } else {
+        table::print(&reply, arguments.by_person);
     }
     if let Some(sheet) = &arguments.sheet {
-        let row = Row { title, cells: reply.hits.iter().map(|hit| cell(hit, arguments.images.as_deref())).collect() };
-        contact_sheet::write(sheet, &[row])?;
+        let cells = reply.hits.iter().map(|hit| cell(hit, arguments.images.as_deref())).collect();
+        contact_sheet::write(sheet, &[Row { title: arguments.parts.title(&arguments.text), cells }])?;
         if !arguments.json {
             say!("contact sheet: {}", sheet.display());
         }
@@ -90,15 +132,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Asks the service.
-pub(crate) async fn search(
-    target: &Target,
-    query: Query,
-    limit: u32,
-    filter: Filter,
-) -> anyhow::Result<SearchResponse> {
-    let request = SearchRequest { gallery: target.gallery.clone(), query: Some(query), limit, filter: Some(filter) };
-    let reply = target.connect().await?.search(request).await;
-    Ok(reply.map_err(|status| explain(&status))?.into_inner())
+pub(crate) async fn search(target: &Target, request: SearchRequest) -> anyhow::Result<SearchResponse> {
+    answer(target.connect().await?.search(request).await)
 }
 
 /// A hit's picture and caption.
@@ -106,56 +141,8 @@ pub(crate) fn cell(hit: &Hit, images: Option<&Path>) -> contact_sheet::Cell {
     let metadata = hit.metadata.clone().unwrap_or_default();
     let image = match images {
         Some(folder) => Some(folder.join(&hit.image_id)),
-        None => metadata.attributes.get(crate::index::PATH_ATTRIBUTE).map(PathBuf::from),
+        None => metadata.attributes.get(PATH_ATTRIBUTE).map(PathBuf::from),
     };
     let person = metadata.person_id.map(|person| format!("#{person}")).unwrap_or_default();
     contact_sheet::Cell { image, caption: format!("{:.3} {person}", hit.score) }
-}
-
-fn print_table(reply: &SearchResponse) {
-    if reply.truncated {
-        say!("the description is longer than the model reads; its end did not count");
-    }
-    if reply.hits.is_empty() {
-        say!("no image in the gallery meets the conditions");
-        return;
-    }
-    let mut table = Table::new();
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["", "score", "image", "person", "camera", "captured"]);
-    for (index, hit) in reply.hits.iter().enumerate() {
-        let metadata = hit.metadata.clone().unwrap_or_default();
-        table.add_row([
-            (index + 1).to_string(),
-            format!("{:.4}", hit.score),
-            hit.image_id.clone(),
-            metadata.person_id.unwrap_or_default(),
-            metadata.camera_id.unwrap_or_default(),
-            metadata.captured_at.map(|time| time.to_string()).unwrap_or_default(),
-        ]);
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    say!("{table}");
-}
-
-fn reply_json(reply: &SearchResponse) -> Value {
-    let hits: Vec<Value> = reply
-        .hits
-        .iter()
-        .map(|hit| {
-            let metadata = hit.metadata.clone().unwrap_or_default();
-            let attributes: std::collections::BTreeMap<String, String> = metadata.attributes.into_iter().collect();
-            json!({
-                "image_id": hit.image_id,
-                "score": hit.score,
-                "person_id": metadata.person_id,
-                "camera_id": metadata.camera_id,
-                "captured_at": metadata.captured_at.map(|time| time.to_string()),
-                "attributes": attributes,
-            })
-        })
-        .collect();
-    json!({ "fingerprint": reply.fingerprint, "truncated": reply.truncated, "hits": hits })
 }

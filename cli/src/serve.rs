@@ -62,6 +62,7 @@ impl Stack {
         let listener = server.bind().await?;
         let metrics = search_config.metrics.open().await?;
         descry_encoder::describe_metrics();
+        descry_search::describe_metrics();
         let opened = tokio::task::spawn_blocking(move || Encoder::open(&encoder_config)).await;
         let (encoder, workers) = opened.context("loading the model")??;
         // The search service reaches the encoder through memory, with the same messages as over a network. What is too
@@ -90,7 +91,7 @@ impl Stack {
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;
         health.of(encoder.device().health_name).set_ready(true).await;
-        let readiness = tokio::spawn(search.clone().watch_readiness(health));
+        let tending = tokio::spawn(search.clone().tend(health));
         let intake = encoder.intake();
         add_encoder_service(&mut routes, encoder, server.max_message_bytes);
         add_search_service(&mut routes, search.clone(), server.max_message_bytes);
@@ -100,7 +101,7 @@ impl Stack {
             intake.stop();
         };
         descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &server, stop).await?;
-        readiness.await.context("watching readiness")?;
+        tending.await.context("tending the galleries")?;
         drop(search);
         tokio::task::spawn_blocking(move || workers.join()).await.context("stopping the towers")
     }

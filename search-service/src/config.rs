@@ -36,14 +36,20 @@ pub struct SearchConfig {
     pub limits: RequestLimits,
     /// Indexing.
     pub indexing: IndexingConfig,
+    /// Removing what has been kept long enough.
+    pub retention: RetentionConfig,
+    /// Standing searches.
+    pub watches: WatchConfig,
 }
 
 /// The encoder service.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderClientConfig {
-    /// Its address.
+    /// Its address. New galleries are made for its model.
     pub url: String,
+    /// Addresses of further encoders, which run other models: for galleries of these, and for model changes.
+    pub other_urls: Vec<String>,
     /// Longest time for one call, in milliseconds.
     pub timeout_ms: u64,
     /// Longest time for connecting, in milliseconds.
@@ -100,6 +106,12 @@ pub struct QdrantSettings {
     pub connect_timeout_ms: u64,
     /// Connections kept open.
     pub connections: usize,
+    /// How long a request is repeated while the server is unavailable, in milliseconds; 0 for not at all.
+    pub retry_for_ms: u64,
+    /// The first pause between repetitions in milliseconds; each next one is twice as long.
+    pub min_retry_pause_ms: u64,
+    /// The longest pause, in milliseconds.
+    pub max_retry_pause_ms: u64,
 }
 
 /// Limits on what comes from outside.
@@ -124,6 +136,40 @@ pub struct RequestLimits {
     pub max_attributes_bytes: usize,
     /// Galleries in the store.
     pub max_galleries: usize,
+    /// Parts of one query.
+    pub max_query_parts: usize,
+    /// Accepted and rejected images of one refinement.
+    pub max_judged: usize,
+    /// Searches of one batch.
+    pub max_batch_searches: usize,
+    /// Conditions of one filter, nested ones included.
+    pub max_filter_conditions: usize,
+    /// How deep filters may be nested.
+    pub max_filter_depth: usize,
+    /// Images of one page, of one write of embeddings, and of one update.
+    pub max_page_images: usize,
+    /// Captions of one calibration.
+    pub max_calibration_captions: usize,
+    /// Watches of one gallery.
+    pub max_watches: usize,
+    /// Streams of matches at once.
+    pub max_match_streams: usize,
+}
+
+/// Removing what has been kept long enough.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Milliseconds between two sweeps; 0 for none by this process.
+    pub sweep_interval_ms: u64,
+}
+
+/// Standing searches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Milliseconds between two looks for newly indexed images.
+    pub poll_interval_ms: u64,
 }
 
 /// Indexing.
@@ -138,6 +184,8 @@ pub struct IndexingConfig {
     pub max_streams: usize,
     /// Bytes of image files of all streams that may lie in memory.
     pub max_bytes_in_memory: usize,
+    /// Images a second that one stream may bring; 0 for as many as come.
+    pub max_images_per_second: f32,
 }
 
 impl SearchConfig {
@@ -154,7 +202,11 @@ impl SearchConfig {
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         let allowed = [
-            ("limits.max_hits", self.limits.max_hits, 1..=10_000),
+            ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
+            ("limits.max_query_parts", self.limits.max_query_parts, 1..=1_000),
+            ("limits.max_filter_depth", self.limits.max_filter_depth, 1..=32),
+            ("limits.max_page_images", self.limits.max_page_images, 1..=100_000),
+            ("watches.poll_interval_ms", self.watches.poll_interval_ms as usize, 10..=86_400_000),
             ("indexing.chunk_images", self.indexing.chunk_images, 1..=1024),
             ("indexing.chunks_in_flight", self.indexing.chunks_in_flight, 1..=64),
             ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
@@ -188,6 +240,9 @@ impl From<&QdrantSettings> for QdrantConfig {
             timeout_ms: settings.timeout_ms,
             connect_timeout_ms: settings.connect_timeout_ms,
             connections: settings.connections,
+            retry_for_ms: settings.retry_for_ms,
+            min_retry_pause_ms: settings.min_retry_pause_ms,
+            max_retry_pause_ms: settings.max_retry_pause_ms,
         }
     }
 }

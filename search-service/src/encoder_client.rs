@@ -46,8 +46,8 @@ pub(crate) struct EncoderClient {
 
 impl EncoderClient {
     /// Prepares a connection, which is made at the first call.
-    pub(crate) fn connect_lazily(config: &EncoderClientConfig) -> Result<Self, SearchError> {
-        let endpoint = Endpoint::from_shared(config.url.clone())
+    pub(crate) fn connect_lazily(url: &str, config: &EncoderClientConfig) -> Result<Self, SearchError> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| SearchError::Invalid { field: "encoder.url".to_owned(), reason: error.to_string() })?;
         // A peer that vanished without a word is noticed, and replaced with the next call.
         let endpoint = endpoint
@@ -77,24 +77,26 @@ impl EncoderClient {
     }
 
     /// Encodes a description. Not repeated on failure: a person waits.
-    pub(crate) async fn encode_text(&self, text: String) -> Result<EncodedQuery, SearchError> {
+    /// `field` is what the caller knows the text by.
+    pub(crate) async fn encode_text(&self, text: String, field: &str) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
         let request =
             self.request(proto::EncodeTextRequest { texts: vec![text], priority: proto::Priority::Interactive.into() });
-        let reply = client.encode_text(request).await.map_err(|status| from_status(status, "query.text"))?.into_inner();
-        single(reply.fingerprint, reply.results, "query.text")
+        let reply = client.encode_text(request).await.map_err(|status| from_status(status, field))?.into_inner();
+        single(reply.fingerprint, reply.results, field)
     }
 
-    /// Encodes one image as a query.
-    pub(crate) async fn encode_query_image(&self, image: Vec<u8>) -> Result<EncodedQuery, SearchError> {
+    /// Encodes one image as a query. `field` is what the caller knows it by.
+    pub(crate) async fn encode_query_image(
+        &self,
+        image: bytes::Bytes,
+        field: &str,
+    ) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
-        let request = self.request(proto::EncodeImageRequest {
-            images: vec![image.into()],
-            priority: proto::Priority::Interactive.into(),
-        });
-        let reply =
-            client.encode_image(request).await.map_err(|status| from_status(status, "query.image"))?.into_inner();
-        single(reply.fingerprint, reply.results, "query.image")
+        let request = self
+            .request(proto::EncodeImageRequest { images: vec![image], priority: proto::Priority::Interactive.into() });
+        let reply = client.encode_image(request).await.map_err(|status| from_status(status, field))?.into_inner();
+        single(reply.fingerprint, reply.results, field)
     }
 
     /// Encodes images for a gallery, patiently: while the encoder is unavailable or full a call is repeated. Large

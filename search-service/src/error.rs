@@ -57,6 +57,22 @@ pub enum SearchError {
         /// Dimension of the query or write.
         given: usize,
     },
+    /// The generation that serves cannot be removed.
+    #[error("generation {generation} of gallery {name:?} serves; activate another one first, or delete the gallery")]
+    ActiveGeneration {
+        /// The gallery.
+        name: String,
+        /// Its number.
+        generation: u32,
+    },
+    /// A step of a model change that would lose something.
+    #[error("gallery {name:?}: {reason}")]
+    NotReady {
+        /// The gallery.
+        name: String,
+        /// What is missing and what to do.
+        reason: String,
+    },
     /// A bounded resource is used up; the caller may try again.
     #[error("{what} is full; try again in {retry_after_ms} ms")]
     Overloaded {
@@ -107,6 +123,10 @@ impl SearchError {
             Self::DimensionMismatch { name, gallery, given } => {
                 Self::DimensionMismatch { name: name.clone(), gallery: *gallery, given: *given }
             }
+            Self::ActiveGeneration { name, generation } => {
+                Self::ActiveGeneration { name: name.clone(), generation: *generation }
+            }
+            Self::NotReady { name, reason } => Self::NotReady { name: name.clone(), reason: reason.clone() },
             Self::Overloaded { what, retry_after_ms } => Self::Overloaded { what, retry_after_ms: *retry_after_ms },
             Self::Unavailable { dependency, reason } => Self::Unavailable { dependency, reason: reason.clone() },
             Self::DeadlineExceeded { activity } => Self::DeadlineExceeded { activity },
@@ -122,9 +142,10 @@ impl From<SearchError> for Status {
             SearchError::Invalid { .. } => Self::invalid_argument(message),
             SearchError::GalleryNotFound { .. } => Self::not_found(message),
             SearchError::GalleryExists { .. } => Self::already_exists(message),
-            SearchError::FingerprintMismatch { .. } | SearchError::DimensionMismatch { .. } => {
-                Self::failed_precondition(message)
-            }
+            SearchError::FingerprintMismatch { .. }
+            | SearchError::DimensionMismatch { .. }
+            | SearchError::ActiveGeneration { .. }
+            | SearchError::NotReady { .. } => Self::failed_precondition(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
             SearchError::Unavailable { .. } => Self::unavailable(message),
             SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),

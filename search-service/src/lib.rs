@@ -1,26 +1,34 @@
 //! The search service: galleries of person images, and the ranking of their images for a description.
 //!
 //! Must never link ONNX Runtime: it meets the model only over gRPC, through `encoder_client`. The layers, each knowing
-//! only the next: `grpc` (messages) → `retriever` and `indexer` → `encoder_client` and `vector_store`.
+//! only the next: `grpc` (messages) → `retrieval`, `indexing`, `generations`, `retention`, `watches`, `calibration` →
+//! `encoder_pool` and `vector_store`.
 
+pub mod calibration;
 mod config;
 mod encoder_client;
+mod encoder_pool;
 mod error;
+mod generations;
 mod grpc;
-mod indexer;
+mod indexing;
+mod metrics;
 mod readiness;
-mod retriever;
+mod retention;
+mod retrieval;
 mod validation;
 pub mod vector_store;
+mod watches;
 
 pub use config::{
-    EmbeddedSettings, EncoderClientConfig, IndexingConfig, QdrantSettings, RequestLimits, SearchConfig, StoreConfig,
-    StoreKind,
+    EmbeddedSettings, EncoderClientConfig, IndexingConfig, QdrantSettings, RequestLimits, RetentionConfig,
+    SearchConfig, StoreConfig, StoreKind, WatchConfig,
 };
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
 
 use crate::encoder_client::EncoderClient;
+use crate::encoder_pool::EncoderPool;
 use crate::vector_store::VectorStore;
 use crate::vector_store::embedded::EmbeddedStore;
 use crate::vector_store::qdrant::QdrantStore;
@@ -36,9 +44,11 @@ use tonic::transport::Channel;
 #[derive(Clone)]
 pub struct SearchService {
     store: Arc<dyn VectorStore>,
-    encoder: EncoderClient,
+    encoders: EncoderPool,
     limits: RequestLimits,
     indexing: IndexingConfig,
+    watches: WatchConfig,
+    retention: RetentionConfig,
     shutdown: CancellationToken,
 }
 
@@ -48,10 +58,14 @@ impl SearchService {
     /// # Errors
     /// [`SearchError`] when the store does not open or an address is malformed.
     pub async fn open(config: &SearchConfig, encoder: Option<Channel>) -> Result<Self, SearchError> {
-        let encoder = match encoder {
+        let first = match encoder {
             Some(channel) => EncoderClient::new(channel, config.encoder.clone()),
-            None => EncoderClient::connect_lazily(&config.encoder)?,
+            None => EncoderClient::connect_lazily(&config.encoder.url, &config.encoder)?,
         };
+        let mut encoders = vec![first];
+        for url in &config.encoder.other_urls {
+            encoders.push(EncoderClient::connect_lazily(url, &config.encoder)?);
+        }
         let store: Arc<dyn VectorStore> = match config.store.kind {
             StoreKind::Embedded => {
                 Arc::new(EmbeddedStore::open(&config.embedded.path, (&config.embedded).into()).await?)
@@ -60,16 +74,21 @@ impl SearchService {
         };
         Ok(Self {
             store,
-            encoder,
+            encoders: EncoderPool::new(encoders),
             limits: config.limits.clone(),
             indexing: config.indexing.clone(),
+            watches: config.watches.clone(),
+            retention: config.retention.clone(),
             shutdown: CancellationToken::new(),
         })
     }
 
-    /// Keeps the health service informed until [`SearchService::stop_intake`].
-    pub async fn watch_readiness(self, health: Health) {
-        readiness::watch(self.encoder, self.store, health, self.shutdown).await;
+    /// Keeps the health service informed, and removes what has been kept long enough, until
+    /// [`SearchService::stop_intake`].
+    pub async fn tend(self, health: Health) {
+        let sweeping =
+            retention::sweep(Arc::clone(&self.store), self.retention.sweep_interval_ms, self.shutdown.clone());
+        tokio::join!(readiness::watch(self.encoders, self.store, health, self.shutdown), sweeping);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.
@@ -88,10 +107,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), SearchError> {
     let _metrics = config.metrics.open().await?;
+    describe_metrics();
     let service = SearchService::open(&config, None).await?;
     let mut routes = RoutesBuilder::default();
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
-    let readiness = tokio::spawn(service.clone().watch_readiness(health));
+    let tending = tokio::spawn(service.clone().tend(health));
     add_search_service(&mut routes, service.clone(), config.server.max_message_bytes);
     descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
         shutdown.await;
@@ -100,6 +120,11 @@ pub async fn serve(
     })
     .await?;
     // It ends by itself after the intake stopped; a panic in it would have been logged.
-    let _ = readiness.await;
+    let _ = tending.await;
     Ok(())
+}
+
+/// Describes what this crate counts; once a process.
+pub fn describe_metrics() {
+    metrics::describe();
 }

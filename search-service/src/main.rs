@@ -16,6 +16,9 @@ struct Arguments {
     /// Settings that override the defaults (YAML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Ask the service that runs with these settings whether it is ready, and exit with 0 if it is.
+    #[arg(long)]
+    check_health: bool,
 }
 
 const NAME: &str = "search-service";
@@ -26,6 +29,9 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return program::refuse(NAME, &error),
     };
+    if arguments.check_health {
+        return program::check_health(NAME, &config.server.listen, descry_search::SERVICE_NAME);
+    }
     let program = Program { name: NAME, log: config.log.clone(), telemetry: config.telemetry.clone() };
     program.run(async |shutdown| {
         let listener = config.server.bind().await?;

@@ -1,7 +1,7 @@
 //! Health follows the dependencies: with the encoder or the store down, no search can be answered.
 
 use crate::SearchError;
-use crate::encoder_client::EncoderClient;
+use crate::encoder_pool::EncoderPool;
 use crate::vector_store::VectorStore;
 use descry_serving::Health;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks both dependencies again and again and tells the health service, until `shutdown`.
 pub(crate) async fn watch(
-    encoder: EncoderClient,
+    encoders: EncoderPool,
     store: Arc<dyn VectorStore>,
     health: Health,
     shutdown: CancellationToken,
 ) {
     let mut was_ready = None;
     loop {
-        let probe = async { encoder.model().await.map(|_| ()).and(store.ready().await) };
+        let probe = async { encoders.ready().await.and(store.ready().await) };
         let probed = tokio::select! {
             probed = tokio::time::timeout(PROBE_LIMIT, probe) => probed,
             () = shutdown.cancelled() => break,

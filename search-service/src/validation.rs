@@ -2,7 +2,7 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
-use crate::vector_store::{ImageMetadata, SearchFilter};
+use crate::vector_store::{GalleryAddress, GallerySettings, ImageMetadata, SearchFilter};
 
 const MAX_GALLERY_NAME_BYTES: usize = 63;
 
@@ -54,20 +54,79 @@ pub(crate) fn check_metadata(metadata: &ImageMetadata, limits: &RequestLimits) -
     Ok(())
 }
 
+/// A gallery, or a generation of one such as `lobby.2`.
+pub(crate) fn check_address(address: &str) -> Result<(), SearchError> {
+    check_gallery_name(GalleryAddress::parse(address).name)
+}
+
+/// Attributes that a gallery declares: their names become parts of paths in Qdrant.
+pub(crate) fn check_settings(settings: &GallerySettings, limits: &RequestLimits) -> Result<(), SearchError> {
+    let names = &settings.indexed_attributes;
+    if names.len() > limits.max_attributes {
+        let reason = format!("{} attributes, at most {} are allowed", names.len(), limits.max_attributes);
+        return Err(invalid("settings.indexed_attributes", reason));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > MAX_GALLERY_NAME_BYTES || !name.bytes().all(allowed) {
+            let reason = format!("{name:?}; 1 to {MAX_GALLERY_NAME_BYTES} letters, digits, '-' or '_' are allowed");
+            return Err(invalid("settings.indexed_attributes", reason));
+        }
+        if names[..index].contains(name) {
+            return Err(invalid("settings.indexed_attributes", format!("{name:?} stands there twice")));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn check_filter(filter: &SearchFilter, limits: &RequestLimits) -> Result<(), SearchError> {
-    for (field, values) in [("filter.person_ids", &filter.person_ids), ("filter.camera_ids", &filter.camera_ids)] {
+    let parts = filter.walk();
+    if let Some((_, depth)) = parts.last().filter(|(_, depth)| *depth > limits.max_filter_depth) {
+        let reason = format!("nested {depth} deep, at most {} is allowed", limits.max_filter_depth);
+        return Err(invalid("filter", reason));
+    }
+    let conditions: usize = parts.iter().map(|(part, _)| 1 + part.attributes.len()).sum();
+    if conditions > limits.max_filter_conditions {
+        let reason = format!("{conditions} conditions, at most {} are allowed", limits.max_filter_conditions);
+        return Err(invalid("filter", reason));
+    }
+    parts.into_iter().try_for_each(|(part, _)| check_conditions(part, limits))
+}
+
+fn check_conditions(filter: &SearchFilter, limits: &RequestLimits) -> Result<(), SearchError> {
+    let lists = [
+        ("filter.image_ids", &filter.image_ids),
+        ("filter.person_ids", &filter.person_ids),
+        ("filter.camera_ids", &filter.camera_ids),
+    ];
+    let attributes = filter.attributes.iter().map(|attribute| ("filter.attributes", &attribute.values));
+    for (field, values) in lists.into_iter().chain(attributes) {
         if values.len() > limits.max_filter_values {
             let reason = format!("{} values, at most {} are allowed", values.len(), limits.max_filter_values);
             return Err(invalid(field, reason));
         }
-        for value in values {
-            check_id(field, value, limits)?;
+    }
+    for (field, values) in lists {
+        values.iter().try_for_each(|value| check_id(field, value, limits))?;
+    }
+    for attribute in &filter.attributes {
+        if attribute.name.is_empty() || attribute.values.is_empty() {
+            return Err(invalid("filter.attributes", "needs a name and at least one value"));
+        }
+        if attribute.values.iter().any(|value| value.len() > limits.max_attributes_bytes) {
+            return Err(invalid("filter.attributes", "a value is longer than any attribute may be"));
         }
     }
-    if let (Some(from), Some(before)) = (filter.captured_from_ms, filter.captured_before_ms)
-        && from >= before
-    {
-        return Err(invalid("filter.captured_before", "must be later than captured_from"));
+    let times = [
+        ("filter.captured_before", filter.captured_from_ms, filter.captured_before_ms),
+        ("filter.indexed_before", filter.indexed_from_ms, filter.indexed_before_ms),
+    ];
+    for (field, from, before) in times {
+        if let (Some(from), Some(before)) = (from, before)
+            && from >= before
+        {
+            return Err(invalid(field, "must be later than where the range begins"));
+        }
     }
     Ok(())
 }

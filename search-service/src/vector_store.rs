@@ -1,189 +1,153 @@
 //! What the service needs from a place that keeps galleries. One contract, checked by one test suite for every store.
 
 pub mod embedded;
+mod filter;
+mod gallery;
+mod image;
 pub mod qdrant;
+mod query;
+
+pub use filter::{AttributeCondition, SearchFilter};
+pub use gallery::{
+    Gallery, GalleryAddress, GallerySettings, IndexState, NewGallery, QdrantGallerySettings, Quantization,
+};
+pub use image::{GalleryImage, ImageMetadata};
+pub use query::{Hit, ImagePage, NearestQuery, PageRequest};
+
+pub(crate) use gallery::check_dimension;
 
 use crate::SearchError;
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use std::collections::{BTreeMap, HashMap};
 
-/// A named set of person images whose embeddings come from one model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gallery {
-    /// Unique name, `[a-z0-9][a-z0-9_-]{0,62}` (checked before it reaches a store).
-    pub name: String,
-    /// The model that filled it; writes and queries of another model are refused.
-    pub fingerprint: Fingerprint,
-    /// Length of its embeddings.
-    pub dimension: usize,
-    /// Number of images.
-    pub images: u64,
-    /// Creation time in milliseconds since the Unix epoch.
-    pub created_at_ms: i64,
-}
-
-impl Gallery {
-    /// Refuses embeddings that may not be compared with those of this gallery.
-    ///
-    /// # Errors
-    /// [`SearchError::FingerprintMismatch`] or [`SearchError::DimensionMismatch`], naming both sides.
-    pub fn require_model(&self, fingerprint: &Fingerprint, dimension: usize) -> Result<(), SearchError> {
-        if *fingerprint != self.fingerprint {
-            return Err(SearchError::FingerprintMismatch {
-                name: self.name.clone(),
-                gallery: self.fingerprint.clone(),
-                given: fingerprint.clone(),
-            });
-        }
-        if dimension != self.dimension {
-            return Err(SearchError::DimensionMismatch {
-                name: self.name.clone(),
-                gallery: self.dimension,
-                given: dimension,
-            });
-        }
-        Ok(())
-    }
-
-    /// Refuses a write of which any image is of another model: nothing is written then.
-    pub(crate) fn require_model_of_images(
-        &self,
-        fingerprint: &Fingerprint,
-        images: &[GalleryImage],
-    ) -> Result<(), SearchError> {
-        self.require_model(fingerprint, self.dimension)?;
-        images.iter().try_for_each(|image| self.require_model(fingerprint, image.embedding.dimension()))
-    }
-
-    /// What creating an existing gallery once more comes to: itself, if it is of the same model.
-    pub(crate) fn created_again(self, fingerprint: &Fingerprint, dimension: usize) -> Result<Self, SearchError> {
-        if *fingerprint != self.fingerprint {
-            return Err(SearchError::GalleryExists { name: self.name, fingerprint: self.fingerprint });
-        }
-        self.require_model(fingerprint, dimension)?;
-        Ok(self)
-    }
-}
-
-/// What is known of an image besides its embedding. Everything but the hash is optional and searchable.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageMetadata {
-    /// Identity, where known.
-    pub person_id: Option<String>,
-    /// The camera that took it.
-    pub camera_id: Option<String>,
-    /// Capture time in milliseconds since the Unix epoch. Qdrant compares times exactly up to 2^53 either way; its
-    /// store refuses images beyond.
-    pub captured_at_ms: Option<i64>,
-    /// Free-form attributes, returned with each hit.
-    pub attributes: BTreeMap<String, String>,
-    /// SHA-256 of the image file: an unchanged image need not be encoded again.
-    pub content_sha256: String,
-}
-
-/// One image of a gallery, as written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GalleryImage {
-    /// Unique within its gallery; writing it again replaces it.
-    pub image_id: String,
-    /// Of the gallery's model and dimension.
-    pub embedding: Embedding,
-    /// What else is known.
-    pub metadata: ImageMetadata,
-}
-
-/// Conditions that all hold for every hit. An empty list or `None` does not restrict.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SearchFilter {
-    /// Any of these identities.
-    pub person_ids: Vec<String>,
-    /// Any of these cameras.
-    pub camera_ids: Vec<String>,
-    /// Captured at or after this time (milliseconds since the Unix epoch). Images without a time never match.
-    pub captured_from_ms: Option<i64>,
-    /// Captured before this time. Images without a time never match.
-    pub captured_before_ms: Option<i64>,
-}
-
-/// A nearest-neighbour query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NearestQuery {
-    /// What to look for.
-    pub embedding: Embedding,
-    /// The model that made it.
-    pub fingerprint: Fingerprint,
-    /// At most this many hits.
-    pub limit: usize,
-    /// Which images count.
-    pub filter: SearchFilter,
-}
-
-/// A found image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// Its id within the gallery.
-    pub image_id: String,
-    /// Cosine similarity to the query, -1..=1.
-    pub score: f32,
-    /// What is known of it.
-    pub metadata: ImageMetadata,
-}
-
 /// A place that keeps galleries.
 ///
+/// A gallery has **generations**, each of one model. One of them is active: it answers what names the gallery alone.
+/// `name` may also be an address such as `lobby.2`, the second generation of `lobby`; a later generation is filled
+/// while an earlier one serves, and switched to at once. Every call works on one generation from its beginning to its
+/// end, whatever is switched meanwhile.
+///
 /// Promises of every implementation: what a write acknowledged survives `kill -9`; writing an image id again replaces
-/// it; hits come by falling score, equal scores by rising image id; a fingerprint or dimension other than the gallery's
-/// is refused before anything is read or written.
+/// it; hits come by falling score, equal scores by rising image id; a fingerprint or dimension other than the
+/// generation's is refused before anything is read or written; every method that names an unknown gallery or generation
+/// fails with [`SearchError::GalleryNotFound`].
 #[async_trait]
 pub trait VectorStore: Send + Sync + 'static {
-    /// Creates an empty gallery. Creating it again with the same fingerprint and dimension returns the existing one.
+    /// Creates an empty gallery. Creating it again with the same fingerprint and dimension returns the existing one, as
+    /// it is.
     ///
     /// # Errors
     /// [`SearchError::GalleryExists`] when the name belongs to a gallery of another model,
     /// [`SearchError::DimensionMismatch`] when to one of the same model with another dimension.
+    async fn create(&self, new: NewGallery) -> Result<Gallery, SearchError>;
+
+    /// As [`VectorStore::create`], with the usual settings.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::create`].
     async fn create_gallery(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<Gallery, SearchError> {
+        self.create(NewGallery::new(name, fingerprint, dimension)).await
+    }
+
+    /// Adds an empty generation behind the active one, with the gallery's settings. If the last generation is behind
+    /// the active one and of this model already, that one is returned: a broken-off model change goes on.
+    async fn create_generation(
         &self,
         name: &str,
         fingerprint: &Fingerprint,
         dimension: usize,
     ) -> Result<Gallery, SearchError>;
 
-    /// One gallery, with its current number of images.
+    /// All generations of a gallery by rising number.
+    async fn generations(&self, name: &str) -> Result<Vec<Gallery>, SearchError>;
+
+    /// Lets another generation answer for the gallery. Atomic: a query is answered by the one or the other.
+    async fn activate(&self, name: &str, generation: u32) -> Result<(), SearchError>;
+
+    /// Removes a generation and its images.
     ///
     /// # Errors
-    /// [`SearchError::GalleryNotFound`].
+    /// [`SearchError::ActiveGeneration`] for the one that serves.
+    async fn delete_generation(&self, name: &str, generation: u32) -> Result<(), SearchError>;
+
+    /// A gallery's active generation, or the one addressed, with its current number of images.
     async fn gallery(&self, name: &str) -> Result<Gallery, SearchError>;
 
-    /// All galleries by name.
+    /// As [`VectorStore::gallery`] without counting: `images` and `bytes` are not filled in.
+    async fn identity(&self, name: &str) -> Result<Gallery, SearchError> {
+        self.gallery(name).await
+    }
+
+    /// The active generations of all galleries, by name.
     async fn list_galleries(&self) -> Result<Vec<Gallery>, SearchError>;
 
-    /// Removes a gallery and its images.
-    ///
-    /// # Errors
-    /// [`SearchError::GalleryNotFound`].
+    /// Removes a gallery with all generations, images and documents.
     async fn delete_gallery(&self, name: &str) -> Result<(), SearchError>;
 
     /// Writes images; all are durable when this returns. Of equal ids within `images` the last one wins.
     ///
     /// # Errors
-    /// [`SearchError::FingerprintMismatch`], [`SearchError::DimensionMismatch`], [`SearchError::GalleryNotFound`].
+    /// [`SearchError::FingerprintMismatch`], [`SearchError::DimensionMismatch`].
     async fn upsert(&self, name: &str, fingerprint: &Fingerprint, images: Vec<GalleryImage>)
     -> Result<(), SearchError>;
+
+    /// Replaces the metadata of those images that exist; durable when this returns. Of equal ids the last one wins.
+    ///
+    /// Returns how many existed.
+    async fn update_metadata(&self, name: &str, images: Vec<(String, ImageMetadata)>) -> Result<u64, SearchError>;
 
     /// Removes images; durable when this returns. Unknown ids are not an error.
     ///
     /// Returns how many existed.
     async fn delete_images(&self, name: &str, image_ids: &[String]) -> Result<u64, SearchError>;
 
+    /// Removes all images that meet the filter; durable when this returns.
+    ///
+    /// Returns how many did.
+    async fn delete_matching(&self, name: &str, filter: &SearchFilter) -> Result<u64, SearchError>;
+
+    /// How many images meet the filter.
+    async fn count(&self, name: &str, filter: &SearchFilter) -> Result<u64, SearchError>;
+
     /// Metadata of those of the given images that exist, by id.
     async fn images(&self, name: &str, image_ids: &[String]) -> Result<HashMap<String, ImageMetadata>, SearchError>;
+
+    /// Embeddings of those of the given images that exist, by id.
+    async fn embeddings(&self, name: &str, image_ids: &[String]) -> Result<HashMap<String, Embedding>, SearchError>;
+
+    /// Some of the images that meet a filter, in an order of the store's own that does not change: page after page gives
+    /// each image that was there all the time exactly once.
+    async fn page(&self, name: &str, request: PageRequest) -> Result<ImagePage, SearchError>;
 
     /// The images nearest to the query by cosine.
     ///
     /// # Errors
     /// As for [`VectorStore::upsert`].
     async fn nearest(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError>;
+
+    /// The nearest image of each person, for the persons whose nearest images are nearest. Images without person are
+    /// left out.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::upsert`].
+    async fn nearest_persons(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError>;
+
+    /// A small text kept with a gallery (not with a generation) under a key.
+    async fn document(&self, name: &str, key: &str) -> Result<Option<String>, SearchError> {
+        Ok(self.documents(name).await?.remove(key))
+    }
+
+    /// All documents of a gallery by key.
+    async fn documents(&self, name: &str) -> Result<BTreeMap<String, String>, SearchError>;
+
+    /// Keeps a document, or removes it; durable when this returns.
+    async fn put_document(&self, name: &str, key: &str, text: Option<String>) -> Result<(), SearchError>;
 
     /// Whether the store answers at all: the readiness probe.
     async fn ready(&self) -> Result<(), SearchError>;
@@ -193,16 +157,4 @@ pub trait VectorStore: Send + Sync + 'static {
 pub(crate) fn now_ms() -> i64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The longest embedding that a gallery takes: what Qdrant allows, far above any tower.
-pub(crate) const MAX_DIMENSION: usize = 65_536;
-
-/// Refuses dimensions that no model has.
-pub(crate) fn check_dimension(dimension: usize) -> Result<(), SearchError> {
-    if (1..=MAX_DIMENSION).contains(&dimension) {
-        return Ok(());
-    }
-    let reason = format!("must be between 1 and {MAX_DIMENSION}, got {dimension}");
-    Err(SearchError::Invalid { field: "dimension".to_owned(), reason })
 }

@@ -124,9 +124,13 @@ async fn requests_that_make_no_sense() {
     for (request, code, word) in cases {
         check(client.search(request).await.map(|_| ()), code, &[word]);
     }
-    let create = CreateGalleryRequest { name: "UPPER".to_owned() };
+    let create = CreateGalleryRequest { name: "UPPER".to_owned(), ..CreateGalleryRequest::default() };
     check(client.create_gallery(create).await.map(|_| ()), Code::InvalidArgument, &["gallery"]);
-    let delete = DeleteImagesRequest { gallery: "lobby".to_owned(), image_ids: vec!["a".to_owned(); 10_001] };
+    let delete = DeleteImagesRequest {
+        gallery: "lobby".to_owned(),
+        image_ids: vec!["a".to_owned(); 10_001],
+        ..DeleteImagesRequest::default()
+    };
     check(client.delete_images(delete).await.map(|_| ()), Code::InvalidArgument, &["image_ids"]);
     assert_eq!(client.search(base).await.unwrap().into_inner().hits.len(), 3);
     stack.stop().await;

@@ -72,7 +72,7 @@ async fn what_a_killed_service_acknowledged_is_there() {
     let data = tempfile::tempdir().unwrap();
     let served = Served::start(data.path());
     let mut client = served.client().await;
-    let start = Message::Start(Start { gallery: "lobby".to_owned(), create: true });
+    let start = Message::Start(Start { gallery: "lobby".to_owned(), create: true, ..Start::default() });
     let messages = std::iter::once(start).chain(demo_images(200).into_iter().map(Message::Image));
     let requests: Vec<_> = messages.map(|message| IndexImagesRequest { message: Some(message) }).collect();
     let mut replies = client.index_images(tokio_stream::iter(requests)).await.unwrap().into_inner();

@@ -8,6 +8,8 @@ use descry_proto::search::v1::index_images_request::{Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_search::SearchConfig;
+use descry_search::vector_store::VectorStore as _;
+use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
 use descry_serving::metrics::MetricsConfig;
 use descry_tests::TestStack;
 use std::net::SocketAddr;
@@ -56,7 +58,7 @@ impl EncoderService for Listening {
     }
 
     async fn get_model(&self, _: Request<proto::GetModelRequest>) -> Answer<proto::GetModelResponse> {
-        let fingerprint = "5a".repeat(32);
+        let fingerprint = FINGERPRINT.repeat(32);
         Ok(Response::new(proto::GetModelResponse { fingerprint, embedding_dimension: 4, ..Default::default() }))
     }
 }
@@ -96,6 +98,10 @@ impl Overheard {
         let data = tempfile::tempdir().unwrap();
         let mut config = SearchConfig::load(None).unwrap();
         config.embedded.path = data.path().join("galleries.sqlite3");
+        // Searches ask for the gallery's model first.
+        let store = EmbeddedStore::open(&config.embedded.path, EmbeddedConfig::default()).await.unwrap();
+        store.create_gallery("lobby", &FINGERPRINT.repeat(32).parse().unwrap(), 4).await.unwrap();
+        drop(store);
         config.encoder.url = format!("http://{encoder}");
         config.encoder.timeout_ms = 20_000;
         config.server.request_timeout_ms = 15_000;
@@ -114,6 +120,8 @@ impl Overheard {
         (trace.to_owned(), milliseconds(&metadata))
     }
 }
+
+const FINGERPRINT: &str = "5a";
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLERS_SPAN: &str = "00f067aa0ba902b7";
@@ -143,7 +151,7 @@ async fn the_encoder_is_asked_in_the_callers_trace_and_time() {
 #[tokio::test]
 async fn a_stream_is_one_trace_without_the_limit_of_a_request() {
     let mut overheard = Overheard::start().await;
-    let start = Message::Start(Start { gallery: "lobby".to_owned(), create: true });
+    let start = Message::Start(Start { gallery: "lobby".to_owned(), create: true, ..Start::default() });
     let image = Message::Image(demo_images(1).remove(0));
     let messages = [start, image].map(|message| IndexImagesRequest { message: Some(message) });
     let request = traced(Request::new(tokio_stream::iter(messages)));

@@ -38,6 +38,7 @@ pub(crate) fn demo_images(count: usize) -> Vec<Image> {
             camera_id: parts.next().map(str::to_owned),
             captured_at: Some(Timestamp { seconds: 1_700_000_000 + index as i64, nanos: 0 }),
             attributes: [("weather".to_owned(), "rain".to_owned())].into(),
+            indexed_at: None,
         };
         Image { image_id: name.to_owned(), content: fs::read(path).unwrap().into(), metadata: Some(metadata) }
     };
@@ -49,7 +50,7 @@ pub(crate) async fn index(
     gallery: &str,
     images: Vec<Image>,
 ) -> Vec<IndexImagesResponse> {
-    let start = Message::Start(Start { gallery: gallery.to_owned(), create: true });
+    let start = Message::Start(Start { gallery: gallery.to_owned(), create: true, ..Start::default() });
     let messages = std::iter::once(start).chain(images.into_iter().map(Message::Image));
     let requests: Vec<_> = messages.map(|message| IndexImagesRequest { message: Some(message) }).collect();
     let mut replies = client.index_images(tokio_stream::iter(requests)).await.unwrap().into_inner();
@@ -61,7 +62,12 @@ pub(crate) async fn index(
 }
 
 pub(crate) fn text_search(gallery: &str, text: &str, limit: u32) -> SearchRequest {
-    SearchRequest { gallery: gallery.to_owned(), query: Some(Query::Text(text.to_owned())), limit, filter: None }
+    SearchRequest {
+        gallery: gallery.to_owned(),
+        query: Some(Query::Text(text.to_owned())),
+        limit,
+        ..SearchRequest::default()
+    }
 }
 
 #[tokio::test]
@@ -135,6 +141,7 @@ async fn indexing_again_changes_nothing() {
     let delete = DeleteImagesRequest {
         gallery: "lobby".to_owned(),
         image_ids: vec![images[0].image_id.clone(), "unknown".to_owned()],
+        ..DeleteImagesRequest::default()
     };
     assert_eq!(client.delete_images(delete).await.unwrap().into_inner().deleted, 1);
     stack.stop().await;
@@ -145,9 +152,15 @@ async fn galleries_come_and_go() {
     let stack = TestStack::start().await;
     let mut client = stack.search().await;
     for name in ["b", "a"] {
-        client.create_gallery(CreateGalleryRequest { name: name.to_owned() }).await.unwrap();
+        client
+            .create_gallery(CreateGalleryRequest { name: name.to_owned(), ..CreateGalleryRequest::default() })
+            .await
+            .unwrap();
     }
-    client.create_gallery(CreateGalleryRequest { name: "a".to_owned() }).await.unwrap();
+    client
+        .create_gallery(CreateGalleryRequest { name: "a".to_owned(), ..CreateGalleryRequest::default() })
+        .await
+        .unwrap();
     let galleries = client.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner().galleries;
     assert_eq!(galleries.iter().map(|gallery| gallery.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let model = stack.encoder().await.get_model(GetModelRequest {}).await.unwrap().into_inner();
@@ -219,12 +232,15 @@ async fn a_gallery_of_another_model_is_refused_with_both_names() {
         let status = client.search(text_search(gallery, "a man", 5)).await.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert!(status.message().contains(other.as_str()) && status.message().contains(&own), "{status}");
-        let start = Message::Start(Start { gallery: gallery.to_owned(), create: true });
+        let start = Message::Start(Start { gallery: gallery.to_owned(), create: true, ..Start::default() });
         let requests = vec![IndexImagesRequest { message: Some(start) }];
         let status = client.index_images(tokio_stream::iter(requests)).await.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
     }
-    let status = client.create_gallery(CreateGalleryRequest { name: "old".to_owned() }).await.unwrap_err();
+    let status = client
+        .create_gallery(CreateGalleryRequest { name: "old".to_owned(), ..CreateGalleryRequest::default() })
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::AlreadyExists);
     stack.stop().await;
 }
@@ -312,7 +328,7 @@ async fn open_streams_do_not_keep_the_services_from_stopping() {
     let mut client = stack.search().await;
     let (requests, outgoing) = tokio::sync::mpsc::channel(8);
     let send = |message| requests.send(IndexImagesRequest { message: Some(message) });
-    send(Message::Start(Start { gallery: "lobby".to_owned(), create: true })).await.unwrap();
+    send(Message::Start(Start { gallery: "lobby".to_owned(), create: true, ..Start::default() })).await.unwrap();
     send(Message::Image(demo_images(1).remove(0))).await.unwrap();
     let mut replies =
         client.index_images(tokio_stream::wrappers::ReceiverStream::new(outgoing)).await.unwrap().into_inner();

@@ -11,7 +11,8 @@ fn repository() -> PathBuf {
 
 /// Direct and indirect dependencies of each crate of the workspace, without those of tests.
 fn dependencies() -> HashMap<String, Vec<String>> {
-    let packages = ["proto", "model", "export", "encoder", "search", "evaluation", "serving", "bench"];
+    let packages =
+        ["proto", "model", "export", "encoder", "search", "evaluation", "intake", "serving", "bench", "gallery-bench"];
     let tree = |package: &str| {
         let output = Command::new(env!("CARGO"))
             .args([
@@ -46,7 +47,9 @@ fn dependencies_point_one_way() {
         ("descry-evaluation", vec!["tonic", "ort"]),
         ("descry-serving", vec!["descry-proto", "descry-model", "ort"]),
         ("descry-encoder", vec!["descry-search", "descry-export", "rusqlite", "qdrant-client"]),
-        ("descry-bench", vec!["descry-search", "descry-export"]),
+        ("descry-intake", vec!["tonic", "ort", "descry-proto"]),
+        ("descry-bench", vec!["descry-search", "descry-export", "descry-gallery-bench"]),
+        ("descry-gallery-bench", vec!["descry-export", "descry-intake"]),
         ("descry-search", vec!["ort", "descry-encoder", "descry-export"]),
     ];
     for (package, never) in forbidden {

@@ -1,37 +1,45 @@
-//! Galleries in one SQLite file, searched exactly in memory: the store a newcomer gets, without any server.
+//! Galleries in one SQLite file, searched in memory: the store a newcomer gets, without any server.
 //!
 //! SQLite is the truth. A write is committed and synced to disk first and applied to memory second, so memory never
-//! holds what a crash could take back. Searches touch memory only: a bulk load that waits for the disk does not make
-//! them wait. The file is locked as long as the store is open, because another writer would leave memory stale.
+//! holds what a crash could take back. Searches scan eight-bit codes in memory (`scan`) and read the embeddings of the
+//! few images that can be hits (`rescoring`), over connections of their own, so that a bulk load that waits for the
+//! disk does not make them wait.
 //!
-//! Every image costs `4 * dimension` bytes of memory plus its metadata; a million images of dimension 512 take about
-//! 2.5 GB. Beyond that, keep galleries in Qdrant.
+//! Every image costs about `dimension + 41` bytes of memory; a million images of dimension 512 take 0.6 GB. Beyond
+//! that, keep galleries in Qdrant.
 
+mod codes;
+mod conditions;
 mod database;
 mod error;
 mod galleries;
 mod interner;
+mod kernel;
+mod loading;
+mod lock;
 mod matrix;
+mod migration;
+mod readers;
+mod rescoring;
+mod rows;
 mod scan;
 mod schema;
-mod top_k;
+mod store;
+mod threshold;
 
 pub use error::EmbeddedError;
 
-use super::{
-    Gallery, GalleryImage, Hit, ImageMetadata, NearestQuery, SearchFilter, VectorStore, check_dimension, now_ms,
-};
+use super::check_dimension;
 use crate::SearchError;
-use async_trait::async_trait;
 use database::Database;
-use descry_model::Fingerprint;
 use error::store_error;
-use galleries::{Galleries, LoadedGallery};
-use std::collections::HashMap;
-use std::path::PathBuf;
+use galleries::{Galleries, LoadedGeneration};
+use lock::StoreLock;
+use readers::{Reader, Readers};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 /// Settings of the embedded store.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -51,14 +59,23 @@ impl Default for EmbeddedConfig {
     }
 }
 
-/// A [`VectorStore`] in one file. Cheap to share behind an [`Arc`]; closing happens when the last user is gone.
+/// A [`VectorStore`](super::VectorStore) in one file. Cheap to share behind an [`Arc`]; closing happens when the last
+/// user is gone.
 pub struct EmbeddedStore {
     /// One writer at a time. The guard moves to the blocking thread, so that waiting writers hold no thread.
     database: Arc<Mutex<Database>>,
     galleries: Arc<Galleries>,
+    readers: Arc<Readers>,
     /// One permit per thread that may score images.
     search_slots: Arc<Semaphore>,
+    /// Let go last.
+    _lock: StoreLock,
 }
+
+const OPENING: &str = "opening the embedded store";
+
+/// More threads than any machine has cores can only be a mistake.
+const MAX_SEARCH_THREADS: usize = 1_024;
 
 impl EmbeddedStore {
     /// Opens the file, creating it and its folder where missing, and loads every gallery into memory.
@@ -74,17 +91,29 @@ impl EmbeddedStore {
         }
         let path = path.into();
         let lock_wait = Duration::from_millis(config.lock_wait_ms);
-        let (database, loaded) = blocking(OPENING, move || {
-            let database = Database::open(&path, lock_wait).map_err(|source| store_error(OPENING, source))?;
-            let loaded = database.load_galleries().map_err(|source| store_error(OPENING, source))?;
-            Ok((database, loaded))
-        })
-        .await?;
+        blocking(OPENING, move || Self::load(&path, lock_wait, threads).map_err(|source| store_error(OPENING, source)))
+            .await
+    }
+
+    fn load(path: &Path, lock_wait: Duration, threads: usize) -> Result<Self, EmbeddedError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| EmbeddedError::Folder { path: path.to_owned(), source })?;
+        }
+        let lock = StoreLock::acquire(path, lock_wait)?;
+        let database = Database::open(path)?;
+        let loaded = loading::load_galleries(database.connection())?;
         Ok(Self {
             database: Arc::new(Mutex::new(database)),
             galleries: Arc::new(Galleries::new(loaded)),
+            readers: Arc::new(Readers::new(path.to_owned())),
             search_slots: Arc::new(Semaphore::new(threads)),
+            _lock: lock,
         })
+    }
+
+    fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers)
     }
 
     /// Runs a change: alone, off the asynchronous runtime, and to its end even when the caller goes away.
@@ -106,134 +135,50 @@ impl EmbeddedStore {
         let galleries = Arc::clone(&self.galleries);
         blocking(activity, move || work(&galleries)).await
     }
-}
 
-#[async_trait]
-impl VectorStore for EmbeddedStore {
-    async fn create_gallery(
-        &self,
-        name: &str,
-        fingerprint: &Fingerprint,
-        dimension: usize,
-    ) -> Result<Gallery, SearchError> {
-        check_dimension(dimension)?;
-        let (name, fingerprint) = (name.to_owned(), fingerprint.clone());
-        self.change(CREATING, move |database, galleries| {
-            if let Some(existing) = galleries.get(&name)? {
-                return existing.describe()?.created_again(&fingerprint, dimension);
-            }
-            let gallery = Gallery { name, fingerprint, dimension, images: 0, created_at_ms: now_ms() };
-            let id = database.insert_gallery(&gallery).map_err(|source| store_error(CREATING, source))?;
-            galleries.insert(LoadedGallery::empty(id, gallery.clone()))?;
-            Ok(gallery)
+    /// Reads one generation, with a connection to the file.
+    async fn read_generation<T, W>(&self, activity: &'static str, address: &str, work: W) -> Result<T, SearchError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&LoadedGeneration, &Reader<'_>) -> Result<T, SearchError> + Send + 'static,
+    {
+        let (readers, address) = (self.readers(), address.to_owned());
+        self.read(activity, move |galleries| {
+            let generation = galleries.resolve(&address)?;
+            let reader = readers.take().map_err(|source| store_error(activity, source))?;
+            work(&generation, &reader)
         })
         .await
     }
 
-    async fn gallery(&self, name: &str) -> Result<Gallery, SearchError> {
-        let name = name.to_owned();
-        self.read("describing a gallery", move |galleries| galleries.find(&name)?.describe()).await
-    }
-
-    async fn list_galleries(&self) -> Result<Vec<Gallery>, SearchError> {
-        self.read("listing galleries", |galleries| galleries.all()?.iter().map(|gallery| gallery.describe()).collect())
-            .await
-    }
-
-    async fn delete_gallery(&self, name: &str) -> Result<(), SearchError> {
-        let name = name.to_owned();
-        self.change(DELETING_GALLERY, move |database, galleries| {
-            let id = galleries.find(&name)?.id;
-            database.delete_gallery(id).map_err(|source| store_error(DELETING_GALLERY, source))?;
-            galleries.remove(&name)
-        })
-        .await
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        fingerprint: &Fingerprint,
-        images: Vec<GalleryImage>,
-    ) -> Result<(), SearchError> {
-        let (name, fingerprint) = (name.to_owned(), fingerprint.clone());
-        self.change(WRITING, move |database, galleries| {
-            let gallery = galleries.find(&name)?;
-            gallery.identity().require_model_of_images(&fingerprint, &images)?;
-            database.upsert_images(gallery.id, &images).map_err(|source| store_error(WRITING, source))?;
-            let mut matrix = gallery.write()?;
-            for image in images {
-                matrix.upsert(&image.image_id, image.embedding.as_slice(), image.metadata);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn delete_images(&self, name: &str, image_ids: &[String]) -> Result<u64, SearchError> {
-        let (name, image_ids) = (name.to_owned(), image_ids.to_vec());
-        self.change(DELETING_IMAGES, move |database, galleries| {
-            let gallery = galleries.find(&name)?;
-            let deleted = database
-                .delete_images(gallery.id, &image_ids)
-                .map_err(|source| store_error(DELETING_IMAGES, source))?;
-            let mut matrix = gallery.write()?;
-            for image_id in &image_ids {
-                matrix.remove(image_id);
-            }
-            Ok(deleted)
-        })
-        .await
-    }
-
-    async fn images(&self, name: &str, image_ids: &[String]) -> Result<HashMap<String, ImageMetadata>, SearchError> {
-        let (name, image_ids) = (name.to_owned(), image_ids.to_vec());
-        self.read("reading images", move |galleries| {
-            let gallery = galleries.find(&name)?;
-            let matrix = gallery.read()?;
-            let known = |image_id: String| matrix.metadata(&image_id).cloned().map(|metadata| (image_id, metadata));
-            Ok(image_ids.into_iter().filter_map(known).collect())
-        })
-        .await
-    }
-
-    async fn nearest(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
+    async fn take_search_slot(&self) -> Result<SearchSlots, SearchError> {
         let closed = |_| SearchError::Unavailable { dependency: "embedded store", reason: "it is closing".to_owned() };
-        let all_slots = Arc::clone(&self.search_slots);
-        let own_slot = Arc::clone(&all_slots).acquire_owned().await.map_err(closed)?;
-        let name = name.to_owned();
-        self.read("searching", move |galleries| {
-            let gallery = galleries.find(&name)?;
-            gallery.identity().require_model(&query.fingerprint, query.embedding.dimension())?;
-            let matrix = gallery.read()?;
-            // A large gallery takes idle threads along, so that a lone search is fast; a busy store gives one to each.
-            // All are held until the scan is over, also when the caller has gone.
-            let mut slots = vec![own_slot];
-            while slots.len() < scan::useful_threads(&matrix) {
-                let Ok(idle) = Arc::clone(&all_slots).try_acquire_owned() else { break };
-                slots.push(idle);
-            }
-            Ok(scan::nearest(&matrix, &query, slots.len()))
-        })
-        .await
-    }
-
-    async fn ready(&self) -> Result<(), SearchError> {
-        const PROBING: &str = "probing the store";
-        // A store that is busy writing is alive.
-        let Ok(database) = Arc::clone(&self.database).try_lock_owned() else { return Ok(()) };
-        blocking(PROBING, move || database.probe().map_err(|source| store_error(PROBING, source))).await
+        let own = Arc::clone(&self.search_slots).acquire_owned().await.map_err(closed)?;
+        Ok(SearchSlots { all: Arc::clone(&self.search_slots), held: vec![own] })
     }
 }
 
-const OPENING: &str = "opening the embedded store";
-const CREATING: &str = "creating a gallery";
-const DELETING_GALLERY: &str = "deleting a gallery";
-const DELETING_IMAGES: &str = "deleting images";
-const WRITING: &str = "writing images";
+/// The threads that a search may use.
+struct SearchSlots {
+    all: Arc<Semaphore>,
+    held: Vec<OwnedSemaphorePermit>,
+}
 
-/// More threads than any machine has cores can only be a mistake.
-const MAX_SEARCH_THREADS: usize = 1_024;
+impl SearchSlots {
+    /// A large gallery takes idle threads along, so that a lone search is fast; a busy store gives one to each.
+    fn with_idle_ones(mut self, generation: &LoadedGeneration) -> Result<Self, SearchError> {
+        let useful = scan::useful_threads(&*generation.read()?);
+        while self.held.len() < useful {
+            let Ok(idle) = Arc::clone(&self.all).try_acquire_owned() else { break };
+            self.held.push(idle);
+        }
+        Ok(self)
+    }
+
+    fn len(&self) -> usize {
+        self.held.len()
+    }
+}
 
 async fn blocking<T, W>(activity: &'static str, work: W) -> Result<T, SearchError>
 where

@@ -2,7 +2,9 @@
 
 use descry_model::{Embedding, Fingerprint};
 use descry_search::SearchError;
-use descry_search::vector_store::{GalleryImage, Hit, ImageMetadata, NearestQuery, SearchFilter};
+use descry_search::vector_store::{
+    AttributeCondition, GalleryImage, GallerySettings, Hit, ImageMetadata, NearestQuery, NewGallery, SearchFilter,
+};
 
 pub(super) fn model(name: &str) -> Fingerprint {
     Fingerprint::of_parts([("name", name.as_bytes())])
@@ -13,13 +15,33 @@ pub(super) fn embedding(values: &[f32]) -> Embedding {
 }
 
 pub(super) fn image(image_id: &str, values: &[f32]) -> GalleryImage {
-    let metadata = ImageMetadata { content_sha256: format!("sha of {image_id}"), ..ImageMetadata::default() };
+    let metadata = ImageMetadata {
+        content_sha256: format!("sha of {image_id}"),
+        indexed_at_ms: 1_700_000_000_000,
+        ..ImageMetadata::default()
+    };
     GalleryImage { image_id: image_id.to_owned(), embedding: embedding(values), metadata }
 }
 
 /// A query without filter, of the model `a`.
 pub(super) fn query(values: &[f32], limit: usize) -> NearestQuery {
-    NearestQuery { embedding: embedding(values), fingerprint: model("a"), limit, filter: SearchFilter::default() }
+    NearestQuery::new(embedding(values), model("a"), limit)
+}
+
+/// A new gallery of model `a` in which images can be filtered by attributes.
+pub(super) fn declaring(name: &str, dimension: usize, attributes: &[&str]) -> NewGallery {
+    let settings = GallerySettings { indexed_attributes: texts(attributes), ..GallerySettings::default() };
+    NewGallery { settings, ..NewGallery::new(name, &model("a"), dimension) }
+}
+
+/// Images with any of these values of an attribute.
+pub(super) fn with_attribute(name: &str, values: &[&str]) -> SearchFilter {
+    let condition = AttributeCondition { name: name.to_owned(), values: texts(values) };
+    SearchFilter { attributes: vec![condition], ..SearchFilter::default() }
+}
+
+pub(super) fn of_person(person: &str) -> SearchFilter {
+    SearchFilter { person_ids: texts(&[person]), ..SearchFilter::default() }
 }
 
 pub(super) fn ids(hits: &[Hit]) -> Vec<&str> {
@@ -50,6 +72,25 @@ pub(super) fn assert_other_model<T: std::fmt::Debug>(result: Result<T, SearchErr
 #[track_caller]
 pub(super) fn assert_other_dimension<T: std::fmt::Debug>(result: Result<T, SearchError>) {
     assert!(matches!(&result, Err(SearchError::DimensionMismatch { gallery: 2, given: 3, .. })), "{result:?}");
+}
+
+/// A filter names an attribute that the gallery does not declare.
+#[track_caller]
+pub(super) fn assert_undeclared<T: std::fmt::Debug>(result: Result<T, SearchError>, attribute: &str) {
+    match &result {
+        Err(SearchError::Invalid { field, reason }) => {
+            assert!(field == "filter.attributes" && reason.contains(attribute), "{field}: {reason}");
+        }
+        other => panic!("expected that {attribute:?} is refused, got {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_same_embedding(found: &Embedding, written: &Embedding) {
+    assert_eq!(found.dimension(), written.dimension());
+    for (found, written) in found.as_slice().iter().zip(written.as_slice()) {
+        assert!((found - written).abs() < 1e-6, "{found} instead of {written}");
+    }
 }
 
 /// Random numbers that are the same in every run (SplitMix64).

@@ -1,13 +1,28 @@
-//! What the Qdrant store alone promises: clear errors when the server is not there or holds something else.
+//! What the Qdrant store alone promises of the collections in the server: which they are, and that those of others are
+//! left alone. What it does when there is no server is in `qdrant_outages.rs`.
 
-use super::gallery::{image, model, query};
+use super::gallery::{declaring, ids, image, model, query};
 use super::stand::connect;
 use descry_qdrant_server::TestQdrant;
 use descry_search::SearchError;
-use descry_search::vector_store::VectorStore;
 use descry_search::vector_store::qdrant::{ApiKey, QdrantConfig, QdrantStore};
+use descry_search::vector_store::{QdrantGallerySettings, Quantization, VectorStore};
 use qdrant_client::Qdrant;
-use qdrant_client::qdrant::{CreateCollectionBuilder, Distance, VectorParamsBuilder};
+use qdrant_client::qdrant::{CreateCollectionBuilder, Distance, VectorParamsBuilder, vectors_config};
+
+fn client(server: &TestQdrant) -> Qdrant {
+    Qdrant::from_url(&server.url()).skip_compatibility_check().build().unwrap()
+}
+
+async fn collections(client: &Qdrant) -> Vec<String> {
+    client.list_collections().await.unwrap().collections.into_iter().map(|collection| collection.name).collect()
+}
+
+/// Names of all aliases with their targets.
+async fn aliases(client: &Qdrant) -> Vec<(String, String)> {
+    let aliases = client.list_aliases().await.unwrap().aliases;
+    aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect()
+}
 
 #[tokio::test]
 async fn all_instances_see_the_same_galleries() {
@@ -27,23 +42,102 @@ async fn all_instances_see_the_same_galleries() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_is_unavailable_until_it_is_back() {
+async fn generations_are_collections_behind_an_alias() {
     let server = TestQdrant::start().unwrap();
-    let store = connect(&server.url());
+    let (store, client) = (connect(&server.url()), client(&server));
+    let alias = |target: &str| [("descry-street".to_owned(), target.to_owned())];
     store.create_gallery("street", &model("a"), 2).await.unwrap();
-    drop(server);
-    for result in [store.ready().await, store.delete_gallery("street").await] {
-        let unavailable = matches!(&result, Err(SearchError::Unavailable { dependency: "Qdrant", .. }));
-        assert!(unavailable, "{result:?}");
+    assert_eq!(collections(&client).await, ["descry-street.1"]);
+    assert_eq!(aliases(&client).await, alias("descry-street.1"));
+    store.create_generation("street", &model("b"), 2).await.unwrap();
+    assert_eq!(collections(&client).await, ["descry-street.1", "descry-street.2"]);
+    assert_eq!(aliases(&client).await, alias("descry-street.1"));
+    store.activate("street", 2).await.unwrap();
+    assert_eq!(aliases(&client).await, alias("descry-street.2"));
+    store.delete_generation("street", 1).await.unwrap();
+    assert_eq!(collections(&client).await, ["descry-street.2"]);
+    store.put_document("street", "plan", Some("text".to_owned())).await.unwrap();
+    store.delete_gallery("street").await.unwrap();
+    assert_eq!(collections(&client).await, ["descry.documents"]);
+    assert!(aliases(&client).await.is_empty());
+}
+
+/// A process that dies between making a collection and pointing the alias to it leaves the collection alone behind.
+#[tokio::test]
+async fn a_creation_that_broke_off_is_no_obstacle() {
+    let server = TestQdrant::start().unwrap();
+    let (store, client) = (connect(&server.url()), client(&server));
+    store.create_gallery("street", &model("b"), 3).await.unwrap();
+    client.delete_alias("descry-street").await.unwrap();
+    assert!(store.list_galleries().await.unwrap().is_empty());
+
+    let created = store.create_gallery("street", &model("a"), 2).await.unwrap();
+    assert_eq!((created.generation, created.images), (2, 0));
+    store.upsert("street", &model("a"), vec![image("1", &[1.0, 0.0])]).await.unwrap();
+    assert_eq!(aliases(&client).await, [("descry-street".to_owned(), "descry-street.2".to_owned())]);
+
+    // One of the same kind is used as it is.
+    client.delete_alias("descry-street").await.unwrap();
+    let again = store.create_gallery("street", &model("a"), 2).await.unwrap();
+    assert_eq!((again.generation, again.images, again.created_at_ms), (2, 1, created.created_at_ms));
+    store.delete_gallery("street").await.unwrap();
+    assert!(collections(&client).await.is_empty(), "what was left behind goes with the gallery");
+}
+
+#[tokio::test]
+#[expect(deprecated, reason = "servers before 1.20 know only this name of the field")]
+async fn settings_reach_the_server() {
+    let server = TestQdrant::start().unwrap();
+    let (store, client) = (connect(&server.url()), client(&server));
+    for quantization in [Quantization::Int8, Quantization::Binary] {
+        let name = format!("{quantization:?}").to_lowercase();
+        let mut new = declaring(&name, 64, &["coat"]);
+        new.settings.qdrant = QdrantGallerySettings {
+            shard_number: Some(6),
+            replication_factor: Some(2),
+            write_consistency_factor: Some(2),
+            on_disk_vectors: Some(true),
+            hnsw_m: Some(24),
+            hnsw_ef_construct: Some(200),
+            quantization: Some(quantization),
+        };
+        let settings = store.create(new.clone()).await.unwrap().settings;
+        assert_eq!(settings, new.settings);
+
+        let info = client.collection_info(format!("descry-{name}")).await.unwrap().result.unwrap();
+        let attribute = info.payload_schema.contains_key("attributes.coat");
+        assert!(attribute, "{:?}", info.payload_schema.keys());
+        let config = info.config.unwrap();
+        let (params, hnsw) = (config.params.unwrap(), config.hnsw_config.unwrap());
+        let factors = (params.replication_factor, params.write_consistency_factor);
+        assert_eq!((params.shard_number, factors), (6, (Some(2), Some(2))));
+        assert_eq!((hnsw.m, hnsw.ef_construct), (Some(24), Some(200)));
+        let Some(vectors_config::Config::Params(vectors)) = params.vectors_config.unwrap().config else {
+            panic!("one vector")
+        };
+        assert_eq!((vectors.size, vectors.on_disk), (64, Some(true)));
+        let reported = format!("{:?}", config.quantization_config.unwrap().quantization.unwrap());
+        let expected = if quantization == Quantization::Int8 { "Scalar" } else { "Binary" };
+        assert!(reported.starts_with(expected) && reported.contains("always_ram: Some(true)"), "{reported}");
+
+        // Compressed vectors choose the candidates, whole ones decide.
+        let mut values = vec![0.5; 64];
+        let images = (0..40).map(|number| {
+            values[number] = -0.5;
+            image(&format!("{number:02}"), &values)
+        });
+        let images: Vec<_> = images.collect();
+        store.upsert(&name, &model("a"), images.clone()).await.unwrap();
+        let hits = store.nearest(&name, query(images[17].embedding.as_slice(), 3)).await.unwrap();
+        assert_eq!(ids(&hits), ["17", "16", "18"]);
+        assert!((hits[0].score - 1.0).abs() < 1e-5, "{}", hits[0].score);
     }
-    let unavailable = store.nearest("street", query(&[1.0, 0.0], 1)).await;
-    assert!(matches!(unavailable, Err(SearchError::Unavailable { .. })), "{unavailable:?}");
 }
 
 #[tokio::test]
 async fn foreign_collections_are_named_and_left_alone() {
     let server = TestQdrant::start().unwrap();
-    let client = Qdrant::from_url(&server.url()).skip_compatibility_check().build().unwrap();
+    let client = client(&server);
     for collection in ["descry-street", "unrelated"] {
         let vectors = VectorParamsBuilder::new(2, Distance::Cosine);
         client.create_collection(CreateCollectionBuilder::new(collection).vectors_config(vectors)).await.unwrap();

@@ -1,8 +1,12 @@
 //! Promises about what comes back.
 
-use super::gallery::{assert_other_dimension, assert_other_model, ids, image, model, query, texts};
+use super::brute_force::{assert_hits_are_right, random_filter, random_images};
+use super::gallery::{
+    Random, assert_other_dimension, assert_other_model, assert_same_embedding, declaring, ids, image, model, query,
+    texts,
+};
 use super::stand::Stand;
-use descry_search::vector_store::ImageMetadata;
+use descry_search::vector_store::{ImageMetadata, NearestQuery};
 use std::collections::BTreeMap;
 
 pub(super) async fn metadata_survives_unchanged(stand: Stand) {
@@ -26,8 +30,9 @@ pub(super) async fn metadata_survives_unchanged(stand: Stand) {
         captured_at_ms: Some(-1),
         attributes,
         content_sha256: "0123456789abcdef".repeat(4),
+        indexed_at_ms: 1_700_000_000_123,
     };
-    let zero = ImageMetadata { captured_at_ms: Some(0), ..ImageMetadata::default() };
+    let zero = ImageMetadata { captured_at_ms: Some(0), indexed_at_ms: -1, ..ImageMetadata::default() };
     let expected = [("full", full), ("zero", zero), ("bare", ImageMetadata::default())];
     let images = expected.iter().map(|(id, metadata)| {
         let mut image = image(id, &[1.0]);
@@ -164,6 +169,76 @@ pub(super) async fn queries_of_other_models_are_refused(stand: Stand) {
     assert_other_model(store.nearest(&name, other_model).await);
     assert_other_dimension(store.nearest(&name, query(&[1.0, 0.0, 0.0], 1)).await);
     assert_other_dimension(store.nearest(&name, query(&[1.0, 0.0, 0.0], 0)).await);
+}
+
+pub(super) async fn embeddings_come_back_by_image_id(stand: Stand) {
+    let (store, name) = (&stand.store, stand.name("street"));
+    store.create_gallery(&name, &model("a"), 24).await.unwrap();
+    let images = random_images(&mut Random(11), 300, 24);
+    store.upsert(&name, &model("a"), images.clone()).await.unwrap();
+    let mut asked: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
+    asked.extend(texts(&["unknown", "image 7"]));
+    let found = store.embeddings(&name, &asked).await.unwrap();
+    assert_eq!(found.len(), 300);
+    for image in &images {
+        assert_same_embedding(&found[&image.image_id], &image.embedding);
+    }
+    assert!(store.embeddings(&name, &[]).await.unwrap().is_empty());
+}
+
+pub(super) async fn hits_bring_embeddings_when_asked(stand: Stand) {
+    let (store, name) = (&stand.store, stand.name("street"));
+    store.create_gallery(&name, &model("a"), 24).await.unwrap();
+    let images = random_images(&mut Random(12), 60, 24);
+    store.upsert(&name, &model("a"), images.clone()).await.unwrap();
+    let mut query = NearestQuery::new(images[5].embedding.clone(), model("a"), 20);
+    let mut hits = store.nearest(&name, query.clone()).await.unwrap();
+    hits.extend(store.nearest_persons(&name, query.clone()).await.unwrap());
+    assert!(hits.iter().all(|hit| hit.embedding.is_none()));
+    query.with_embeddings = true;
+    let mut hits = store.nearest(&name, query.clone()).await.unwrap();
+    hits.extend(store.nearest_persons(&name, query).await.unwrap());
+    assert_eq!(hits[0].image_id, images[5].image_id);
+    for hit in &hits {
+        let image = images.iter().find(|image| image.image_id == hit.image_id).unwrap();
+        assert_same_embedding(hit.embedding.as_ref().unwrap(), &image.embedding);
+    }
+}
+
+pub(super) async fn hits_below_the_least_score_are_left_out(stand: Stand) {
+    let (store, name) = (&stand.store, stand.name("street"));
+    store.create_gallery(&name, &model("a"), 2).await.unwrap();
+    let mut images = [("same", 1.0, 0.0), ("near", 3.0, 4.0), ("across", 0.0, 1.0), ("opposite", -1.0, 0.0)]
+        .map(|(id, x, y)| image(id, &[x, y]));
+    for image in &mut images {
+        image.metadata.person_id = Some(format!("person {}", image.image_id));
+    }
+    store.upsert(&name, &model("a"), images.to_vec()).await.unwrap();
+    for (least, expected) in [(-1.5, 4), (-0.5, 3), (0.1, 2), (0.59, 2), (0.61, 1), (0.99, 1), (1.5, 0)] {
+        for limit in [9, 2] {
+            let query = NearestQuery { min_score: Some(least), ..query(&[1.0, 0.0], limit) };
+            let hits = store.nearest(&name, query.clone()).await.unwrap();
+            assert_eq!(ids(&hits), ["same", "near", "across", "opposite"][..expected.min(limit)], "{least}");
+            let persons = store.nearest_persons(&name, query).await.unwrap();
+            assert_eq!(ids(&persons), ids(&hits), "{least}");
+        }
+    }
+}
+
+pub(super) async fn exact_queries_agree_with_comparing_each_image(stand: Stand) {
+    let (store, name, mut random) = (&stand.store, stand.name("street"), Random(13));
+    store.create(declaring(&name, 32, &["coat", "bag"])).await.unwrap();
+    let images = random_images(&mut random, 400, 32);
+    store.upsert(&name, &model("a"), images.clone()).await.unwrap();
+    for _ in 0..20 {
+        let query = NearestQuery {
+            exact: true,
+            filter: random_filter(&mut random),
+            ..NearestQuery::new(random.embedding(32), model("a"), 10)
+        };
+        let hits = store.nearest(&name, query.clone()).await.unwrap();
+        assert_hits_are_right(&hits, &query, &images);
+    }
 }
 
 pub(super) async fn a_running_store_is_ready(stand: Stand) {

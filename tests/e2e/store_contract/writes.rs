@@ -1,9 +1,11 @@
-//! Promises about galleries and about writing and deleting images.
+//! Promises about galleries, and about writing and deleting images.
 
-use super::gallery::{assert_not_found, assert_other_dimension, assert_other_model, ids, image, model, query, texts};
+use super::gallery::{
+    assert_not_found, assert_other_dimension, assert_other_model, declaring, ids, image, model, of_person, query, texts,
+};
 use super::stand::Stand;
 use descry_search::SearchError;
-use descry_search::vector_store::SearchFilter;
+use descry_search::vector_store::{NewGallery, PageRequest, SearchFilter};
 
 pub(super) async fn creating_again_returns_the_existing_gallery(stand: Stand) {
     let name = stand.name("street");
@@ -44,6 +46,38 @@ pub(super) async fn unknown_galleries_are_named(stand: Stand) {
     assert_not_found(store.images(&name, &[]).await, &name);
     assert_not_found(store.nearest(&name, query(&[1.0], 1)).await, &name);
     assert_not_found(store.nearest(&name, query(&[1.0], 0)).await, &name);
+    assert_not_found(store.nearest_persons(&name, query(&[1.0], 1)).await, &name);
+    let image = image("1", &[1.0]);
+    assert_not_found(store.update_metadata(&name, vec![(image.image_id, image.metadata)]).await, &name);
+    assert_not_found(store.update_metadata(&name, Vec::new()).await, &name);
+    let everything = SearchFilter::default();
+    assert_not_found(store.delete_matching(&name, &everything).await, &name);
+    assert_not_found(store.count(&name, &everything).await, &name);
+    assert_not_found(store.embeddings(&name, &texts(&["1"])).await, &name);
+    assert_not_found(store.page(&name, PageRequest { limit: 7, ..PageRequest::default() }).await, &name);
+    assert_not_found(store.create_generation(&name, &model("a"), 1).await, &name);
+    assert_not_found(store.generations(&name).await, &name);
+    assert_not_found(store.activate(&name, 1).await, &name);
+    assert_not_found(store.delete_generation(&name, 1).await, &name);
+    assert_not_found(store.documents(&name).await, &name);
+    assert_not_found(store.document(&name, "key").await, &name);
+    assert_not_found(store.put_document(&name, "key", Some("text".to_owned())).await, &name);
+    assert_not_found(store.put_document(&name, "key", None).await, &name);
+}
+
+pub(super) async fn settings_are_kept_as_given_first(stand: Stand) {
+    let (store, name) = (&stand.store, stand.name("street"));
+    let mut new = declaring(&name, 8, &["coat", "bag"]);
+    new.settings.qdrant.shard_number = Some(1);
+    new.settings.qdrant.on_disk_vectors = Some(true);
+    new.settings.qdrant.hnsw_m = Some(24);
+    let created = store.create(new.clone()).await.unwrap();
+    assert_eq!(created.settings, new.settings);
+    assert_eq!(store.gallery(&name).await.unwrap(), created);
+    let again = store.create(NewGallery::new(&name, &model("a"), 8)).await.unwrap();
+    assert_eq!(again, created);
+    let next = store.create_generation(&name, &model("b"), 8).await.unwrap();
+    assert_eq!(next.settings, new.settings);
 }
 
 pub(super) async fn galleries_are_listed_by_name(stand: Stand) {
@@ -94,9 +128,8 @@ pub(super) async fn writing_again_replaces(stand: Stand) {
     assert_eq!(ids(&hits), ["2", "1"], "the new embedding counts");
     assert_eq!(hits[1].metadata, second.metadata, "nothing of the old metadata is left");
     for (person, expected) in [("ann", 0), ("bob", 1)] {
-        let filter = SearchFilter { person_ids: texts(&[person]), ..SearchFilter::default() };
         let mut filtered = query(&[1.0, 0.0], 5);
-        filtered.filter = filter;
+        filtered.filter = of_person(person);
         assert_eq!(store.nearest(&name, filtered).await.unwrap().len(), expected, "{person}");
     }
 }

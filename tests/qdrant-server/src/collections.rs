@@ -1,10 +1,11 @@
 //! Qdrant's `Collections` service, and its health check.
 
-use crate::engine::{Engine, no_collection};
-use crate::service::{implement_service, refuse_unknown_fields};
+use crate::creation::NewCollection;
+use crate::engine::{Engine, Names, no_collection};
+use crate::faults::Faults;
+use crate::service::implement_service;
 use crate::to_proto;
 use qdrant_client::qdrant as proto;
-use std::mem::take;
 use std::sync::Arc;
 use tonic::Status;
 
@@ -13,9 +14,12 @@ const VERSION: &str = "1.20.0";
 
 pub(crate) struct CollectionsService {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) faults: Arc<Faults>,
 }
 
-pub(crate) struct HealthService;
+pub(crate) struct HealthService {
+    pub(crate) faults: Arc<Faults>,
+}
 
 implement_service!(
     proto::collections_server::Collections, for CollectionsService,
@@ -77,24 +81,8 @@ impl CollectionsService {
         Ok(proto::ListCollectionsResponse { collections: collections.collect(), time: 0.0 })
     }
 
-    fn create(&self, mut request: proto::CreateCollection) -> Result<proto::CollectionOperationResponse, Status> {
-        let name = take(&mut request.collection_name);
-        let metadata = take(&mut request.metadata);
-        let vectors_config = request.vectors_config.take();
-        refuse_unknown_fields("create collection", &request)?;
-        let Some(proto::vectors_config::Config::Params(vector)) =
-            vectors_config.as_ref().and_then(|vectors| vectors.config.clone())
-        else {
-            return Err(Status::unimplemented("the test server knows only one unnamed dense vector per point"));
-        };
-        let known =
-            proto::VectorParams { size: vector.size, distance: vector.distance, ..proto::VectorParams::default() };
-        if vector != known {
-            return Err(Status::unimplemented("the test server knows only the size and distance of a vector"));
-        }
-        let params = proto::CollectionParams { shard_number: 1, vectors_config, ..proto::CollectionParams::default() };
-        let config = proto::CollectionConfig { params: Some(params), metadata, ..proto::CollectionConfig::default() };
-        self.engine.create(&name, &vector, config)?;
+    fn create(&self, request: proto::CreateCollection) -> Result<proto::CollectionOperationResponse, Status> {
+        self.engine.create(NewCollection::requested(request)?)?;
         done(true)
     }
 
@@ -107,12 +95,7 @@ impl CollectionsService {
         let mut names = self.engine.write();
         for operation in request.actions {
             match operation.action {
-                Some(Action::CreateAlias(create)) => {
-                    if !names.collections.contains_key(&create.collection_name) {
-                        return Err(no_collection(&create.collection_name));
-                    }
-                    names.aliases.insert(create.alias_name, create.collection_name);
-                }
+                Some(Action::CreateAlias(create)) => create_alias(&mut names, create)?,
                 Some(Action::RenameAlias(rename)) => {
                     let target = names.aliases.remove(&rename.old_alias_name);
                     let target = target.ok_or_else(|| no_collection(&rename.old_alias_name))?;
@@ -143,6 +126,20 @@ impl CollectionsService {
         let exists = self.engine.collection(&request.collection_name).is_ok();
         Ok(proto::CollectionExistsResponse { result: Some(proto::CollectionExists { exists }), time: 0.0 })
     }
+}
+
+/// Puts the collection in the place of what the alias stood for. All requests see names under one lock, so none sees
+/// the alias missing.
+fn create_alias(names: &mut Names, create: proto::CreateAlias) -> Result<(), Status> {
+    let proto::CreateAlias { collection_name, alias_name } = create;
+    if !names.collections.contains_key(&collection_name) {
+        return Err(no_collection(&collection_name));
+    }
+    if names.collections.contains_key(&alias_name) {
+        return Err(Status::invalid_argument(format!("Wrong input: Collection `{alias_name}` already exists!")));
+    }
+    names.aliases.insert(alias_name, collection_name);
+    Ok(())
 }
 
 fn done(result: bool) -> Result<proto::CollectionOperationResponse, Status> {

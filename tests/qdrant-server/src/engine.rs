@@ -1,19 +1,17 @@
 //! The collections of one server, each a shard of the embedded engine in a folder of its own.
 
-use qdrant_client::qdrant::{CollectionConfig, VectorParams};
-use qdrant_edge::{Distance, EdgeConfig, EdgeShard, EdgeVectorParams, OperationError, WalOptions};
+use crate::creation::NewCollection;
+use qdrant_client::qdrant::CollectionConfig;
+use qdrant_edge::{EdgeShard, OperationError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tonic::Status;
 
-/// The engine reserves this much disk for the log of each collection; its default of 32 MiB is much for a test.
-const LOG_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-
 /// One collection.
 pub(crate) struct Collection {
     pub(crate) shard: EdgeShard,
-    /// As given at creation, metadata included, for those who ask.
+    /// As given at creation, metadata included, with what was left to the server; for those who ask.
     pub(crate) config: CollectionConfig,
 }
 
@@ -50,22 +48,23 @@ impl Engine {
         names.collections.get(name).cloned().ok_or_else(|| no_collection(name))
     }
 
-    pub(crate) fn create(&self, name: &str, vector: &VectorParams, config: CollectionConfig) -> Result<(), Status> {
+    pub(crate) fn create(&self, new: NewCollection) -> Result<(), Status> {
+        let NewCollection { name, config, reported } = new;
         let mut names = self.write();
-        if names.collections.contains_key(name) {
+        if names.collections.contains_key(&name) {
             return Err(Status::already_exists(format!("Wrong input: Collection `{name}` already exists!")));
         }
-        if vector.size == 0 || name.is_empty() || name.contains(['/', '\\', '\0']) {
-            return Err(Status::invalid_argument(format!("unusable name {name:?} or size {}", vector.size)));
+        if names.aliases.contains_key(&name) {
+            let message = format!("Wrong input: Can't create collection `{name}`: an alias has that name");
+            return Err(Status::invalid_argument(message));
         }
-        let dimension = usize::try_from(vector.size).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let vector = EdgeVectorParams::builder(dimension, distance(vector.distance)?).build();
-        let log = WalOptions { segment_capacity: LOG_SEGMENT_BYTES, ..WalOptions::default() };
-        let folder = self.root.join(name);
+        if name.is_empty() || name.contains(['/', '\\', '\0']) {
+            return Err(Status::invalid_argument(format!("unusable name {name:?}")));
+        }
+        let folder = self.root.join(&name);
         std::fs::create_dir_all(&folder)?;
-        let shard = EdgeShard::new(&folder, EdgeConfig::builder().vector("", vector).wal_options(log).build());
-        let collection = Collection { shard: shard.map_err(engine_error)?, config };
-        names.collections.insert(name.to_owned(), Arc::new(collection));
+        let shard = EdgeShard::new(&folder, config).map_err(engine_error)?;
+        names.collections.insert(name, Arc::new(Collection { shard, config: reported }));
         Ok(())
     }
 
@@ -84,17 +83,6 @@ impl Engine {
 
 pub(crate) fn no_collection(name: &str) -> Status {
     Status::not_found(format!("Not found: Collection `{name}` doesn't exist!"))
-}
-
-fn distance(distance: i32) -> Result<Distance, Status> {
-    use qdrant_client::qdrant::Distance as Requested;
-    match Requested::try_from(distance) {
-        Ok(Requested::Cosine) => Ok(Distance::Cosine),
-        Ok(Requested::Euclid) => Ok(Distance::Euclid),
-        Ok(Requested::Dot) => Ok(Distance::Dot),
-        Ok(Requested::Manhattan) => Ok(Distance::Manhattan),
-        Ok(Requested::UnknownDistance) | Err(_) => Err(Status::invalid_argument("unknown distance")),
-    }
 }
 
 /// The status that the real server gives for an error of its engine.

@@ -1,5 +1,6 @@
 //! Requests as the engine's types. What has no counterpart here is refused.
 
+use crate::service::refuse_unknown_fields;
 use qdrant_client::qdrant as proto;
 use qdrant_edge as engine;
 use serde_json::{Map, Value as Json, json};
@@ -177,6 +178,36 @@ pub(crate) fn index_type(field_type: Option<i32>) -> Result<engine::PayloadSchem
     }
 }
 
-fn only<T>(known: &str) -> Result<T, Status> {
+/// How many results are wanted.
+pub(crate) fn limit(limit: Option<u64>, default: u64) -> Result<usize, Status> {
+    match usize::try_from(limit.unwrap_or(default)) {
+        Ok(limit) if limit > 0 => Ok(limit),
+        Ok(_) | Err(_) => Err(Status::invalid_argument("limit: must be greater than or equal to 1")),
+    }
+}
+
+/// How a query is to search.
+pub(crate) fn search_params(params: Option<proto::SearchParams>) -> Result<Option<engine::SearchParams>, Status> {
+    let Some(mut params) = params else { return Ok(None) };
+    let quantization = params.quantization.take().map(|quantization| engine::QuantizationSearchParams {
+        ignore: quantization.ignore.unwrap_or_default(),
+        rescore: quantization.rescore,
+        oversampling: quantization.oversampling,
+    });
+    if quantization.and_then(|quantization| quantization.oversampling).is_some_and(|factor| factor < 1.0) {
+        return Err(Status::invalid_argument("oversampling: must be greater than or equal to 1"));
+    }
+    let hnsw_ef = params.hnsw_ef.take().map(usize::try_from).transpose();
+    let known = engine::SearchParams {
+        hnsw_ef: hnsw_ef.map_err(|error| Status::invalid_argument(format!("hnsw_ef: {error}")))?,
+        exact: params.exact.take().unwrap_or_default(),
+        quantization,
+        ..engine::SearchParams::default()
+    };
+    refuse_unknown_fields("search parameter", &params)?;
+    Ok(Some(known))
+}
+
+pub(crate) fn only<T>(known: &str) -> Result<T, Status> {
     Err(Status::unimplemented(format!("the test server knows only {known}")))
 }

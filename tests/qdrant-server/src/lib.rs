@@ -7,20 +7,33 @@
 //! What it serves is in the `served` lists of `points.rs` and `collections.rs`; every other method, and every
 //! request field that it would have to ignore, is refused with `UNIMPLEMENTED`, so that a test never passes because
 //! something was silently left out. In particular: one unnamed dense vector per point, plain nearest-neighbour
-//! queries, no fusion, groups, recommendations, quantisation, sharding, snapshots or conditional updates.
+//! queries, groups of them by a text of the payload; no fusion, recommendations, sparse or multi-vectors, snapshots or
+//! conditional updates.
+//!
+//! Three things are not what they are on a real server. Shards and replicas are recorded and reported, but there is one
+//! shard on one node. Segments are never optimised, so that settings of the graph and of scalar quantisation change
+//! nothing, and every query without binary quantisation is exact. Groups are found by looking at every point, where a
+//! real server makes a few attempts.
 //!
 //! # Layout
 //! - `server.rs`: [`TestQdrant`], the running server
 //! - `engine.rs`: the collections and their aliases
-//! - `points.rs`, `collections.rs`: the two services
+//! - `faults.rs`: requests that fail or come late on purpose
+//! - `creation.rs`: settings of new collections
+//! - `points.rs` with `queries.rs`, `collections.rs`: the two services
 //! - `from_proto.rs`, `to_proto.rs`: requests to the engine's types, results to the protocol's
 
 mod collections;
+mod creation;
 mod engine;
+mod faults;
 mod from_proto;
 mod points;
+mod queries;
 mod server;
 mod service;
+#[cfg(test)]
+mod tests;
 mod to_proto;
 
 pub use server::TestQdrant;

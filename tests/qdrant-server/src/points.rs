@@ -1,7 +1,8 @@
-//! Qdrant's `Points` service.
+//! Qdrant's `Points` service; its queries are in `queries.rs`.
 
 use crate::engine::{Collection, Engine, engine_error};
-use crate::from_proto::{self, Selection};
+use crate::faults::Faults;
+use crate::from_proto::{self, Selection, limit};
 use crate::service::{implement_service, refuse_unknown_fields};
 use crate::to_proto;
 use qdrant_client::qdrant as proto;
@@ -10,11 +11,12 @@ use std::mem::take;
 use std::sync::Arc;
 use tonic::Status;
 
-/// What a query or scroll returns when it names no limit.
+/// What a scroll returns when it names no limit.
 const DEFAULT_LIMIT: u64 = 10;
 
 pub(crate) struct PointsService {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 implement_service!(
@@ -26,13 +28,14 @@ implement_service!(
         create_field_index(CreateFieldIndexCollection) -> PointsOperationResponse,
         scroll(ScrollPoints) -> ScrollResponse,
         count(CountPoints) -> CountResponse,
+        overwrite_payload(SetPayloadPoints) -> PointsOperationResponse,
         query(QueryPoints) -> QueryResponse,
+        query_groups(QueryPointGroups) -> QueryGroupsResponse,
     ],
     refused: [
         update_vectors(UpdatePointVectors) -> PointsOperationResponse,
         delete_vectors(DeletePointVectors) -> PointsOperationResponse,
         set_payload(SetPayloadPoints) -> PointsOperationResponse,
-        overwrite_payload(SetPayloadPoints) -> PointsOperationResponse,
         delete_payload(DeletePayloadPoints) -> PointsOperationResponse,
         clear_payload(ClearPayloadPoints) -> PointsOperationResponse,
         delete_field_index(DeleteFieldIndexCollection) -> PointsOperationResponse,
@@ -48,7 +51,6 @@ implement_service!(
         discover_batch(DiscoverBatchPoints) -> DiscoverBatchResponse,
         update_batch(UpdateBatchPoints) -> UpdateBatchResponse,
         query_batch(QueryBatchPoints) -> QueryBatchResponse,
-        query_groups(QueryPointGroups) -> QueryGroupsResponse,
         facet(FacetCounts) -> FacetResponse,
         search_matrix_pairs(SearchMatrixPoints) -> SearchMatrixPairsResponse,
         search_matrix_offsets(SearchMatrixPoints) -> SearchMatrixOffsetsResponse,
@@ -111,7 +113,7 @@ impl PointsService {
         let collection = self.engine.collection(&take(&mut request.collection_name))?;
         let scroll = engine::ScrollRequest {
             offset: request.offset.take().map(from_proto::point_id).transpose()?,
-            limit: Some(limit(request.limit.take().map(u64::from))?),
+            limit: Some(limit(request.limit.take().map(u64::from), DEFAULT_LIMIT)?),
             filter: request.filter.take().map(from_proto::filter).transpose()?,
             with_payload: Some(from_proto::with_payload(request.with_payload.take())?),
             with_vector: from_proto::with_vectors(request.with_vectors.take())?,
@@ -134,27 +136,21 @@ impl PointsService {
         Ok(proto::CountResponse { result, ..proto::CountResponse::default() })
     }
 
-    fn query(&self, mut request: proto::QueryPoints) -> Result<proto::QueryResponse, Status> {
+    fn overwrite_payload(
+        &self,
+        mut request: proto::SetPayloadPoints,
+    ) -> Result<proto::PointsOperationResponse, Status> {
         let collection = self.engine.collection(&take(&mut request.collection_name))?;
-        let nearest = engine::NamedQuery {
-            query: from_proto::query_vector(request.query.take())?.into(),
-            using: Some(String::new()),
+        let payload = from_proto::payload(take(&mut request.payload));
+        let (points, filter) = match from_proto::selection(request.points_selector.take())? {
+            Selection::Points(ids) => (Some(ids), None),
+            Selection::Filter(filter) => (None, Some(filter)),
         };
-        let query = engine::QueryRequest {
-            prefetches: Vec::new(),
-            query: Some(engine::ScoringQuery::Vector(engine::QueryEnum::Nearest(nearest))),
-            filter: request.filter.take().map(from_proto::filter).transpose()?,
-            score_threshold: request.score_threshold.take().map(Into::into),
-            limit: limit(request.limit.take())?,
-            offset: 0,
-            params: None,
-            with_vector: from_proto::with_vectors(request.with_vectors.take())?,
-            with_payload: from_proto::with_payload(request.with_payload.take())?,
-        };
-        refuse_unknown_fields("query", &request)?;
-        let points = collection.shard.query(query).map_err(engine_error)?;
-        let result = points.into_iter().map(to_proto::scored_point).collect::<Result<_, _>>()?;
-        Ok(proto::QueryResponse { result, ..proto::QueryResponse::default() })
+        request.wait = None;
+        refuse_unknown_fields("overwrite payload", &request)?;
+        let overwrite =
+            engine::PayloadOps::OverwritePayload(engine::SetPayloadOp { payload, points, filter, key: None });
+        update(&collection, engine::UpdateOperation::PayloadOperation(overwrite))
     }
 }
 
@@ -166,11 +162,4 @@ fn update(
     collection.shard.update(operation).map_err(engine_error)?;
     let result = proto::UpdateResult { operation_id: Some(0), status: proto::UpdateStatus::Completed.into() };
     Ok(proto::PointsOperationResponse { result: Some(result), ..proto::PointsOperationResponse::default() })
-}
-
-fn limit(limit: Option<u64>) -> Result<usize, Status> {
-    match usize::try_from(limit.unwrap_or(DEFAULT_LIMIT)) {
-        Ok(limit) if limit > 0 => Ok(limit),
-        Ok(_) | Err(_) => Err(Status::invalid_argument("limit: must be greater than or equal to 1")),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::collections::{CollectionsService, HealthService};
 use crate::engine::Engine;
+use crate::faults::Faults;
 use crate::points::PointsService;
 use qdrant_client::qdrant::collections_server::CollectionsServer;
 use qdrant_client::qdrant::points_server::PointsServer;
@@ -10,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -25,6 +27,7 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 /// connections at once, as a crashed server would, and deletes the data.
 pub struct TestQdrant {
     address: SocketAddr,
+    faults: Arc<Faults>,
     /// Dropped to stop.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -49,10 +52,12 @@ impl TestQdrant {
             TcpListener::from_std(listener)?
         };
         let engine = Arc::new(Engine::new(folder.path().to_owned()));
+        let faults = Arc::<Faults>::default();
+        let services = serve(listener, engine, Arc::clone(&faults));
         let (stop, stopped) = oneshot::channel();
         let serve = async move {
             tokio::select! {
-                served = serve(listener, engine) => served,
+                served = services => served,
                 _ = stopped => Ok(()),
             }
         };
@@ -62,12 +67,24 @@ impl TestQdrant {
                 std::panic::panic_any(format!("the test server broke: {error}"));
             }
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread), _folder: folder })
+        Ok(Self { address, faults, stop: Some(stop), thread: Some(thread), _folder: folder })
     }
 
     /// Where the server listens, `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Answers the next requests of whatever method with `UNAVAILABLE`, as a server that is starting does. 0 ends it.
+    ///
+    /// Clients may repeat requests on their own: that of Qdrant repeats those for points once.
+    pub fn refuse_next(&self, requests: usize) {
+        self.faults.refuse_next(requests);
+    }
+
+    /// Answers the next requests of whatever method only after a delay. 0 ends it, for requests that come later.
+    pub fn stall_next(&self, requests: usize, delay: Duration) {
+        self.faults.stall_next(requests, delay);
     }
 }
 
@@ -81,45 +98,12 @@ impl Drop for TestQdrant {
     }
 }
 
-async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Result<(), tonic::transport::Error> {
-    let points = PointsServer::new(PointsService { engine: Arc::clone(&engine) });
+async fn serve(listener: TcpListener, engine: Arc<Engine>, faults: Arc<Faults>) -> Result<(), tonic::transport::Error> {
+    let points = PointsServer::new(PointsService { engine: Arc::clone(&engine), faults: Arc::clone(&faults) });
     Server::builder()
         .add_service(points.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(CollectionsServer::new(CollectionsService { engine }))
-        .add_service(QdrantServer::new(HealthService))
+        .add_service(CollectionsServer::new(CollectionsService { engine, faults: Arc::clone(&faults) }))
+        .add_service(QdrantServer::new(HealthService { faults }))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use qdrant_client::Qdrant;
-    use qdrant_client::qdrant::{
-        CreateCollectionBuilder, Distance, Fusion, PrefetchQueryBuilder, QueryPointsBuilder, ScrollPointsBuilder,
-        VectorParamsBuilder,
-    };
-
-    #[tokio::test]
-    async fn what_is_not_known_is_refused() {
-        let server = TestQdrant::start().unwrap();
-        let client = Qdrant::from_url(&server.url()).build().unwrap();
-        let vectors = VectorParamsBuilder::new(2, Distance::Cosine);
-        client.create_collection(CreateCollectionBuilder::new("known").vectors_config(vectors)).await.unwrap();
-
-        let plain = QueryPointsBuilder::new("known").query(vec![1.0, 0.0]);
-        client.query(plain.clone()).await.unwrap();
-        let with_offset = client.query(plain.offset(3)).await.unwrap_err().to_string();
-        assert!(with_offset.contains("does not know all fields of this query"), "{with_offset}");
-        let prefetch = PrefetchQueryBuilder::default().query(vec![1.0, 0.0]);
-        let fused = QueryPointsBuilder::new("known").add_prefetch(prefetch).query(Fusion::Rrf);
-        let fused = client.query(fused).await.unwrap_err().to_string();
-        assert!(fused.contains("knows only queries for the nearest"), "{fused}");
-        let ordered = client.scroll(ScrollPointsBuilder::new("known").order_by("time")).await.unwrap_err().to_string();
-        assert!(ordered.contains("does not know all fields of this scroll"), "{ordered}");
-        let vectors = VectorParamsBuilder::new(2, Distance::Cosine).on_disk(true);
-        let on_disk = CreateCollectionBuilder::new("other").vectors_config(vectors);
-        assert!(client.create_collection(on_disk).await.is_err());
-        assert!(client.list_aliases().await.unwrap().aliases.is_empty());
-    }
 }

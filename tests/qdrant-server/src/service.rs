@@ -3,7 +3,8 @@
 use tonic::Status;
 
 /// Implements a generated service trait. Served methods call the method of the same name on the type itself, which
-/// takes and returns plain messages; refused ones answer `UNIMPLEMENTED` with their name.
+/// takes and returns plain messages; refused ones answer `UNIMPLEMENTED` with their name. The type has `faults`, which
+/// every request meets first.
 macro_rules! implement_service {
     (
         $service:path, for $type:ident,
@@ -17,6 +18,7 @@ macro_rules! implement_service {
                     &self,
                     request: tonic::Request<qdrant_client::qdrant::$served_request>,
                 ) -> Result<tonic::Response<qdrant_client::qdrant::$served_reply>, tonic::Status> {
+                    self.faults.meet().await?;
                     $type::$served(self, request.into_inner()).map(tonic::Response::new)
                 }
             )*
@@ -25,6 +27,7 @@ macro_rules! implement_service {
                     &self,
                     _request: tonic::Request<qdrant_client::qdrant::$refused_request>,
                 ) -> Result<tonic::Response<qdrant_client::qdrant::$refused_reply>, tonic::Status> {
+                    self.faults.meet().await?;
                     Err(tonic::Status::unimplemented(concat!("the test server has no ", stringify!($refused))))
                 }
             )*

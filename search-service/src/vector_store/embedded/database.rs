@@ -1,11 +1,11 @@
-//! Every statement that the embedded store sends to SQLite.
+//! Every statement that changes the embedded store's file.
 
-use super::galleries::LoadedGallery;
+use super::codes::Code;
+use super::rows::encode_embedding;
 use super::{EmbeddedError, schema};
 use crate::vector_store::{Gallery, GalleryImage, ImageMetadata};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::path::Path;
-use std::time::Duration;
 
 /// The open file. Each method that changes it is one transaction, on disk when the method returns.
 pub(super) struct Database {
@@ -13,182 +13,179 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path, lock_wait: Duration) -> Result<Self, EmbeddedError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| EmbeddedError::Folder { path: path.to_owned(), source })?;
-        }
-        Ok(Self { connection: schema::open_exclusively(path, lock_wait)? })
+    pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
+        Ok(Self { connection: schema::open_for_writing(path)? })
     }
 
-    /// Reads everything into memory, and checks it on the way.
-    pub(super) fn load_galleries(&self) -> Result<Vec<LoadedGallery>, EmbeddedError> {
-        let mut statement = self.connection.prepare(
-            "SELECT id, name, fingerprint, dimension, created_at_ms,
-                    (SELECT count(*) FROM image WHERE gallery_id = gallery.id)
-             FROM gallery",
-        )?;
-        let mut rows = statement.query([])?;
-        let mut galleries = Vec::new();
-        while let Some(row) = rows.next()? {
-            galleries.push(self.load_gallery(row)?);
-        }
-        Ok(galleries)
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
-    fn load_gallery(&self, row: &Row<'_>) -> Result<LoadedGallery, EmbeddedError> {
-        let name: String = row.get(1)?;
-        let damaged = |reason: String| EmbeddedError::DamagedGallery { gallery: name.clone(), reason };
-        let fingerprint =
-            row.get::<_, String>(2)?.parse().map_err(|error: descry_model::ModelError| damaged(error.to_string()))?;
-        let dimension: i64 = row.get(3)?;
-        let dimension = usize::try_from(dimension).map_err(|_| damaged(format!("dimension {dimension}")))?;
-        super::check_dimension(dimension).map_err(|error| damaged(error.to_string()))?;
-        let identity = Gallery { name, fingerprint, dimension, images: 0, created_at_ms: row.get(4)? };
-        let images = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
-
-        let mut gallery = LoadedGallery::empty(row.get(0)?, identity);
-        self.load_images(&mut gallery, images)?;
-        Ok(gallery)
-    }
-
-    fn load_images(&self, gallery: &mut LoadedGallery, images: usize) -> Result<(), EmbeddedError> {
-        let identity = gallery.identity().clone();
-        let id = gallery.id;
-        let matrix = gallery.matrix_mut()?;
-        matrix.reserve(images);
-        let mut statement = self.connection.prepare(
-            "SELECT image_id, person_id, camera_id, captured_at_ms, attributes, content_sha256, embedding
-             FROM image WHERE gallery_id = ?1 ORDER BY id",
-        )?;
-        let mut rows = statement.query([id])?;
-        let mut embedding = Vec::with_capacity(identity.dimension);
-        while let Some(row) = rows.next()? {
-            let image_id: String = row.get(0)?;
-            let damaged = |reason: String| EmbeddedError::DamagedImage {
-                gallery: identity.name.clone(),
-                image_id: image_id.clone(),
-                reason,
-            };
-            let blob = row.get_ref(6)?.as_blob().map_err(|error| damaged(error.to_string()))?;
-            decode_embedding(blob, identity.dimension, &mut embedding).map_err(damaged)?;
-            let attributes = row.get_ref(4)?.as_str().map_err(|error| damaged(error.to_string()))?;
-            let attributes =
-                serde_json::from_str(attributes).map_err(|error| damaged(format!("attributes: {error}")))?;
-            let metadata = ImageMetadata {
-                person_id: row.get(1)?,
-                camera_id: row.get(2)?,
-                captured_at_ms: row.get(3)?,
-                attributes,
-                content_sha256: row.get(5)?,
-            };
-            matrix.upsert(&image_id, &embedding, metadata);
-        }
-        Ok(())
-    }
-
-    /// Returns the row id of the new gallery.
-    pub(super) fn insert_gallery(&mut self, gallery: &Gallery) -> Result<i64, EmbeddedError> {
-        let dimension = i64::try_from(gallery.dimension).unwrap_or(i64::MAX);
-        self.connection.execute(
-            "INSERT INTO gallery (name, fingerprint, dimension, created_at_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![gallery.name, gallery.fingerprint.as_str(), dimension, gallery.created_at_ms],
-        )?;
-        Ok(self.connection.last_insert_rowid())
-    }
-
-    pub(super) fn delete_gallery(&mut self, gallery: i64) -> Result<(), EmbeddedError> {
-        self.connection.execute("DELETE FROM gallery WHERE id = ?1", [gallery])?;
-        Ok(())
-    }
-
-    pub(super) fn upsert_images(&mut self, gallery: i64, images: &[GalleryImage]) -> Result<(), EmbeddedError> {
+    /// Adds a gallery with its first generation. Returns the numbers of both.
+    pub(super) fn insert_gallery(&mut self, gallery: &Gallery) -> Result<(i64, i64), EmbeddedError> {
+        let settings = serde_json::to_string(&gallery.settings)?;
         let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO gallery (name, active, settings) VALUES (?1, ?2, ?3)",
+            params![gallery.name, gallery.generation, settings],
+        )?;
+        let id = transaction.last_insert_rowid();
+        let generation = insert_generation(&transaction, id, gallery)?;
+        transaction.commit()?;
+        Ok((id, generation))
+    }
+
+    /// Returns the number of the row.
+    pub(super) fn insert_generation(&mut self, gallery_id: i64, gallery: &Gallery) -> Result<i64, EmbeddedError> {
+        let transaction = self.connection.transaction()?;
+        let id = insert_generation(&transaction, gallery_id, gallery)?;
+        transaction.commit()?;
+        Ok(id)
+    }
+
+    pub(super) fn activate(&mut self, gallery_id: i64, number: u32) -> Result<(), EmbeddedError> {
+        self.connection.execute("UPDATE gallery SET active = ?2 WHERE id = ?1", params![gallery_id, number])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_gallery(&mut self, id: i64) -> Result<(), EmbeddedError> {
+        self.connection.execute("DELETE FROM gallery WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_generation(&mut self, id: i64) -> Result<(), EmbeddedError> {
+        self.connection.execute("DELETE FROM generation WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// Adds or replaces images. Returns the number of each in the table, and its code.
+    pub(super) fn upsert_images(
+        &mut self,
+        generation: i64,
+        images: &[GalleryImage],
+    ) -> Result<Vec<(i64, Code)>, EmbeddedError> {
+        let transaction = self.connection.transaction()?;
+        let mut written = Vec::with_capacity(images.len());
+        {
+            let mut image = transaction.prepare_cached(
+                "INSERT INTO image (generation_id, image_id, person_id, camera_id, captured_at_ms, indexed_at_ms,
+                                    attributes, content_sha256, code)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (generation_id, image_id) DO UPDATE SET
+                     person_id = excluded.person_id, camera_id = excluded.camera_id,
+                     captured_at_ms = excluded.captured_at_ms, indexed_at_ms = excluded.indexed_at_ms,
+                     attributes = excluded.attributes, content_sha256 = excluded.content_sha256,
+                     code = excluded.code
+                 RETURNING id",
+            )?;
+            let mut embedding =
+                transaction.prepare_cached("INSERT OR REPLACE INTO embedding (image, vector) VALUES (?1, ?2)")?;
+            for GalleryImage { image_id, embedding: values, metadata } in images {
+                let code = Code::of(values.as_slice());
+                let id: i64 = image.query_row(
+                    params![
+                        generation,
+                        image_id,
+                        metadata.person_id,
+                        metadata.camera_id,
+                        metadata.captured_at_ms,
+                        metadata.indexed_at_ms,
+                        serde_json::to_string(&metadata.attributes)?,
+                        metadata.content_sha256,
+                        code.as_bytes(),
+                    ],
+                    |row| row.get(0),
+                )?;
+                embedding.execute(params![id, encode_embedding(values.as_slice())])?;
+                written.push((id, code));
+            }
+        }
+        transaction.commit()?;
+        Ok(written)
+    }
+
+    /// Replaces metadata. Returns the number of each image in the table, `None` for images that are not there.
+    pub(super) fn update_metadata(
+        &mut self,
+        generation: i64,
+        images: &[(String, ImageMetadata)],
+    ) -> Result<Vec<Option<i64>>, EmbeddedError> {
+        let transaction = self.connection.transaction()?;
+        let mut updated = Vec::with_capacity(images.len());
         {
             let mut statement = transaction.prepare_cached(
-                "INSERT INTO image (gallery_id, image_id, person_id, camera_id, captured_at_ms,
-                                    attributes, content_sha256, embedding)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (gallery_id, image_id) DO UPDATE SET
-                     person_id = excluded.person_id, camera_id = excluded.camera_id,
-                     captured_at_ms = excluded.captured_at_ms, attributes = excluded.attributes,
-                     content_sha256 = excluded.content_sha256, embedding = excluded.embedding",
+                "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, indexed_at_ms = ?6,
+                                  attributes = ?7, content_sha256 = ?8
+                 WHERE generation_id = ?1 AND image_id = ?2 RETURNING id",
             )?;
-            for GalleryImage { image_id, embedding, metadata } in images {
-                statement.execute(params![
-                    gallery,
+            for (image_id, metadata) in images {
+                let values = params![
+                    generation,
                     image_id,
                     metadata.person_id,
                     metadata.camera_id,
                     metadata.captured_at_ms,
+                    metadata.indexed_at_ms,
                     serde_json::to_string(&metadata.attributes)?,
                     metadata.content_sha256,
-                    encode_embedding(embedding.as_slice()),
-                ])?;
+                ];
+                updated.push(statement.query_row(values, |row| row.get(0)).optional()?);
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(updated)
     }
 
-    /// Returns how many of the images existed.
-    pub(super) fn delete_images(&mut self, gallery: i64, image_ids: &[String]) -> Result<u64, EmbeddedError> {
+    /// Returns the numbers of those that existed.
+    pub(super) fn delete_images(&mut self, generation: i64, image_ids: &[String]) -> Result<Vec<i64>, EmbeddedError> {
         let transaction = self.connection.transaction()?;
-        let mut deleted = 0;
+        let mut deleted = Vec::new();
         {
-            let mut statement =
-                transaction.prepare_cached("DELETE FROM image WHERE gallery_id = ?1 AND image_id = ?2")?;
+            let mut statement = transaction
+                .prepare_cached("DELETE FROM image WHERE generation_id = ?1 AND image_id = ?2 RETURNING id")?;
             for image_id in image_ids {
-                deleted += statement.execute(params![gallery, image_id])? as u64;
+                deleted
+                    .extend(statement.query_row(params![generation, image_id], |row| row.get::<_, i64>(0)).optional()?);
             }
         }
         transaction.commit()?;
         Ok(deleted)
     }
 
-    pub(super) fn probe(&self) -> Result<(), EmbeddedError> {
-        Ok(self.connection.query_row("SELECT count(*) FROM gallery", [], |_| Ok(()))?)
-    }
-}
-
-fn encode_embedding(values: &[f32]) -> Vec<u8> {
-    let mut blob = Vec::with_capacity(size_of_val(values));
-    values.iter().for_each(|value| blob.extend_from_slice(&value.to_le_bytes()));
-    blob
-}
-
-/// How far the squared length of a stored embedding may be from 1: wide enough for float32 rounding, narrow enough to
-/// notice a flipped exponent bit.
-const UNIT_LENGTH_TOLERANCE: f64 = 1e-3;
-
-/// Reads a blob into `values`, or says what is wrong with it.
-fn decode_embedding(blob: &[u8], dimension: usize, values: &mut Vec<f32>) -> Result<(), String> {
-    if blob.len() != dimension * size_of::<f32>() {
-        return Err(format!("its embedding has {} bytes, a dimension of {dimension} needs 4 each", blob.len()));
-    }
-    values.clear();
-    values.extend(blob.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
-    let squared: f64 = values.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-    // A value that is not finite makes the comparison false.
-    if (squared - 1.0).abs() <= UNIT_LENGTH_TOLERANCE {
-        return Ok(());
-    }
-    Err(format!("its embedding has length {} instead of 1", squared.sqrt()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_unit_embeddings_of_the_right_length_are_read() {
-        let check = |values: &[f32], dimension| {
-            let mut decoded = Vec::new();
-            decode_embedding(&encode_embedding(values), dimension, &mut decoded).map(|()| decoded)
-        };
-        assert_eq!(check(&[0.6, -0.8], 2), Ok(vec![0.6, -0.8]));
-        assert!(check(&[0.6, -0.8], 3).unwrap_err().contains("8 bytes"));
-        for wrong in [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [0.0, 0.0], [2.0, 0.0]] {
-            assert!(check(&wrong, 2).unwrap_err().contains("instead of 1"));
+    /// Removes images by their numbers. Returns how many existed.
+    pub(super) fn delete_rows(&mut self, ids: &[i64]) -> Result<u64, EmbeddedError> {
+        let transaction = self.connection.transaction()?;
+        let mut deleted = 0;
+        {
+            let mut statement = transaction.prepare_cached("DELETE FROM image WHERE id = ?1")?;
+            for id in ids {
+                deleted += statement.execute([id])? as u64;
+            }
         }
+        transaction.commit()?;
+        Ok(deleted)
     }
+
+    pub(super) fn put_document(&mut self, gallery_id: i64, key: &str, text: Option<&str>) -> Result<(), EmbeddedError> {
+        match text {
+            Some(text) => self.connection.execute(
+                "INSERT OR REPLACE INTO document (gallery_id, key, text) VALUES (?1, ?2, ?3)",
+                params![gallery_id, key, text],
+            )?,
+            None => self
+                .connection
+                .execute("DELETE FROM document WHERE gallery_id = ?1 AND key = ?2", params![gallery_id, key])?,
+        };
+        Ok(())
+    }
+}
+
+fn insert_generation(transaction: &Transaction<'_>, gallery_id: i64, gallery: &Gallery) -> Result<i64, EmbeddedError> {
+    let dimension = i64::try_from(gallery.dimension).unwrap_or(i64::MAX);
+    transaction.execute(
+        "INSERT INTO generation (gallery_id, number, fingerprint, dimension, created_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![gallery_id, gallery.generation, gallery.fingerprint.as_str(), dimension, gallery.created_at_ms],
+    )?;
+    Ok(transaction.last_insert_rowid())
 }

@@ -37,12 +37,10 @@ pub enum EmbeddedError {
         reason: String,
     },
     /// A stored image cannot be one that this program wrote.
-    #[error("image {image_id:?} of gallery {gallery:?} is damaged: {reason}")]
+    #[error("row {image} of the table of images is damaged: {reason}; index that image again, or restore the file")]
     DamagedImage {
-        /// The gallery.
-        gallery: String,
-        /// The image.
-        image_id: String,
+        /// Its number in the table.
+        image: i64,
         /// What is wrong with it.
         reason: String,
     },
@@ -58,12 +56,36 @@ pub enum EmbeddedError {
         #[source]
         source: std::io::Error,
     },
+    /// The file that keeps other processes out cannot be made or locked.
+    #[error("cannot lock {}", .path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stored value cannot be one that this program wrote.
+    #[error("the table of images is damaged: {reason}; index its images again, or restore the file")]
+    DamagedValue {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// SQLite refused.
     #[error("SQLite refused")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Attributes could not be written as JSON.
-    #[error("attributes cannot be written as JSON")]
+    Sqlite(#[source] rusqlite::Error),
+    /// Attributes or settings could not be written as JSON.
+    #[error("attributes or settings cannot be written as JSON")]
     Attributes(#[from] serde_json::Error),
+}
+
+impl From<rusqlite::Error> for EmbeddedError {
+    fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::FromSqlConversionFailure(column, _, reason) = &error {
+            return Self::DamagedValue { reason: format!("column {column}: {reason}") };
+        }
+        Self::Sqlite(error)
+    }
 }
 
 pub(super) fn store_error(activity: &'static str, source: EmbeddedError) -> SearchError {

@@ -4,31 +4,32 @@ use super::EmbeddedError;
 use super::error::store_error;
 use super::matrix::GalleryMatrix;
 use crate::SearchError;
-use crate::vector_store::Gallery;
+use crate::vector_store::{Gallery, GalleryAddress};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// One gallery in memory.
-pub(super) struct LoadedGallery {
+/// One generation in memory.
+pub(super) struct LoadedGeneration {
     /// Its row in the database.
     pub(super) id: i64,
     identity: Gallery,
     matrix: RwLock<GalleryMatrix>,
 }
 
-impl LoadedGallery {
+impl LoadedGeneration {
     pub(super) fn empty(id: i64, identity: Gallery) -> Self {
-        let matrix = RwLock::new(GalleryMatrix::new(identity.dimension));
-        Self { id, identity, matrix }
+        let matrix = GalleryMatrix::new(identity.dimension, &identity.settings.indexed_attributes);
+        Self { id, identity, matrix: RwLock::new(matrix) }
     }
 
-    /// Name, model and creation time; the number of images is in [`LoadedGallery::describe`] alone.
+    /// What never changes; the number of images and their size are in [`LoadedGeneration::describe`] alone.
     pub(super) fn identity(&self) -> &Gallery {
         &self.identity
     }
 
     pub(super) fn describe(&self) -> Result<Gallery, SearchError> {
-        Ok(Gallery { images: self.read()?.len() as u64, ..self.identity.clone() })
+        let matrix = self.read()?;
+        Ok(Gallery { images: matrix.len() as u64, bytes: matrix.bytes() as u64, ..self.identity.clone() })
     }
 
     pub(super) fn read(&self) -> Result<RwLockReadGuard<'_, GalleryMatrix>, SearchError> {
@@ -39,38 +40,74 @@ impl LoadedGallery {
         self.matrix.write().map_err(interrupted)
     }
 
-    /// The matrix of a gallery that nobody else sees yet.
+    /// The matrix of a generation that nobody else sees yet.
     pub(super) fn matrix_mut(&mut self) -> Result<&mut GalleryMatrix, EmbeddedError> {
         self.matrix.get_mut().map_err(|_| EmbeddedError::Interrupted)
     }
 }
 
+/// A gallery with its generations by number.
+#[derive(Clone)]
+pub(super) struct LoadedGallery {
+    /// Its row in the database.
+    pub(super) id: i64,
+    pub(super) name: String,
+    /// The number of the generation that serves; it exists.
+    pub(super) active: u32,
+    pub(super) generations: BTreeMap<u32, Arc<LoadedGeneration>>,
+}
+
+impl LoadedGallery {
+    pub(super) fn new(id: i64, name: String, active: u32, generations: BTreeMap<u32, LoadedGeneration>) -> Self {
+        let generations = generations.into_iter().map(|(number, generation)| (number, Arc::new(generation)));
+        Self { id, name, active, generations: generations.collect() }
+    }
+
+    /// The generation of a number, or the one that serves.
+    pub(super) fn generation(&self, number: Option<u32>) -> Result<Arc<LoadedGeneration>, SearchError> {
+        let number = number.unwrap_or(self.active);
+        self.generations.get(&number).cloned().ok_or_else(|| {
+            let address = GalleryAddress { name: &self.name, generation: Some(number) };
+            SearchError::GalleryNotFound { name: address.to_string() }
+        })
+    }
+}
+
 /// All galleries by name. Changed only by whoever holds the database.
 pub(super) struct Galleries {
-    by_name: RwLock<BTreeMap<String, Arc<LoadedGallery>>>,
+    by_name: RwLock<BTreeMap<String, LoadedGallery>>,
 }
 
 impl Galleries {
     pub(super) fn new(galleries: Vec<LoadedGallery>) -> Self {
-        let named = galleries.into_iter().map(|gallery| (gallery.identity.name.clone(), Arc::new(gallery)));
+        let named = galleries.into_iter().map(|gallery| (gallery.name.clone(), gallery));
         Self { by_name: RwLock::new(named.collect()) }
     }
 
-    pub(super) fn get(&self, name: &str) -> Result<Option<Arc<LoadedGallery>>, SearchError> {
+    pub(super) fn get(&self, name: &str) -> Result<Option<LoadedGallery>, SearchError> {
         Ok(self.by_name.read().map_err(interrupted)?.get(name).cloned())
     }
 
-    pub(super) fn find(&self, name: &str) -> Result<Arc<LoadedGallery>, SearchError> {
+    /// A gallery with all its generations.
+    pub(super) fn find(&self, name: &str) -> Result<LoadedGallery, SearchError> {
         self.get(name)?.ok_or_else(|| SearchError::GalleryNotFound { name: name.to_owned() })
     }
 
-    pub(super) fn all(&self) -> Result<Vec<Arc<LoadedGallery>>, SearchError> {
+    /// The generation that an address names.
+    pub(super) fn resolve(&self, address: &str) -> Result<Arc<LoadedGeneration>, SearchError> {
+        let GalleryAddress { name, generation } = GalleryAddress::parse(address);
+        let galleries = self.by_name.read().map_err(interrupted)?;
+        let gallery = galleries.get(name).ok_or_else(|| SearchError::GalleryNotFound { name: address.to_owned() })?;
+        gallery.generation(generation)
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<LoadedGallery>, SearchError> {
         Ok(self.by_name.read().map_err(interrupted)?.values().cloned().collect())
     }
 
-    pub(super) fn insert(&self, gallery: LoadedGallery) -> Result<(), SearchError> {
-        let name = gallery.identity.name.clone();
-        self.by_name.write().map_err(interrupted)?.insert(name, Arc::new(gallery));
+    /// Adds a gallery, or puts it in the place of the one of its name.
+    pub(super) fn put(&self, gallery: LoadedGallery) -> Result<(), SearchError> {
+        self.by_name.write().map_err(interrupted)?.insert(gallery.name.clone(), gallery);
         Ok(())
     }
 

@@ -1,71 +1,214 @@
-//! Exact search: every image that passes the filter is scored.
+//! Which images can be among the nearest, found by their codes.
+//!
+//! Every score from codes comes with the most by which it can be wrong. A row whose score could at best not reach what
+//! the k-th best row has at least cannot be a hit; all others are candidates, whose embeddings are read and compared
+//! exactly. So nothing is lost. In large galleries a first pass over the coarse halves of the codes chooses the rows for
+//! the second; its bound holds for all but one row in some millions, and a query may ask to go without it.
 
-use super::matrix::{FilterKeys, GalleryMatrix};
-use super::top_k::{Candidate, TopK};
-use super::{Hit, NearestQuery, SearchFilter};
+use super::codes::CodedQuery;
+use super::conditions::Conditions;
+use super::interner::ABSENT;
+use super::matrix::GalleryMatrix;
+use super::threshold::Threshold;
 use std::ops::Range;
 
+/// A row that can be a hit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) row: u32,
+    /// The most that its score can be.
+    pub(super) highest: f32,
+    /// The least.
+    lowest: f32,
+}
+
+/// What to look for.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    pub(super) matrix: &'a GalleryMatrix,
+    pub(super) conditions: &'a Conditions,
+    /// `[padded_dimension]` f32 of unit length, zero in the padding.
+    pub(super) query: &'a [f32],
+    /// Hits wanted, at least one.
+    pub(super) limit: usize,
+    /// No hit scores below this.
+    pub(super) min_score: f32,
+    /// Whether the coarse pass must be left out.
+    pub(super) exact: bool,
+    /// Threads to use, the caller's among them.
+    pub(super) threads: usize,
+}
+
 /// A thread is worth starting for this many values; below, it costs more than it saves.
-const VALUES_PER_THREAD: usize = 1 << 21;
+const VALUES_PER_THREAD: usize = 1 << 23;
+
+/// Rows from which on the coarse pass comes first: below, all of the codes are read in a few milliseconds.
+const COARSE_PASS_ROWS: usize = 200_000;
+
+/// Rows scored in one go: their scores stay in the first-level cache.
+const BLOCK_ROWS: usize = 512;
 
 /// How many threads a search of this gallery can make use of.
 pub(super) fn useful_threads(matrix: &GalleryMatrix) -> usize {
-    matrix.values().len().div_ceil(VALUES_PER_THREAD)
+    (matrix.rows() * matrix.codes().padded_dimension()).div_ceil(VALUES_PER_THREAD)
 }
 
-/// The images nearest to the query, best first, equal scores by rising image id. Uses `threads` threads, this one among them.
-pub(super) fn nearest(matrix: &GalleryMatrix, query: &NearestQuery, threads: usize) -> Vec<Hit> {
-    if query.limit == 0 {
-        return Vec::new();
-    }
-    let filter = CompiledFilter::new(&query.filter, matrix);
-    let ranges = split(matrix.len(), threads);
-    let scan = |rows: Range<usize>| scan(matrix, query, &filter, rows);
-    let parts = match ranges.as_slice() {
-        [] => Vec::new(),
-        [all] => vec![scan(all.clone())],
-        [first, others @ ..] => std::thread::scope(|scope| {
-            let started: Vec<_> = others.iter().map(|rows| scope.spawn(|| scan(rows.clone()))).collect();
-            let mut parts = vec![scan(first.clone())];
-            for thread in started {
-                parts.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            parts
-        }),
-    };
-
-    let mut best: Vec<Candidate<'_>> = parts.into_iter().flatten().collect();
-    best.sort_unstable();
-    best.truncate(query.limit);
-    best.into_iter().map(|candidate| hit(matrix, &candidate)).collect()
+#[derive(Clone, Copy)]
+enum Pass {
+    Coarse,
+    Whole,
 }
 
-fn hit(matrix: &GalleryMatrix, candidate: &Candidate<'_>) -> Hit {
-    Hit {
-        image_id: candidate.image_id.to_owned(),
-        score: candidate.score,
-        metadata: matrix.rows()[candidate.row].metadata.clone(),
-    }
-}
-
-fn scan<'a>(
-    matrix: &'a GalleryMatrix,
-    query: &NearestQuery,
-    filter: &CompiledFilter,
-    rows: Range<usize>,
-) -> Vec<Candidate<'a>> {
-    let dimension = matrix.dimension();
-    let direction = query.embedding.as_slice();
-    let mut top = TopK::new(query.limit, rows.len());
-    for row in rows {
-        if !filter.matches(&matrix.keys()[row]) {
-            continue;
+impl Scan<'_> {
+    /// The rows that can be among the `limit` nearest, by falling highest score.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let listed = self.conditions.matching_rows(self.matrix);
+        let rows = listed.as_ref().map_or(self.matrix.rows(), Vec::len);
+        let pass = if !self.exact && rows > COARSE_PASS_ROWS { Pass::Coarse } else { Pass::Whole };
+        let coded = CodedQuery::of(self.query);
+        let scan = |range: Range<usize>| match &listed {
+            Some(listed) => self.scan_listed(&coded, pass, &listed[range]),
+            None => self.scan_range(&coded, pass, range),
+        };
+        let ranges = split(rows, self.threads);
+        let parts = match ranges.as_slice() {
+            [] => Vec::new(),
+            [all] => vec![scan(all.clone())],
+            [first, others @ ..] => std::thread::scope(|scope| {
+                let started: Vec<_> = others.iter().map(|rows| scope.spawn(|| scan(rows.clone()))).collect();
+                let mut parts = vec![scan(first.clone())];
+                for thread in started {
+                    parts.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                }
+                parts
+            }),
+        };
+        let mut candidates: Vec<Candidate> = parts.into_iter().flatten().collect();
+        self.keep_possible(&mut candidates);
+        for candidate in &mut candidates {
+            let (score, bound) = self.matrix.codes().refined_score(self.query, candidate.row as usize);
+            *candidate = Candidate { highest: score + bound, lowest: score - bound, ..*candidate };
         }
-        // Rounding may exceed 1 a little. Adding zero turns -0 to 0, which would otherwise break ties.
-        let score = dot(&matrix.values()[row * dimension..][..dimension], direction).clamp(-1.0, 1.0) + 0.0;
-        top.offer(Candidate { score, image_id: &matrix.rows()[row].image_id, row });
+        self.keep_possible(&mut candidates);
+        candidates.sort_unstable_by(|a, b| b.highest.total_cmp(&a.highest).then(a.row.cmp(&b.row)));
+        candidates
     }
-    top.into_sorted()
+
+    /// The rows that can be the nearest image of one of the `limit` nearest persons, by falling highest score. Rows
+    /// without person are left out.
+    pub(super) fn person_candidates(&self) -> Vec<Candidate> {
+        let matrix = self.matrix;
+        let coded = CodedQuery::of(self.query);
+        let persons = &matrix.persons.numbers;
+        let listed = self.conditions.matching_rows(matrix);
+        let rows = listed.unwrap_or_else(|| (0..matrix.rows() as u32).collect());
+        let mut candidates = Vec::with_capacity(rows.len());
+        let (mut score, mut sums) = ([0.0], Vec::with_capacity(1));
+        // What each person reaches at least.
+        let mut least_of_person = vec![f32::NEG_INFINITY; matrix.persons.texts.bound()];
+        for row in rows {
+            let place = row as usize;
+            if persons[place] == ABSENT {
+                continue;
+            }
+            self.score(&coded, Pass::Whole, place, &mut score, &mut sums);
+            let bound = self.bound(&coded, Pass::Whole, place);
+            let candidate = Candidate { row, highest: score[0] + bound, lowest: score[0] - bound };
+            let least = &mut least_of_person[persons[place] as usize];
+            *least = least.max(candidate.lowest);
+            candidates.push(candidate);
+        }
+        let mut threshold = Threshold::new(self.limit, least_of_person.len(), self.min_score);
+        least_of_person.iter().filter(|least| least.is_finite()).for_each(|&least| threshold.offer(least));
+        let least = threshold.value();
+        candidates.retain(|candidate| {
+            candidate.highest >= least && candidate.highest >= least_of_person[persons[candidate.row as usize] as usize]
+        });
+        candidates.sort_unstable_by(|a, b| b.highest.total_cmp(&a.highest).then(a.row.cmp(&b.row)));
+        candidates
+    }
+
+    fn scan_range(&self, coded: &CodedQuery, pass: Pass, rows: Range<usize>) -> Vec<Candidate> {
+        let mut finds = Finds::new(self, rows.len());
+        let (mut scores, mut sums) = ([0.0; BLOCK_ROWS], Vec::with_capacity(BLOCK_ROWS));
+        for first in rows.clone().step_by(BLOCK_ROWS) {
+            let count = BLOCK_ROWS.min(rows.end - first);
+            self.score(coded, pass, first, &mut scores[..count], &mut sums);
+            for (offset, &score) in scores[..count].iter().enumerate() {
+                finds.offer(first + offset, score, self.bound(coded, pass, first + offset));
+            }
+        }
+        finds.candidates
+    }
+
+    fn scan_listed(&self, coded: &CodedQuery, pass: Pass, rows: &[u32]) -> Vec<Candidate> {
+        let mut finds = Finds::new(self, rows.len());
+        let (mut score, mut sums) = ([0.0], Vec::with_capacity(1));
+        for &row in rows {
+            let row = row as usize;
+            self.score(coded, pass, row, &mut score, &mut sums);
+            finds.offer(row, score[0], self.bound(coded, pass, row));
+        }
+        finds.candidates
+    }
+
+    #[inline]
+    fn score(&self, coded: &CodedQuery, pass: Pass, first: usize, scores: &mut [f32], sums: &mut Vec<i32>) {
+        match pass {
+            Pass::Coarse => self.matrix.codes().coarse_scores(coded, first, scores, sums),
+            Pass::Whole => self.matrix.codes().scores(coded, first, scores, sums),
+        }
+    }
+
+    #[inline]
+    fn bound(&self, coded: &CodedQuery, pass: Pass, row: usize) -> f32 {
+        match pass {
+            Pass::Coarse => self.matrix.codes().coarse_margin(row),
+            Pass::Whole => self.matrix.codes().bound(coded, row),
+        }
+    }
+
+    /// Drops what cannot be among the best.
+    fn keep_possible(&self, candidates: &mut Vec<Candidate>) {
+        let mut threshold = Threshold::new(self.limit, candidates.len(), self.min_score);
+        candidates.iter().for_each(|candidate| threshold.offer(candidate.lowest));
+        let least = threshold.value();
+        candidates.retain(|candidate| candidate.highest >= least);
+    }
+}
+
+/// The candidates of one thread.
+struct Finds {
+    threshold: Threshold,
+    candidates: Vec<Candidate>,
+    /// Grown to this, the list is cleared of what has become impossible.
+    tidy_at: usize,
+}
+
+const LEAST_TIDY_AT: usize = 4_096;
+
+impl Finds {
+    fn new(scan: &Scan<'_>, rows: usize) -> Self {
+        let threshold = Threshold::new(scan.limit, rows, scan.min_score);
+        Self { threshold, candidates: Vec::new(), tidy_at: LEAST_TIDY_AT }
+    }
+
+    #[inline]
+    fn offer(&mut self, row: usize, score: f32, bound: f32) {
+        let highest = score + bound;
+        if highest < self.threshold.value() {
+            return;
+        }
+        let lowest = score - bound;
+        self.threshold.offer(lowest);
+        // A matrix of four billion rows does not fit into memory.
+        self.candidates.push(Candidate { row: row as u32, highest, lowest });
+        if self.candidates.len() >= self.tidy_at {
+            let least = self.threshold.value();
+            self.candidates.retain(|candidate| candidate.highest >= least);
+            self.tidy_at = (2 * self.candidates.len()).max(LEAST_TIDY_AT);
+        }
+    }
 }
 
 /// Cuts `0..rows` into at most `parts` ranges of about equal length, none empty.
@@ -81,7 +224,7 @@ fn split(rows: usize, parts: usize) -> Vec<Range<usize>> {
 ///
 /// One sum per lane leaves the compiler free to use vector registers. The result depends on the values alone, so that
 /// equal embeddings always tie.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     const LANES: usize = 16;
     let (left_blocks, left_rest) = left.as_chunks::<LANES>();
     let (right_blocks, right_rest) = right.as_chunks::<LANES>();
@@ -95,93 +238,5 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// A filter in the numbers of one gallery.
-struct CompiledFilter {
-    /// Whether a person number is wanted; `None` wants all.
-    persons: Option<Vec<bool>>,
-    cameras: Option<Vec<bool>>,
-    captured_from_ms: Option<i64>,
-    captured_before_ms: Option<i64>,
-}
-
-impl CompiledFilter {
-    fn new(filter: &SearchFilter, matrix: &GalleryMatrix) -> Self {
-        Self {
-            persons: matrix.persons().flags(&filter.person_ids),
-            cameras: matrix.cameras().flags(&filter.camera_ids),
-            captured_from_ms: filter.captured_from_ms,
-            captured_before_ms: filter.captured_before_ms,
-        }
-    }
-
-    fn matches(&self, keys: &FilterKeys) -> bool {
-        let wanted = |flags: &Option<Vec<bool>>, number: usize| flags.as_ref().is_none_or(|flags| flags[number]);
-        // A missing time compares as outside every bound.
-        let in_time = self.captured_from_ms.is_none_or(|from| keys.captured_at_ms.is_some_and(|time| time >= from))
-            && self.captured_before_ms.is_none_or(|before| keys.captured_at_ms.is_some_and(|time| time < before));
-        in_time && wanted(&self.persons, keys.person) && wanted(&self.cameras, keys.camera)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vector_store::ImageMetadata;
-    use descry_model::{Embedding, Fingerprint};
-    use proptest::prelude::*;
-
-    #[test]
-    fn ranges_cover_every_row_once() {
-        for (rows, parts) in [(0, 3), (1, 3), (7, 3), (9, 3), (10, 4), (5, 1), (5, 0)] {
-            let ranges = split(rows, parts);
-            assert!(ranges.len() <= parts.max(1) && ranges.iter().all(|range| !range.is_empty()));
-            assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn times_are_half_open_and_absent_ones_never_match() {
-        let matrix = GalleryMatrix::new(1);
-        let check = |from, before, time| {
-            let filter = SearchFilter { captured_from_ms: from, captured_before_ms: before, ..SearchFilter::default() };
-            CompiledFilter::new(&filter, &matrix).matches(&FilterKeys { person: 0, camera: 0, captured_at_ms: time })
-        };
-        assert!(check(None, None, None));
-        assert!(check(Some(5), Some(6), Some(5)));
-        assert!(!check(Some(5), Some(6), Some(6)));
-        assert!(!check(Some(5), None, Some(4)));
-        assert!(!check(Some(i64::MIN), None, None));
-        assert!(!check(None, Some(i64::MAX), None));
-    }
-
-    #[test]
-    fn a_search_over_several_threads_equals_one_over_a_single_thread() {
-        let dimension = 512;
-        let mut matrix = GalleryMatrix::new(dimension);
-        let images = 3 * VALUES_PER_THREAD / dimension;
-        for image in 0..images {
-            // Few distinct directions, so that most scores tie.
-            let mut embedding = vec![0.0; dimension];
-            embedding[image * 7 % 5] = 1.0;
-            matrix.upsert(&format!("{}", image * 7919 % images), &embedding, ImageMetadata::default());
-        }
-        let mut direction = vec![0.0; dimension];
-        direction[..3].copy_from_slice(&[0.1, 0.3, 0.2]);
-        let query = NearestQuery {
-            embedding: Embedding::normalized(direction).unwrap(),
-            fingerprint: Fingerprint::of_parts([]),
-            limit: images / 2,
-            filter: SearchFilter::default(),
-        };
-        assert_eq!(nearest(&matrix, &query, 1), nearest(&matrix, &query, 4));
-    }
-
-    proptest! {
-        #[test]
-        fn dot_is_the_sum_of_products(pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 0..100)) {
-            let (left, right): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let expected: f64 = left.iter().zip(&right).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            prop_assert!((f64::from(dot(&left, &right)) - expected).abs() < 1e-4);
-        }
-    }
-}
+mod tests;

@@ -1,53 +1,89 @@
-//! The tables, their version, and the settings of the connection.
+//! The tables, their version, and the settings of connections.
 
-use super::EmbeddedError;
+use super::{EmbeddedError, migration};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
-use std::time::Duration;
 
 /// Version of the tables below, in SQLite's `user_version`. Raise it with every change, and migrate older files.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 /// Marks a SQLite file as ours, in its `application_id`: "Dscr".
 const APPLICATION_ID: i64 = 0x4473_6372;
 
-const TABLES: &str = "
+/// A page holds three embeddings of 512 values with little left over.
+const PAGE_BYTES: i64 = 8_192;
+
+/// The log is worked into the file when it has grown to about so many bytes.
+const CHECKPOINT_BYTES: i64 = 64 << 20;
+
+/// Embeddings lie apart from the rest: opening reads everything else. The code is computed from the embedding once.
+pub(super) const TABLES: &str = "
     CREATE TABLE gallery (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
+        active INTEGER NOT NULL,        -- number of the generation that serves
+        settings TEXT NOT NULL          -- JSON
+    ) STRICT;
+    CREATE TABLE generation (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        gallery_id INTEGER NOT NULL REFERENCES gallery (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
         fingerprint TEXT NOT NULL,
         dimension INTEGER NOT NULL,
-        created_at_ms INTEGER NOT NULL
+        created_at_ms INTEGER NOT NULL,
+        UNIQUE (gallery_id, number)
     ) STRICT;
     CREATE TABLE image (
-        id INTEGER PRIMARY KEY,
-        gallery_id INTEGER NOT NULL REFERENCES gallery (id) ON DELETE CASCADE,
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE,
         image_id TEXT NOT NULL,
         person_id TEXT,
         camera_id TEXT,
         captured_at_ms INTEGER,
+        indexed_at_ms INTEGER NOT NULL,
         attributes TEXT NOT NULL,       -- JSON object of strings
         content_sha256 TEXT NOT NULL,
-        embedding BLOB NOT NULL,        -- little-endian float32, of unit length
-        UNIQUE (gallery_id, image_id)
+        code BLOB NOT NULL,             -- the embedding in eight bits a value
+        UNIQUE (generation_id, image_id)
     ) STRICT;
+    CREATE TABLE embedding (
+        image INTEGER PRIMARY KEY REFERENCES image (id) ON DELETE CASCADE,
+        vector BLOB NOT NULL            -- little-endian float32, of unit length
+    ) STRICT;
+    CREATE TABLE document (
+        gallery_id INTEGER NOT NULL REFERENCES gallery (id) ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (gallery_id, key)
+    ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for this connection alone, and brings its tables to [`SCHEMA_VERSION`].
-pub(super) fn open_exclusively(path: &Path, lock_wait: Duration) -> Result<Connection, EmbeddedError> {
+/// Opens the file for writing, and brings its tables to [`SCHEMA_VERSION`].
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, EmbeddedError> {
     // Without the URI flag: a file may be called `file:x`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let named = |error: rusqlite::Error| name_refusal(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(named)?;
-    connection.busy_timeout(lock_wait).map_err(named)?;
-    // Exclusive before the first access: the lock is taken once, by the transaction below, and kept.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(named)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(named)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(named)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(named)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_BYTES / PAGE_BYTES).map_err(named)?;
     migrate(&mut connection, path)?;
     Ok(connection)
 }
+
+/// Opens the file for reading beside the writer, who does not keep readers waiting.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, EmbeddedError> {
+    // Read-write, because a reader of a log may have to make the index of the log; nothing is ever written.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_A_READER);
+    Ok(connection)
+}
+
+const STATEMENTS_A_READER: usize = 32;
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), EmbeddedError> {
     let named = |error: rusqlite::Error| name_refusal(path, error);
@@ -60,14 +96,15 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), EmbeddedError
         (0, 0, 0) => {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         (_, APPLICATION_ID, SCHEMA_VERSION) => {}
+        (_, APPLICATION_ID, 1) => migration::from_version_1(&transaction)?,
         (_, APPLICATION_ID, found) if found > SCHEMA_VERSION => {
             return Err(EmbeddedError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA_VERSION });
         }
         _ => return Err(EmbeddedError::Foreign { path: path.to_owned() }),
     }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(transaction.commit()?)
 }
 
@@ -84,35 +121,32 @@ fn name_refusal(path: &Path, error: rusqlite::Error) -> EmbeddedError {
 mod tests {
     use super::*;
 
-    fn open(path: &Path) -> Result<Connection, EmbeddedError> {
-        open_exclusively(path, Duration::ZERO)
-    }
-
     #[test]
     fn a_crash_after_an_acknowledgement_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open(&folder.path().join("store.sqlite")).unwrap();
+        let connection = open_for_writing(&folder.path().join("store.sqlite")).unwrap();
         let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(text("journal_mode"), "wal");
-        assert_eq!(text("locking_mode"), "exclusive");
         let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("synchronous"), 2, "FULL");
         assert_eq!(number("foreign_keys"), 1);
+        assert_eq!(number("page_size"), PAGE_BYTES);
     }
 
     #[test]
     fn newer_and_foreign_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.sqlite");
-        open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
-        assert!(matches!(open(&path), Err(EmbeddedError::NewerSchema { found: 2, supported: 1, .. })));
+        open_for_writing(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        let refused = open_for_writing(&path);
+        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 3, supported: 2, .. })));
 
         let path = folder.path().join("other.sqlite");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE song (title TEXT)").unwrap();
-        assert!(matches!(open(&path), Err(EmbeddedError::Foreign { .. })));
+        assert!(matches!(open_for_writing(&path), Err(EmbeddedError::Foreign { .. })));
 
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "no database at all, only a text of some length".repeat(40)).unwrap();
-        assert!(matches!(open(&path), Err(EmbeddedError::Foreign { .. })));
+        assert!(matches!(open_for_writing(&path), Err(EmbeddedError::Foreign { .. })));
     }
 }

@@ -19,12 +19,27 @@ pub struct QdrantConfig {
     pub connect_timeout_ms: u64,
     /// Connections kept open; requests take turns.
     pub connections: usize,
+    /// How long a request is repeated while the server is unavailable, in milliseconds; 0 for not at all.
+    pub retry_for_ms: u64,
+    /// The first pause between repetitions in milliseconds; each next one is twice as long.
+    pub min_retry_pause_ms: u64,
+    /// The longest pause, in milliseconds.
+    pub max_retry_pause_ms: u64,
 }
 
 impl Default for QdrantConfig {
     fn default() -> Self {
         let url = "http://localhost:6334".to_owned();
-        Self { url, api_key: None, timeout_ms: 10_000, connect_timeout_ms: 5_000, connections: 4 }
+        Self {
+            url,
+            api_key: None,
+            timeout_ms: 10_000,
+            connect_timeout_ms: 5_000,
+            connections: 4,
+            retry_for_ms: 5_000,
+            min_retry_pause_ms: 50,
+            max_retry_pause_ms: 1_000,
+        }
     }
 }
 

@@ -21,6 +21,12 @@ pub enum QdrantStoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The server answered that nothing was changed.
+    #[error("the server did not let the alias point to collection {collection:?}")]
+    NotDone {
+        /// The collection.
+        collection: String,
+    },
 }
 
 /// Translates a failed request. `gallery` is what a missing collection stands for.

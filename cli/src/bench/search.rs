@@ -1,0 +1,243 @@
+//! `descry bench search`
+
+mod models;
+
+use super::JsonArguments;
+use crate::output::say;
+use crate::progress;
+use clap::Subcommand;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use descry_gallery_bench::{
+    GalleryShape, ReportRow, ServicePlan, StorePlan, run_service_benchmark, run_store_benchmark,
+};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+const HEADER: [&str; 4] = ["what", "found", "unit", "target"];
+
+/// Images of an identity, where the number of identities is not given.
+const IMAGES_OF_AN_IDENTITY: u64 = 10;
+
+/// Measure galleries: the embedded store, the service around it, indexing, and the accuracy of what is served.
+///
+/// Targets are for machines like the one in docs/SCALE.md; nothing fails beyond them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry bench search store --images 100000
+  descry bench search service --images 20000
+  descry bench search index --model bundles/cuhk --images crops
+  descry bench search accuracy --model bundles/cuhk --dataset cuhk-pedes --root data")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Store(StoreArguments),
+    Service(ServiceArguments),
+    Index(models::IndexArguments),
+    Accuracy(models::AccuracyArguments),
+}
+
+/// Measure the embedded store alone, filled with embeddings that look like a gallery's.
+///
+/// It is filled, closed, opened again and asked: by one caller, with a filter, exactly, by person, by several callers,
+/// and against a comparison of every image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry bench search store --images 100000
+  descry bench search store --images 1000000 --data /var/tmp/descry-million --json million.json")]
+struct StoreArguments {
+    /// Images of the gallery.
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    images: u64,
+    #[command(flatten)]
+    shape: ShapeArguments,
+    /// Folder of the gallery, used again when it holds one of the same parameters [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Searches of each kind.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    queries: u64,
+    /// Searches that are compared with the truth; 0 for none.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    recall_queries: u64,
+    #[command(flatten)]
+    json: JsonArguments,
+}
+
+/// Measure what the search service costs beside the bare store: the same writes and queries, in turns.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  descry bench search service --images 20000")]
+struct ServiceArguments {
+    /// Images of each gallery.
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    images: u64,
+    #[command(flatten)]
+    shape: ShapeArguments,
+    /// Queries asked of both.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    queries: u64,
+    /// Where temporary files are made [default: the system's folder for them].
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArguments,
+}
+
+/// What the embeddings look like.
+#[derive(Debug, Clone, clap::Args)]
+struct ShapeArguments {
+    /// Length of the embeddings.
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    dimension: usize,
+    /// People in the gallery [default: one for ten images].
+    #[arg(long, value_name = "N")]
+    identities: Option<u64>,
+    /// Groups of people who look alike; 0 for none.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    clusters: u64,
+    /// Same seed, same embeddings.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    seed: u64,
+}
+
+impl ShapeArguments {
+    fn shape(&self, images: u64) -> GalleryShape {
+        let Self { dimension, identities, clusters, seed } = *self;
+        let identities = identities.unwrap_or((images / IMAGES_OF_AN_IDENTITY).max(1));
+        GalleryShape { dimension, identities, clusters, seed }
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Store(arguments) => run_store(arguments, stop).await,
+        Command::Service(arguments) => run_service(arguments, stop).await,
+        Command::Index(arguments) => models::run_index(arguments, stop).await,
+        Command::Accuracy(arguments) => models::run_accuracy(arguments, stop).await,
+    }
+}
+
+async fn run_store(arguments: StoreArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    let StoreArguments { images, shape, data, queries, recall_queries, json } = arguments;
+    let plan = StorePlan { images, shape: shape.shape(images), queries, recall_queries, data };
+    let bar = progress::bar(0, "");
+    let report = run_store_benchmark(&plan, &stop, &|stage, done, total| show_progress(&bar, stage, done, total)).await;
+    bar.finish_and_clear();
+    let report = report?;
+    publish(&json, &report, &report.rows(), report.interrupted)
+}
+
+async fn run_service(arguments: ServiceArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    let ServiceArguments { images, shape, queries, scratch, json } = arguments;
+    let plan = ServicePlan { images, shape: shape.shape(images), queries, scratch };
+    let bar = progress::bar(0, "");
+    let report =
+        run_service_benchmark(&plan, &stop, &|stage, done, total| show_progress(&bar, stage, done, total)).await;
+    bar.finish_and_clear();
+    let report = report?;
+    publish(&json, &report, &report.rows(), report.interrupted)
+}
+
+fn show_progress(bar: &ProgressBar, stage: &str, done: u64, total: u64) {
+    if bar.message() != stage {
+        bar.set_message(stage.to_owned());
+        bar.reset_eta();
+    }
+    bar.set_length(total);
+    bar.set_position(done);
+}
+
+/// Prints the table, or writes the report as JSON.
+fn publish(
+    json: &JsonArguments,
+    report: &impl Serialize,
+    rows: &[ReportRow],
+    interrupted: bool,
+) -> anyhow::Result<ExitCode> {
+    if !json.is_standard_output() {
+        print_table(rows);
+        if interrupted {
+            say!("interrupted: not all was measured");
+        }
+    }
+    json.write(report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_table(rows: &[ReportRow]) {
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(HEADER);
+    for ReportRow { what, value, unit, target } in rows {
+        let target = target.map(|target| target.to_string()).unwrap_or_default();
+        table.add_row([what.clone(), number(*value), (*unit).to_owned(), target]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    say!("{table}");
+}
+
+/// Three or four digits that count.
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        1_000.0.. => 0,
+        100.0.. => 1,
+        1.0.. => 2,
+        _ => 4,
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        let words = std::iter::once("search").chain(line.split_whitespace());
+        Program::try_parse_from(words).map(|program| program.arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn identities_follow_the_images_unless_given() {
+        let check = |line: &str, expected| {
+            let Command::Store(arguments) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(arguments.shape.shape(arguments.images).identities, expected, "{line}");
+        };
+        check("store", 10_000);
+        check("store --images 5", 1);
+        check("store --images 1000 --identities 7", 7);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let check = |line: &str, words: &str| {
+            let message = parse(line).unwrap_err();
+            assert!(message.contains(words), "{line}: {message}");
+        };
+        check("index --images crops", "--model");
+        check("accuracy --model b --dataset cuhk-pedes", "--root");
+        check("store --images many", "--images");
+    }
+
+    #[test]
+    fn numbers_keep_the_digits_that_count() {
+        let found = [12_345.6, 123.45, 1.239, 0.9995, -0.05].map(number);
+        assert_eq!(found, ["12346", "123.5", "1.24", "0.9995", "-0.0500"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! `descry gallery create`
+
+use super::note::QuantizationName;
+use crate::connection::{Server, answer};
+use crate::output::say;
+use crate::time::parse_span_ms;
+use anyhow::Context as _;
+use descry_model::Fingerprint;
+use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings, QdrantSettings, Quantization, Retention};
+use std::process::ExitCode;
+
+/// Create a gallery.
+///
+/// It is made for the model that the service's encoder runs, unless another is named. Attributes, shards and index
+/// settings stay as they are decided here.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry gallery create lobby
+  descry gallery create lobby --attribute weather --retain 30d --retain-camera c1=7d
+  descry gallery create city --shards 6 --replicas 2 --quantization int8
+  descry gallery create foreign --fingerprint HEX --dimension 512")]
+pub(super) struct Arguments {
+    /// Name: small letters, digits, '-' and '_'.
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    server: Server,
+    /// Attribute that filters may name; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    attribute: Vec<String>,
+    /// How long images are kept, such as 30d, 12h, 90m or forever.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span_ms)]
+    retain: Option<u64>,
+    /// How long the images of one camera are kept; may be given several times.
+    #[arg(long, value_name = "CAMERA=SPAN", value_parser = parse_camera_span)]
+    retain_camera: Vec<(String, u64)>,
+    /// Shards of the collection in Qdrant.
+    #[arg(long, value_name = "N")]
+    shards: Option<u32>,
+    /// Copies of each shard in Qdrant.
+    #[arg(long, value_name = "N")]
+    replicas: Option<u32>,
+    /// Copies that confirm a write in Qdrant.
+    #[arg(long, value_name = "N")]
+    write_consistency: Option<u32>,
+    /// Keep embeddings on disk in Qdrant.
+    #[arg(long)]
+    on_disk: bool,
+    /// Links of each image in Qdrant's index.
+    #[arg(long, value_name = "N")]
+    hnsw_m: Option<u64>,
+    /// Candidates looked at while Qdrant's index is built.
+    #[arg(long, value_name = "N")]
+    hnsw_ef: Option<u64>,
+    /// Shorten embeddings in Qdrant's memory.
+    #[arg(long, value_enum, value_name = "KIND")]
+    quantization: Option<QuantizationName>,
+    /// The model, where no encoder of the service runs it.
+    #[arg(long, value_name = "HEX", requires = "dimension")]
+    fingerprint: Option<Fingerprint>,
+    /// Length of that model's embeddings.
+    #[arg(long, value_name = "N", requires = "fingerprint")]
+    dimension: Option<u32>,
+}
+
+impl Arguments {
+    fn request(self) -> CreateGalleryRequest {
+        let qdrant = QdrantSettings {
+            shard_number: self.shards,
+            replication_factor: self.replicas,
+            write_consistency_factor: self.write_consistency,
+            on_disk_vectors: self.on_disk.then_some(true),
+            hnsw_m: self.hnsw_m,
+            hnsw_ef_construct: self.hnsw_ef,
+            quantization: self.quantization.map_or(Quantization::Unspecified, QuantizationName::message).into(),
+        };
+        let qdrant = (qdrant != QdrantSettings::default()).then_some(qdrant);
+        let camera_ms = self.retain_camera.into_iter().collect();
+        CreateGalleryRequest {
+            name: self.name,
+            settings: Some(GallerySettings { indexed_attributes: self.attribute, qdrant }),
+            retention: Some(Retention { default_ms: self.retain.unwrap_or_default(), camera_ms }),
+            fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_string()).unwrap_or_default(),
+            embedding_dimension: self.dimension.unwrap_or_default(),
+        }
+    }
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let mut client = arguments.server.connect().await?;
+    let gallery = answer(client.create_gallery(arguments.request()).await)?;
+    say!("gallery {} for model {}, {} images", gallery.name, super::short(&gallery.fingerprint), gallery.images);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `CAMERA=SPAN`; the camera's name may hold further `=`.
+pub(super) fn parse_camera_span(text: &str) -> anyhow::Result<(String, u64)> {
+    let (camera, span) = text
+        .rsplit_once('=')
+        .filter(|(camera, _)| !camera.is_empty())
+        .with_context(|| format!("{text:?} is not CAMERA=SPAN such as c1=7d"))?;
+    Ok((camera.to_owned(), parse_span_ms(span)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cameras_have_spans_of_their_own() {
+        assert_eq!(parse_camera_span("a=b=45s").unwrap(), ("a=b".to_owned(), 45_000));
+        assert_eq!(parse_camera_span("c1=forever").unwrap().1, 0);
+        for wrong in ["c1", "=7d", "c1=", "c1=7"] {
+            assert!(parse_camera_span(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The images that a generation lacks, with their files and with what the other generation knows of them.
+
+use super::fill::Change;
+use crate::connection::Client;
+use crate::job::reader::Item;
+use crate::listing::{PAGE_IMAGES, Pages};
+use crate::metadata::PATH_ATTRIBUTE;
+use crate::time::unix_ms;
+use descry_intake::{Content, FileVersion, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
+use descry_proto::search::v1::{ImageMetadata, StoredImage};
+use prost_types::Timestamp;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Contents out of archives that are held at once while the service is asked about them.
+const MAX_BYTES_HELD: u64 = 32 << 20;
+
+/// Where the candidates come from.
+pub(super) enum Supply {
+    /// Inputs, read once. Most of them may not be missing.
+    Files(Box<ImageSource>),
+    /// The ids of all that is missing.
+    Named(std::vec::IntoIter<String>),
+    /// Everything the old generation has.
+    Stored(Box<Pages>),
+}
+
+/// Iterates over what is to be sent. It asks the service meanwhile, so it must run on a thread that may block.
+pub(super) struct MissingImages {
+    runtime: Handle,
+    client: Client,
+    old_address: String,
+    new_address: String,
+    retry_for: Duration,
+    supply: Supply,
+    /// With inputs: all ids that are missing, where they are known.
+    wanted: Option<HashSet<String>>,
+    /// Only what was indexed at or after this time.
+    indexed_since: Option<Timestamp>,
+    ready: VecDeque<Item>,
+    /// Why the iteration ended early.
+    error: Option<anyhow::Error>,
+}
+
+impl MissingImages {
+    pub(super) fn new(
+        change: &Change,
+        supply: Supply,
+        wanted: Option<HashSet<String>>,
+        indexed_since: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            runtime: Handle::current(),
+            client: change.client.clone(),
+            old_address: change.address(change.old),
+            new_address: change.address(change.new),
+            retry_for: change.job.retry_for(),
+            supply,
+            wanted,
+            indexed_since,
+            ready: VecDeque::new(),
+            error: None,
+        }
+    }
+
+    /// Why the iteration ended early, if it did.
+    pub(super) fn into_error(self) -> Option<anyhow::Error> {
+        self.error
+    }
+
+    /// Gets some more ready; false behind the last.
+    fn supply_more(&mut self) -> anyhow::Result<bool> {
+        match &mut self.supply {
+            Supply::Files(source) => {
+                let found = take_found(source, self.wanted.as_ref());
+                if found.is_empty() {
+                    return Ok(false);
+                }
+                let ids = found.iter().map(|item| image_id_of(item).to_owned()).collect();
+                let mut stored = by_id(self.list(&self.old_address, ids)?);
+                let lacking = found.into_iter().filter_map(|item| Some((stored.remove(image_id_of(&item))?, item)));
+                self.get_ready(lacking.collect())
+            }
+            Supply::Named(ids) => {
+                let ids: Vec<String> = ids.by_ref().take(PAGE_IMAGES).collect();
+                if ids.is_empty() {
+                    return Ok(false);
+                }
+                let stored = self.list(&self.old_address, ids)?;
+                self.get_ready(stored.into_iter().map(with_entry).collect())
+            }
+            Supply::Stored(pages) => match self.runtime.block_on(pages.next())? {
+                None => Ok(false),
+                Some(stored) => self.get_ready(stored.into_iter().map(with_entry).collect()),
+            },
+        }
+    }
+
+    /// Leaves out what the new generation has, unless it is known that it has none of them.
+    fn get_ready(&mut self, candidates: Vec<(StoredImage, Result<ImageEntry, SkippedEntry>)>) -> anyhow::Result<bool> {
+        let are_missing = match &self.supply {
+            Supply::Files(_) => self.wanted.is_some(),
+            Supply::Named(_) => true,
+            Supply::Stored(_) => false,
+        };
+        let present = if are_missing {
+            HashMap::new()
+        } else {
+            let ids = candidates.iter().map(|(stored, _)| stored.image_id.clone()).collect();
+            by_id(self.list(&self.new_address, ids)?)
+        };
+        for (stored, entry) in candidates {
+            let is_present =
+                present.get(&stored.image_id).is_some_and(|other| other.content_sha256 == stored.content_sha256);
+            let mut metadata = stored.metadata.unwrap_or_default();
+            if !is_present && is_since(self.indexed_since, &metadata) {
+                // The service sets it.
+                metadata.indexed_at = None;
+                self.ready.push_back(entry.map(|entry| (entry, metadata)));
+            }
+        }
+        Ok(true)
+    }
+
+    fn list(&self, address: &str, image_ids: Vec<String>) -> anyhow::Result<Vec<StoredImage>> {
+        let pages = Pages::of_ids(self.client.clone(), address, image_ids, self.retry_for);
+        self.runtime.block_on(pages.collect())
+    }
+}
+
+impl Iterator for MissingImages {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            match self.supply_more() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.error = Some(error);
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Some of the wanted images, or of all where it is not known which are wanted. What cannot be read and has no name is
+/// no image of the gallery.
+fn take_found(source: &mut ImageSource, wanted: Option<&HashSet<String>>) -> Vec<Result<ImageEntry, SkippedEntry>> {
+    let mut found = Vec::new();
+    let mut bytes_held = 0;
+    while found.len() < PAGE_IMAGES && bytes_held < MAX_BYTES_HELD {
+        let Some(item) = source.next() else { break };
+        let image_id = image_id_of(&item);
+        if image_id.is_empty() || wanted.is_some_and(|wanted| !wanted.contains(image_id)) {
+            continue;
+        }
+        if let Ok(ImageEntry { content: Content::Bytes(bytes), .. }) = &item {
+            bytes_held += bytes.len() as u64;
+        }
+        found.push(item);
+    }
+    found
+}
+
+fn image_id_of(item: &Result<ImageEntry, SkippedEntry>) -> &str {
+    match item {
+        Ok(entry) => &entry.image_id,
+        Err(skipped) => &skipped.image_id,
+    }
+}
+
+fn by_id(images: Vec<StoredImage>) -> HashMap<String, StoredImage> {
+    images.into_iter().map(|image| (image.image_id.clone(), image)).collect()
+}
+
+fn is_since(since: Option<Timestamp>, metadata: &ImageMetadata) -> bool {
+    match (since, metadata.indexed_at) {
+        (None, _) => true,
+        (Some(since), Some(indexed_at)) => indexed_at.seconds >= since.seconds,
+        (Some(_), None) => false,
+    }
+}
+
+/// The file that an image was indexed from.
+fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEntry>) {
+    let path = stored.metadata.as_ref().and_then(|metadata| metadata.attributes.get(PATH_ATTRIBUTE)).map(PathBuf::from);
+    let image_id = stored.image_id.clone();
+    let skip = |origin: String, reason: String| SkippedEntry { image_id: stored.image_id.clone(), origin, reason };
+    let entry = match path {
+        None => Err(skip(String::new(), "its file is not known; give it with --images".to_owned())),
+        Some(path) => {
+            let origin = path.display().to_string();
+            match std::fs::metadata(&path) {
+                Ok(file) => {
+                    let modified_ms = file.modified().map_or(0, |time| unix_ms(&Timestamp::from(time)));
+                    let version = FileVersion { bytes: file.len(), modified_ms };
+                    let (metadata, content) = (KnownMetadata::default(), Content::File(path));
+                    Ok(ImageEntry { image_id, origin, version, metadata, content })
+                }
+                Err(error) => Err(skip(origin, format!("cannot be read: {error}"))),
+            }
+        }
+    };
+    (stored, entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(path: Option<&str>) -> StoredImage {
+        let attributes = path.map(|path| (PATH_ATTRIBUTE.to_owned(), path.to_owned())).into_iter().collect();
+        let metadata = Some(ImageMetadata { attributes, ..ImageMetadata::default() });
+        StoredImage { image_id: "a.jpg".to_owned(), metadata, ..StoredImage::default() }
+    }
+
+    #[test]
+    fn files_are_where_they_were_indexed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let entry = with_entry(stored(file.path().to_str())).1.unwrap();
+        assert_eq!((entry.image_id.as_str(), entry.path()), ("a.jpg", Some(file.path())));
+        assert!(with_entry(stored(Some("/nowhere/a.jpg"))).1.unwrap_err().reason.contains("cannot be read"));
+        assert!(with_entry(stored(None)).1.unwrap_err().reason.contains("--images"));
+    }
+
+    #[test]
+    fn late_images_are_told_by_their_time() {
+        let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let indexed = |seconds| ImageMetadata { indexed_at: time(seconds), ..ImageMetadata::default() };
+        assert!(is_since(None, &ImageMetadata::default()) && is_since(time(5), &indexed(5)));
+        assert!(!is_since(time(5), &indexed(4)) && !is_since(time(5), &ImageMetadata::default()));
+    }
+}

@@ -1,0 +1,45 @@
+//! `descry gallery retain`
+
+use super::create::parse_camera_span;
+use super::show::retention_text;
+use crate::connection::{Server, answer};
+use crate::output::say;
+use crate::time::parse_span_ms;
+use descry_proto::search::v1::SetRetentionRequest;
+use std::process::ExitCode;
+
+/// Change how long images are kept.
+///
+/// The time counts from an image's capture, or from indexing where its capture time is not known. What is not named here
+/// stays as it was.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry gallery retain lobby --default 30d
+  descry gallery retain lobby --default forever --camera c1=7d --camera c2=12h")]
+pub(super) struct Arguments {
+    /// The gallery.
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    server: Server,
+    /// For all cameras without a time of their own, such as 30d, 12h, 90m or forever.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span_ms, required_unless_present = "camera")]
+    default: Option<u64>,
+    /// For one camera; may be given several times.
+    #[arg(long, value_name = "CAMERA=SPAN", value_parser = parse_camera_span)]
+    camera: Vec<(String, u64)>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let mut client = arguments.server.connect().await?;
+    let mut retention = super::get(&mut client, &arguments.name).await?.retention.unwrap_or_default();
+    if let Some(default_ms) = arguments.default {
+        retention.default_ms = default_ms;
+    }
+    retention.camera_ms.extend(arguments.camera);
+    let request = SetRetentionRequest { gallery: arguments.name, retention: Some(retention) };
+    let gallery = answer(client.set_retention(request).await)?;
+    say!("gallery {} keeps images: {}", gallery.name, retention_text(&gallery));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,16 @@
+//! Ctrl-C for commands that finish what they began.
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+/// Cancelled by the first Ctrl-C, so that what was sent is still acknowledged; the second ends the program.
+pub(crate) fn at_signal() -> anyhow::Result<CancellationToken> {
+    let signal = descry_serving::shutdown_signal().context("cannot listen for signals")?;
+    let interrupt = CancellationToken::new();
+    let cancelled_by_signal = interrupt.clone();
+    tokio::spawn(async move {
+        signal.await;
+        cancelled_by_signal.cancel();
+    });
+    Ok(interrupt)
+}

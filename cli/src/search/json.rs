@@ -1,0 +1,67 @@
+//! Hits for programs.
+
+use crate::metadata::metadata_json;
+use descry_proto::search::v1::{Hit, SearchResponse, Sighting};
+use serde_json::{Value, json};
+
+/// Everything that a search answers.
+pub(super) fn reply(reply: &SearchResponse) -> Value {
+    json!({
+        "fingerprint": reply.fingerprint,
+        "truncated": reply.truncated,
+        "not_in_gallery_probability": reply.not_in_gallery_probability,
+        "hits": reply.hits.iter().map(hit).collect::<Value>(),
+    })
+}
+
+/// One hit.
+pub(crate) fn hit(hit: &Hit) -> Value {
+    let mut object = metadata_json(&hit.metadata.clone().unwrap_or_default());
+    let fields = [
+        ("image_id", json!(hit.image_id)),
+        ("score", json!(hit.score)),
+        ("contributions", json!(hit.contributions)),
+        ("match_probability", json!(hit.match_probability)),
+        ("sightings", hit.sightings.iter().map(sighting).collect::<Value>()),
+    ];
+    object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(object)
+}
+
+fn sighting(sighting: &Sighting) -> Value {
+    json!({
+        "image_id": sighting.image_id,
+        "camera_id": sighting.camera_id,
+        "captured_at": sighting.captured_at.map(|time| time.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use descry_proto::search::v1::ImageMetadata;
+
+    #[test]
+    fn nothing_of_a_reply_is_left_out() {
+        let metadata = ImageMetadata { person_id: Some("7".to_owned()), ..ImageMetadata::default() };
+        let sightings =
+            vec![Sighting { image_id: "b".to_owned(), camera_id: Some("c2".to_owned()), captured_at: None }];
+        let hit = Hit {
+            image_id: "a".to_owned(),
+            score: 0.5,
+            metadata: Some(metadata),
+            contributions: vec![0.75, -0.25],
+            match_probability: Some(0.25),
+            sightings,
+        };
+        let response = SearchResponse { hits: vec![hit], not_in_gallery_probability: Some(0.5), ..Default::default() };
+        let value = reply(&response);
+        let hit = &value["hits"][0];
+        assert_eq!((&hit["image_id"], &hit["person_id"], &hit["camera_id"]), (&json!("a"), &json!("7"), &Value::Null));
+        assert_eq!((&hit["contributions"], &hit["match_probability"]), (&json!([0.75, -0.25]), &json!(0.25)));
+        assert_eq!(
+            (&hit["sightings"][0]["camera_id"], &value["not_in_gallery_probability"]),
+            (&json!("c2"), &json!(0.5))
+        );
+    }
+}

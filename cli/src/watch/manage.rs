@@ -1,0 +1,78 @@
+//! `descry watch list` and `descry watch delete`
+
+use crate::connection::{Target, answer};
+use crate::output::say;
+use comfy_table::{ContentArrangement, Table};
+use descry_proto::search::v1::{DeleteWatchRequest, ListWatchesRequest, Watch};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// List the watches of a gallery.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  descry watch list --gallery lobby
+  descry watch list --gallery lobby --json")]
+pub(super) struct ListArguments {
+    #[command(flatten)]
+    target: Target,
+    /// Print one JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
+    let ListArguments { target, json: is_json } = arguments;
+    let request = ListWatchesRequest { gallery: target.gallery.clone() };
+    let watches = answer(target.connect().await?.list_watches(request).await)?.watches;
+    if is_json {
+        say!("{}", watches.iter().map(watch_json).collect::<Value>());
+    } else if watches.is_empty() {
+        say!("gallery {} has no watches; `descry watch create` makes one", target.gallery);
+    } else {
+        let mut table = Table::new();
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["watch", "least score", "conditions", "model", "created"]);
+        for watch in &watches {
+            table.add_row([
+                watch.name.clone(),
+                format!("{:.4}", watch.min_score),
+                if watch.filter.is_some() { "yes" } else { "none" }.to_owned(),
+                watch.fingerprint.chars().take(12).collect(),
+                watch.created_at.map(|time| time.to_string()).unwrap_or_default(),
+            ]);
+        }
+        say!("{table}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn watch_json(watch: &Watch) -> Value {
+    json!({
+        "gallery": watch.gallery,
+        "name": watch.name,
+        "min_score": watch.min_score,
+        "has_conditions": watch.filter.is_some(),
+        "fingerprint": watch.fingerprint,
+        "created_at": watch.created_at.map(|time| time.to_string()),
+    })
+}
+
+/// Delete a watch.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  descry watch delete red-hoodie --gallery lobby")]
+pub(super) struct DeleteArguments {
+    /// The watch.
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) async fn delete(arguments: DeleteArguments) -> anyhow::Result<ExitCode> {
+    let DeleteArguments { name, target } = arguments;
+    let request = DeleteWatchRequest { gallery: target.gallery.clone(), name: name.clone() };
+    answer(target.connect().await?.delete_watch(request).await)?;
+    say!("deleted watch {name} of gallery {}", target.gallery);
+    Ok(ExitCode::SUCCESS)
+}

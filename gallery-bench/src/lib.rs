@@ -1,0 +1,44 @@
+//! How fast galleries are, and how much they cost: the embedded store alone, the search service around it, indexing from
+//! image files, and what an approximate search loses of a model's accuracy.
+//!
+//! Must never be needed at serving time, and never print: it returns plain data that serialises to JSON, with the rows
+//! of a table beside it, and the caller draws them. What is measured: [`run_store_benchmark`] the store,
+//! [`run_service_benchmark`] the service against the store, [`measure_indexing`] indexing against the encoder,
+//! [`measure_accuracy`] served rankings against exact ones.
+
+mod accuracy;
+mod accuracy_gallery;
+mod error;
+mod exact_search;
+mod indexing;
+mod latencies;
+mod process_memory;
+mod ranking_metrics;
+mod report_row;
+mod search_client;
+mod search_server;
+mod service_benchmark;
+mod service_report;
+mod service_sides;
+mod store_benchmark;
+mod store_filling;
+mod store_report;
+mod store_searches;
+mod synthetic_gallery;
+
+pub use accuracy::{AccuracyCaption, AccuracyImage, AccuracyPlan, AccuracyReport, measure_accuracy};
+pub use error::GalleryBenchError;
+pub use indexing::{IndexingPlan, IndexingReport, measure_indexing};
+pub use process_memory::scratch_folder;
+pub use report_row::{ReportRow, Target};
+pub use service_benchmark::{ServicePlan, run_service_benchmark};
+pub use service_report::{ServiceReport, ServiceSearches, ServiceWrites};
+pub use store_benchmark::{StorePlan, run_store_benchmark};
+pub use store_report::{
+    FillingMeasurement, OpeningMeasurement, RecallMeasurement, SearchKind, SearchMeasurement, StoreReport,
+    ThroughputMeasurement,
+};
+pub use synthetic_gallery::GalleryShape;
+
+/// Told what is being done, how much of it is done, and how much there is.
+pub type Progress<'a> = &'a dyn Fn(&str, u64, u64);

@@ -1,0 +1,113 @@
+//! Asking a store, one caller or several.
+
+use crate::latencies::Latencies;
+use crate::store_report::{SearchKind, SearchMeasurement, ThroughputMeasurement};
+use crate::synthetic_gallery::{CAMERAS, camera_id};
+use crate::{GalleryBenchError, Progress};
+use descry_model::{Embedding, Fingerprint};
+use descry_search::SearchError;
+use descry_search::vector_store::{NearestQuery, VectorStore};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Hits of a search.
+pub(crate) const LIMIT: usize = 10;
+
+/// Searches before the first that is measured.
+const WARM_UP: usize = 20;
+
+/// Searches of the kinds that compare every image: they take their time, and vary little.
+const FEW: usize = 200;
+
+/// What is asked, of which gallery.
+#[derive(Clone)]
+pub(crate) struct Searches {
+    pub(crate) store: Arc<dyn VectorStore>,
+    pub(crate) gallery: Arc<str>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) queries: Arc<[Embedding]>,
+}
+
+impl Searches {
+    /// One caller. `None` when `stop` came before the first answer.
+    pub(crate) async fn measure(
+        &self,
+        kind: SearchKind,
+        stop: &CancellationToken,
+        progress: Progress<'_>,
+    ) -> Result<Option<SearchMeasurement>, GalleryBenchError> {
+        let count = match kind {
+            SearchKind::Nearest | SearchKind::OneCamera => self.queries.len(),
+            SearchKind::Exact | SearchKind::Persons => self.queries.len().min(FEW),
+        };
+        for position in 0..count.min(WARM_UP) {
+            self.ask(kind, position).await?;
+        }
+        let mut latencies = Latencies::default();
+        for position in 0..count {
+            if stop.is_cancelled() {
+                break;
+            }
+            let begin = Instant::now();
+            self.ask(kind, position).await?;
+            latencies.record(begin.elapsed());
+            progress(kind.name(), position as u64 + 1, count as u64);
+        }
+        Ok(latencies.summary().map(|latency| SearchMeasurement { kind, latency }))
+    }
+
+    /// Several callers who share the queries. `None` when `stop` came before the end.
+    pub(crate) async fn measure_callers(
+        &self,
+        callers: usize,
+        stop: &CancellationToken,
+    ) -> Result<Option<ThroughputMeasurement>, GalleryBenchError> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let begin = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..callers {
+            tasks.spawn(self.clone().ask_in_turn(Arc::clone(&next), stop.clone()));
+        }
+        let mut latencies = Latencies::default();
+        while let Some(caller) = tasks.join_next().await {
+            latencies.append(caller??);
+        }
+        let elapsed_s = begin.elapsed().as_secs_f64();
+        let Some(latency) = latencies.summary().filter(|_| !stop.is_cancelled()) else { return Ok(None) };
+        Ok(Some(ThroughputMeasurement { callers, queries_per_s: latency.count as f64 / elapsed_s, latency }))
+    }
+
+    async fn ask_in_turn(self, next: Arc<AtomicUsize>, stop: CancellationToken) -> Result<Latencies, SearchError> {
+        let mut latencies = Latencies::default();
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            if position >= self.queries.len() || stop.is_cancelled() {
+                return Ok(latencies);
+            }
+            let begin = Instant::now();
+            self.ask(SearchKind::Nearest, position).await?;
+            latencies.record(begin.elapsed());
+        }
+    }
+
+    async fn ask(&self, kind: SearchKind, position: usize) -> Result<(), SearchError> {
+        let Some(embedding) = self.queries.get(position) else { return Ok(()) };
+        let mut query = NearestQuery::new(embedding.clone(), self.fingerprint.clone(), LIMIT);
+        match kind {
+            SearchKind::Nearest => self.store.nearest(&self.gallery, query).await?,
+            SearchKind::OneCamera => {
+                query.filter.camera_ids = vec![camera_id(position as u64 % CAMERAS)];
+                self.store.nearest(&self.gallery, query).await?
+            }
+            SearchKind::Exact => {
+                query.exact = true;
+                self.store.nearest(&self.gallery, query).await?
+            }
+            SearchKind::Persons => self.store.nearest_persons(&self.gallery, query).await?,
+        };
+        Ok(())
+    }
+}

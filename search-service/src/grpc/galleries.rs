@@ -1,0 +1,172 @@
+//! Galleries and their generations.
+
+use super::SearchGrpc;
+use super::messages::{gallery_message, gallery_settings, retention_of};
+use crate::SearchError;
+use crate::generations::{activate, compare};
+use crate::retention::Retention;
+use crate::validation::{check_gallery_name, check_settings, invalid};
+use crate::vector_store::{Gallery, NewGallery};
+use descry_model::Fingerprint;
+use descry_proto::search::v1 as proto;
+
+/// Ids that a comparison names where the caller does not say.
+const DEFAULT_NAMED_IDS: u32 = 100;
+
+/// Ids that a comparison names at most.
+const MAX_NAMED_IDS: u32 = 100_000;
+
+impl SearchGrpc {
+    pub(super) async fn create_gallery(
+        &self,
+        request: proto::CreateGalleryRequest,
+    ) -> Result<proto::Gallery, SearchError> {
+        let proto::CreateGalleryRequest { name, settings, retention, fingerprint, embedding_dimension } = request;
+        check_gallery_name(&name)?;
+        let settings = gallery_settings(settings.unwrap_or_default())?;
+        check_settings(&settings, &self.limits)?;
+        let retention = retention.map(retention_of).transpose()?;
+        let (fingerprint, dimension) = if fingerprint.is_empty() {
+            let model = self.encoders.first_model().await?;
+            (model.fingerprint, model.dimension)
+        } else {
+            let dimension = usize::try_from(embedding_dimension).unwrap_or_default();
+            (parse_fingerprint("fingerprint", &fingerprint)?, dimension)
+        };
+        let galleries = self.store.list_galleries().await?;
+        let max = self.limits.max_galleries;
+        if galleries.len() >= max && galleries.iter().all(|gallery| gallery.name != name) {
+            return Err(invalid("gallery", format!("there are {max} galleries already, as many as are allowed")));
+        }
+        let gallery = self.store.create(NewGallery { name, fingerprint, dimension, settings }).await?;
+        if let Some(retention) = retention {
+            retention.put(&*self.store, &gallery.name).await?;
+        }
+        self.described(gallery).await
+    }
+
+    pub(super) async fn get_gallery(&self, request: proto::GetGalleryRequest) -> Result<proto::Gallery, SearchError> {
+        crate::validation::check_address(&request.name)?;
+        self.described(self.store.gallery(&request.name).await?).await
+    }
+
+    pub(super) async fn list_galleries(
+        &self,
+        _request: proto::ListGalleriesRequest,
+    ) -> Result<proto::ListGalleriesResponse, SearchError> {
+        let mut galleries = Vec::new();
+        for gallery in self.store.list_galleries().await? {
+            match self.described(gallery).await {
+                Ok(gallery) => galleries.push(gallery),
+                // Deleted in the meantime.
+                Err(SearchError::GalleryNotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(proto::ListGalleriesResponse { galleries })
+    }
+
+    pub(super) async fn delete_gallery(
+        &self,
+        request: proto::DeleteGalleryRequest,
+    ) -> Result<proto::DeleteGalleryResponse, SearchError> {
+        check_gallery_name(&request.name)?;
+        self.store.delete_gallery(&request.name).await?;
+        self.calibrations.forget(&request.name);
+        Ok(proto::DeleteGalleryResponse {})
+    }
+
+    pub(super) async fn set_retention(
+        &self,
+        request: proto::SetRetentionRequest,
+    ) -> Result<proto::Gallery, SearchError> {
+        let proto::SetRetentionRequest { gallery, retention } = request;
+        check_gallery_name(&gallery)?;
+        let described = self.store.gallery(&gallery).await?;
+        retention_of(retention.unwrap_or_default())?.put(&*self.store, &gallery).await?;
+        self.described(described).await
+    }
+
+    pub(super) async fn create_generation(
+        &self,
+        request: proto::CreateGenerationRequest,
+    ) -> Result<proto::Gallery, SearchError> {
+        let proto::CreateGenerationRequest { gallery, fingerprint } = request;
+        check_gallery_name(&gallery)?;
+        let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
+        let active = self.store.identity(&gallery).await?;
+        if active.fingerprint == fingerprint {
+            let reason = "that model serves already".to_owned();
+            return Err(SearchError::NotReady { name: gallery, reason });
+        }
+        let (_, model) = self.encoders.of(&gallery, &fingerprint).await?;
+        let generation = self.store.create_generation(&gallery, &model.fingerprint, model.dimension).await?;
+        self.described(generation).await
+    }
+
+    pub(super) async fn list_generations(
+        &self,
+        request: proto::ListGenerationsRequest,
+    ) -> Result<proto::ListGenerationsResponse, SearchError> {
+        check_gallery_name(&request.gallery)?;
+        let active = self.store.identity(&request.gallery).await?.generation;
+        let mut generations = Vec::new();
+        for generation in self.store.generations(&request.gallery).await? {
+            generations.push(self.described(generation).await?);
+        }
+        Ok(proto::ListGenerationsResponse { generations, active })
+    }
+
+    pub(super) async fn compare_generations(
+        &self,
+        request: proto::CompareGenerationsRequest,
+    ) -> Result<proto::CompareGenerationsResponse, SearchError> {
+        let proto::CompareGenerationsRequest { gallery, generation, against, limit } = request;
+        check_gallery_name(&gallery)?;
+        let limit = if limit == 0 { DEFAULT_NAMED_IDS } else { limit };
+        if limit > MAX_NAMED_IDS {
+            return Err(invalid("limit", format!("{limit}, at most {MAX_NAMED_IDS} are allowed")));
+        }
+        let generation = self.store.identity(&format!("{gallery}.{generation}")).await?;
+        let against = if against == 0 { gallery } else { format!("{gallery}.{against}") };
+        let against = self.store.identity(&against).await?;
+        let found = compare(&*self.store, &generation, &against, limit as usize).await?;
+        Ok(proto::CompareGenerationsResponse {
+            images: found.images,
+            images_against: found.images_against,
+            missing: found.missing.count,
+            missing_ids: found.missing.first,
+            surplus: found.surplus.count,
+            surplus_ids: found.surplus.first,
+        })
+    }
+
+    pub(super) async fn activate_generation(
+        &self,
+        request: proto::ActivateGenerationRequest,
+    ) -> Result<proto::Gallery, SearchError> {
+        let proto::ActivateGenerationRequest { gallery, generation, force } = request;
+        check_gallery_name(&gallery)?;
+        let active = activate(&*self.store, &gallery, generation, force).await?;
+        self.described(active).await
+    }
+
+    pub(super) async fn delete_generation(
+        &self,
+        request: proto::DeleteGenerationRequest,
+    ) -> Result<proto::DeleteGenerationResponse, SearchError> {
+        check_gallery_name(&request.gallery)?;
+        self.store.delete_generation(&request.gallery, request.generation).await?;
+        Ok(proto::DeleteGenerationResponse {})
+    }
+
+    async fn described(&self, gallery: Gallery) -> Result<proto::Gallery, SearchError> {
+        let retention = Retention::of(&*self.store, &gallery.name).await?;
+        let calibrated = self.calibrations.of(&gallery).await?.is_some();
+        Ok(gallery_message(gallery, retention, calibrated))
+    }
+}
+
+pub(super) fn parse_fingerprint(field: &str, text: &str) -> Result<Fingerprint, SearchError> {
+    text.parse().map_err(|error: descry_model::ModelError| invalid(field, error.to_string()))
+}

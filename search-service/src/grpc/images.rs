@@ -1,0 +1,150 @@
+//! Images that are in a gallery, or come with their embeddings.
+
+use super::SearchGrpc;
+use super::galleries::parse_fingerprint;
+use super::index_stream::acknowledgement;
+use super::messages::{image_metadata, metadata_message, search_filter};
+use crate::SearchError;
+use crate::indexing::{targets_of, write_embeddings};
+use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
+use crate::vector_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
+use descry_model::Embedding;
+use descry_proto::search::v1 as proto;
+
+const DEFAULT_PAGE_IMAGES: usize = 256;
+
+impl SearchGrpc {
+    pub(super) async fn index_embeddings(
+        &self,
+        request: proto::IndexEmbeddingsRequest,
+    ) -> Result<proto::IndexEmbeddingsResponse, SearchError> {
+        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images } = request;
+        check_address(&gallery)?;
+        self.check_count("images", images.len())?;
+        let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
+        let images = images.into_iter().map(|image| (image.image_id.clone(), gallery_image(image))).collect();
+        let written = write_embeddings(&*self.store, &self.limits, &gallery, &fingerprint, images).await?;
+        Ok(proto::IndexEmbeddingsResponse { results: written.into_iter().map(acknowledgement).collect() })
+    }
+
+    pub(super) async fn list_images(
+        &self,
+        request: proto::ListImagesRequest,
+    ) -> Result<proto::ListImagesResponse, SearchError> {
+        let proto::ListImagesRequest { gallery, filter, page_size, page_token, with_embeddings } = request;
+        check_address(&gallery)?;
+        let filter = self.checked_filter(filter)?;
+        let limit = match usize::try_from(page_size).unwrap_or(usize::MAX) {
+            0 => DEFAULT_PAGE_IMAGES.min(self.limits.max_page_images),
+            limit => limit,
+        };
+        self.check_count("page_size", limit)?;
+        let after = Some(page_token).filter(|token| !token.is_empty());
+        let generation = self.store.identity(&gallery).await?;
+        let page = self.store.page(&generation.address(), PageRequest { filter, after, limit }).await?;
+        let images = page.images.into_iter().map(|image| proto::StoredImage {
+            image_id: image.image_id,
+            content_sha256: image.metadata.content_sha256.clone(),
+            metadata: Some(metadata_message(image.metadata)),
+            embedding: if with_embeddings { image.embedding.into_vec() } else { Vec::new() },
+        });
+        Ok(proto::ListImagesResponse {
+            images: images.collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            fingerprint: generation.fingerprint.to_string(),
+        })
+    }
+
+    pub(super) async fn update_images(
+        &self,
+        request: proto::UpdateImagesRequest,
+    ) -> Result<proto::UpdateImagesResponse, SearchError> {
+        let proto::UpdateImagesRequest { gallery, changes } = request;
+        check_address(&gallery)?;
+        self.check_count("changes", changes.len())?;
+        let mut changed = Vec::with_capacity(changes.len());
+        for (index, change) in changes.into_iter().enumerate() {
+            let metadata = image_metadata(change.metadata.unwrap_or_default())
+                .and_then(|metadata| check_metadata(&metadata, &self.limits).map(|()| metadata))
+                .map_err(|error| invalid(format!("changes[{index}]"), error.to_string()))?;
+            changed.push((change.image_id, metadata));
+        }
+        let mut updated = None;
+        for target in targets_of(&*self.store, &gallery).await? {
+            let ids: Vec<String> = changed.iter().map(|(image_id, _)| image_id.clone()).collect();
+            // What is no metadata of the caller's stays as it is.
+            let known = self.store.images(&target.address, &ids).await?;
+            let changes = changed.iter().filter_map(|(image_id, metadata)| {
+                let known = known.get(image_id)?;
+                let (content_sha256, indexed_at_ms) = (known.content_sha256.clone(), known.indexed_at_ms);
+                Some((image_id.clone(), ImageMetadata { content_sha256, indexed_at_ms, ..metadata.clone() }))
+            });
+            let count = self.store.update_metadata(&target.address, changes.collect()).await?;
+            updated.get_or_insert(count);
+        }
+        Ok(proto::UpdateImagesResponse { updated: updated.unwrap_or_default() })
+    }
+
+    pub(super) async fn delete_images(
+        &self,
+        request: proto::DeleteImagesRequest,
+    ) -> Result<proto::DeleteImagesResponse, SearchError> {
+        let proto::DeleteImagesRequest { gallery, image_ids, filter } = request;
+        check_address(&gallery)?;
+        let (count, max) = (image_ids.len(), self.limits.max_deleted_ids);
+        if count > max {
+            return Err(invalid("image_ids", format!("{count} ids, at most {max} are allowed")));
+        }
+        let filter = filter.map(|filter| self.checked_filter(Some(filter))).transpose()?;
+        if filter.is_some() && count > 0 {
+            return Err(invalid("filter", "give ids or a filter, not both"));
+        }
+        // A filter that restricts nothing would empty the gallery; whoever wants that deletes it.
+        if filter.as_ref().is_some_and(|filter| *filter == SearchFilter::default()) {
+            return Err(invalid("filter", "must restrict something; delete the gallery to remove all of it"));
+        }
+        let mut deleted = None;
+        for target in targets_of(&*self.store, &gallery).await? {
+            let count = match &filter {
+                Some(filter) => self.store.delete_matching(&target.address, filter).await?,
+                None => self.store.delete_images(&target.address, &image_ids).await?,
+            };
+            deleted.get_or_insert(count);
+        }
+        Ok(proto::DeleteImagesResponse { deleted: deleted.unwrap_or_default() })
+    }
+
+    pub(super) fn checked_filter(&self, filter: Option<proto::Filter>) -> Result<SearchFilter, SearchError> {
+        let filter = filter.map(search_filter).transpose()?.unwrap_or_default();
+        check_filter(&filter, &self.limits)?;
+        Ok(filter)
+    }
+
+    fn check_count(&self, field: &str, count: usize) -> Result<(), SearchError> {
+        let max = self.limits.max_page_images;
+        if count > max {
+            return Err(invalid(field, format!("{count} images, at most {max} are allowed")));
+        }
+        Ok(())
+    }
+}
+
+/// An image as sent, with what is wrong with it.
+fn gallery_image(image: proto::StoredImage) -> Result<GalleryImage, SearchError> {
+    let proto::StoredImage { image_id, metadata, content_sha256, embedding } = image;
+    let is_hash = content_sha256.is_empty()
+        || (content_sha256.len() == 64 && content_sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if !is_hash {
+        return Err(invalid("content_sha256", "must be 64 hexadecimal digits or nothing"));
+    }
+    let embedding = Embedding::normalized(embedding).map_err(|error| invalid("embedding", error.to_string()))?;
+    let metadata = image_metadata(metadata.unwrap_or_default())?;
+    Ok(GalleryImage { image_id, embedding, metadata: ImageMetadata { content_sha256, ..metadata } })
+}
+
+/// Names of watches follow the rules of ids, within what a key of a document may be.
+pub(super) fn check_watch_name(name: &str, limits: &crate::RequestLimits) -> Result<(), SearchError> {
+    check_id("name", name, limits)?;
+    crate::validation::check_gallery_name(name)
+        .map_err(|_| invalid("name", "1 to 63 small letters, digits, '-' or '_', a letter or digit first"))
+}

@@ -1,0 +1,141 @@
+//! The stream of images to index: read no faster than they are indexed, and answered to the last one that was taken in.
+
+use super::SearchGrpc;
+use super::messages::{image_metadata, item_error};
+use crate::SearchError;
+use crate::config::RequestLimits;
+use crate::indexing::{Acknowledgement, Indexed, NewImage, Pace};
+use crate::validation::{check_gallery_name, invalid};
+use descry_proto::search::v1 as proto;
+use descry_proto::search::v1::index_images_request::{Message, Start};
+use descry_proto::search::v1::index_images_response::Outcome;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use std::sync::Arc;
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+const RETRY_AFTER_MS: u64 = 1_000;
+
+impl SearchGrpc {
+    pub(super) async fn index_images(
+        &self,
+        mut messages: Streaming<proto::IndexImagesRequest>,
+    ) -> Result<BoxStream<'static, Result<proto::IndexImagesResponse, Status>>, Status> {
+        let stream_permit = Arc::clone(&self.index_streams).try_acquire_owned().map_err(|_| {
+            SearchError::Overloaded { what: "the number of index streams", retry_after_ms: RETRY_AFTER_MS }
+        })?;
+        let first = tokio::select! {
+            first = messages.message() => first?,
+            () = self.shutdown.cancelled() => return Err(shutting_down()),
+        };
+        let Some(Message::Start(start)) = first.and_then(|first| first.message) else {
+            return Err(invalid("message", "the first message of the stream must be `start`").into());
+        };
+        let address = self.open_target(&start).await?;
+        let (ended, end) = oneshot::channel();
+        let limits = self.limits.clone();
+        let memory = Arc::clone(&self.memory);
+        let pace = Pace::new(start.max_images_per_second, self.indexing.max_images_per_second);
+        let pace = Arc::new(Mutex::new(pace));
+        let images = messages
+            .map(move |message| new_image(message, &limits))
+            // An image waits here for its time, and until there is memory for it; the client waits with it.
+            .then(move |image| take_in(image, Arc::clone(&pace), Arc::clone(&memory)))
+            .take_until(self.shutdown.clone().cancelled_owned().map(|()| ()))
+            .chain(shutdown_notice(self.shutdown.clone()))
+            .scan(Some(ended), |ended, image| {
+                let kept = match image {
+                    Ok(image) => Some(image),
+                    Err(status) => {
+                        if let Some(ended) = ended.take() {
+                            // Nobody listens only when the reply stream is gone, and then nobody is to be told.
+                            let _ = ended.send(status);
+                        }
+                        None
+                    }
+                };
+                async move { kept }
+            });
+        let acknowledgements = self.indexer.clone().index(address, images);
+        let replies = acknowledgements.flat_map(|chunk| futures::stream::iter(chunk.into_iter().map(acknowledgement)));
+        // What was taken in is indexed and acknowledged first; then the stream says why it ended early, if it did.
+        let end = futures::stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
+        let replies = replies.map(Ok).chain(end).inspect(move |_| {
+            let _in_use = &stream_permit;
+        });
+        Ok(replies.boxed())
+    }
+
+    /// The generation that a stream fills, created if asked for.
+    async fn open_target(&self, start: &Start) -> Result<String, SearchError> {
+        check_gallery_name(&start.gallery)?;
+        let address = match start.generation {
+            0 => start.gallery.clone(),
+            generation => format!("{}.{generation}", start.gallery),
+        };
+        match self.indexer.require_encoder(&address).await {
+            Err(SearchError::GalleryNotFound { .. }) if start.create && start.generation == 0 => {
+                let request = proto::CreateGalleryRequest {
+                    name: start.gallery.clone(),
+                    ..proto::CreateGalleryRequest::default()
+                };
+                self.create_gallery(request).await?;
+            }
+            result => result?,
+        }
+        Ok(address)
+    }
+}
+
+fn shutting_down() -> Status {
+    Status::unavailable("the service is shutting down; send the images that were not answered again")
+}
+
+/// Nothing while the service runs, the reason for the stream's end once it shuts down.
+fn shutdown_notice<Item: Send + 'static>(shutdown: CancellationToken) -> BoxStream<'static, Result<Item, Status>> {
+    let notice = async move { shutdown.is_cancelled().then(|| Err(shutting_down())) };
+    futures::stream::once(notice).filter_map(|notice| async move { notice }).boxed()
+}
+
+/// One message of the stream. A bad image stays in the stream, to be answered like any other; a message that is no image
+/// ends it.
+fn new_image(message: Result<proto::IndexImagesRequest, Status>, limits: &RequestLimits) -> Result<NewImage, Status> {
+    match message?.message {
+        Some(Message::Image(image)) => {
+            let metadata = image_metadata(image.metadata.unwrap_or_default());
+            let mut new = NewImage { image_id: image.image_id, content: image.content, metadata, memory: None };
+            let (bytes, max) = (new.content.len(), limits.max_image_bytes);
+            if bytes > max {
+                new.content = bytes::Bytes::new();
+                new.metadata = Err(invalid("content", format!("{bytes} bytes, at most {max} are allowed")));
+            }
+            Ok(new)
+        }
+        Some(Message::Start(_)) | None => {
+            Err(invalid("message", "every message after the first must be an `image`").into())
+        }
+    }
+}
+
+async fn take_in(
+    image: Result<NewImage, Status>,
+    pace: Arc<Mutex<Pace>>,
+    memory: Arc<Semaphore>,
+) -> Result<NewImage, Status> {
+    let mut image = image?;
+    pace.lock().await.wait().await;
+    // Not more than there is at all: the configuration is checked, and an image is smaller.
+    let kibibytes = u32::try_from(image.content.len().div_ceil(1024)).unwrap_or(u32::MAX);
+    image.memory = memory.acquire_many_owned(kibibytes).await.ok();
+    Ok(image)
+}
+
+pub(super) fn acknowledgement(acknowledgement: Acknowledgement) -> proto::IndexImagesResponse {
+    let outcome = match acknowledgement.outcome {
+        Ok(indexed) => Outcome::Indexed(proto::Indexed { unchanged: indexed == Indexed::Unchanged }),
+        Err(error) => Outcome::Error(item_error(error)),
+    };
+    proto::IndexImagesResponse { image_id: acknowledgement.image_id, outcome: Some(outcome) }
+}

@@ -1,0 +1,109 @@
+//! Galleries, their settings and their retention.
+
+use super::timestamp;
+use crate::SearchError;
+use crate::retention::Retention;
+use crate::validation::invalid;
+use crate::vector_store::{Gallery, GallerySettings, IndexState, QdrantGallerySettings, Quantization};
+use descry_proto::search::v1 as proto;
+
+pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, calibrated: bool) -> proto::Gallery {
+    let index_state = match gallery.index {
+        IndexState::Exact => proto::IndexState::Exact,
+        IndexState::Ready => proto::IndexState::Ready,
+        IndexState::Building => proto::IndexState::Building,
+        IndexState::Failed => proto::IndexState::Failed,
+    };
+    proto::Gallery {
+        name: gallery.name,
+        fingerprint: gallery.fingerprint.to_string(),
+        embedding_dimension: u32::try_from(gallery.dimension).unwrap_or(u32::MAX),
+        images: gallery.images,
+        created_at: Some(timestamp(gallery.created_at_ms)),
+        generation: gallery.generation,
+        settings: Some(settings_message(gallery.settings)),
+        retention: Some(retention_message(retention)),
+        index_state: index_state.into(),
+        bytes: gallery.bytes,
+        calibrated,
+    }
+}
+
+fn settings_message(settings: GallerySettings) -> proto::GallerySettings {
+    let GallerySettings { indexed_attributes, qdrant } = settings;
+    let quantization = match qdrant.quantization {
+        None => proto::Quantization::Unspecified,
+        Some(Quantization::Int8) => proto::Quantization::Int8,
+        Some(Quantization::Binary) => proto::Quantization::Binary,
+    };
+    let qdrant = proto::QdrantSettings {
+        shard_number: qdrant.shard_number,
+        replication_factor: qdrant.replication_factor,
+        write_consistency_factor: qdrant.write_consistency_factor,
+        on_disk_vectors: qdrant.on_disk_vectors,
+        hnsw_m: qdrant.hnsw_m,
+        hnsw_ef_construct: qdrant.hnsw_ef_construct,
+        quantization: quantization.into(),
+    };
+    proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant) }
+}
+
+/// # Errors
+/// [`SearchError::Invalid`] for numbers that no server takes.
+pub(in crate::grpc) fn gallery_settings(settings: proto::GallerySettings) -> Result<GallerySettings, SearchError> {
+    let qdrant = settings.qdrant.unwrap_or_default();
+    let quantization = match qdrant.quantization() {
+        proto::Quantization::Unspecified => None,
+        proto::Quantization::Int8 => Some(Quantization::Int8),
+        proto::Quantization::Binary => Some(Quantization::Binary),
+    };
+    let counts = [
+        ("shard_number", qdrant.shard_number.map(u64::from), 1..=4_096),
+        ("replication_factor", qdrant.replication_factor.map(u64::from), 1..=64),
+        ("write_consistency_factor", qdrant.write_consistency_factor.map(u64::from), 1..=64),
+        ("hnsw_m", qdrant.hnsw_m, 0..=512),
+        ("hnsw_ef_construct", qdrant.hnsw_ef_construct, 4..=10_000),
+    ];
+    for (name, count, allowed) in counts {
+        if let Some(count) = count
+            && !allowed.contains(&count)
+        {
+            let reason = format!("{count}; {} to {} are allowed", allowed.start(), allowed.end());
+            return Err(invalid(format!("settings.qdrant.{name}"), reason));
+        }
+    }
+    let qdrant = QdrantGallerySettings {
+        shard_number: qdrant.shard_number,
+        replication_factor: qdrant.replication_factor,
+        write_consistency_factor: qdrant.write_consistency_factor,
+        on_disk_vectors: qdrant.on_disk_vectors,
+        hnsw_m: qdrant.hnsw_m,
+        hnsw_ef_construct: qdrant.hnsw_ef_construct,
+        quantization,
+    };
+    Ok(GallerySettings { indexed_attributes: settings.indexed_attributes, qdrant })
+}
+
+/// Cameras with a time of their own.
+const MAX_CAMERAS: usize = 10_000;
+
+/// # Errors
+/// [`SearchError::Invalid`] for more cameras than a gallery has.
+pub(in crate::grpc) fn retention_of(retention: proto::Retention) -> Result<Retention, SearchError> {
+    let proto::Retention { default_ms, camera_ms } = retention;
+    if camera_ms.len() > MAX_CAMERAS {
+        let reason = format!("{} cameras, at most {MAX_CAMERAS} are allowed", camera_ms.len());
+        return Err(invalid("retention.camera_ms", reason));
+    }
+    let kept = |ms: u64| (ms > 0).then_some(ms);
+    let camera_ms = camera_ms.into_iter().map(|(camera, ms)| (camera, kept(ms))).collect();
+    Ok(Retention { default_ms: kept(default_ms), camera_ms })
+}
+
+fn retention_message(retention: Retention) -> proto::Retention {
+    let Retention { default_ms, camera_ms } = retention;
+    proto::Retention {
+        default_ms: default_ms.unwrap_or_default(),
+        camera_ms: camera_ms.into_iter().map(|(camera, ms)| (camera, ms.unwrap_or_default())).collect(),
+    }
+}

@@ -1,0 +1,137 @@
+//! Searches, one by one, in batches, refined; and what their scores mean.
+
+use super::SearchGrpc;
+use super::galleries::parse_fingerprint;
+use super::messages::{hit_message, item_error, search_filter, timestamp};
+use crate::SearchError;
+use crate::calibration::{Caption, measure};
+use crate::retrieval::{Fusion, Part, PartKind, Ranking, SearchSpec};
+use crate::validation::{check_gallery_name, invalid};
+use descry_model::Embedding;
+use descry_proto::search::v1 as proto;
+use descry_proto::search::v1::query_part::What;
+use descry_proto::search::v1::search_batch_response::{Result as BatchResult, result::Outcome};
+use descry_proto::search::v1::search_request::Query;
+use tracing::Instrument as _;
+
+impl SearchGrpc {
+    pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
+        let search = search_spec(request)?;
+        let span = tracing::info_span!("search", gallery = search.gallery, limit = search.limit);
+        Ok(response(self.retriever.search(search).instrument(span).await?))
+    }
+
+    pub(super) async fn search_batch(
+        &self,
+        request: proto::SearchBatchRequest,
+    ) -> Result<proto::SearchBatchResponse, SearchError> {
+        let (count, max) = (request.searches.len(), self.limits.max_batch_searches);
+        if count > max {
+            return Err(invalid("searches", format!("{count} searches, at most {max} are allowed")));
+        }
+        // At the same time, so that the encoder sees all texts at once and runs them together.
+        let searches = request.searches.into_iter().map(|search| self.search(search));
+        let results = futures::future::join_all(searches).await.into_iter().map(|result| BatchResult {
+            outcome: Some(match result {
+                Ok(response) => Outcome::Response(response),
+                Err(error) => Outcome::Error(item_error(error)),
+            }),
+        });
+        Ok(proto::SearchBatchResponse { results: results.collect() })
+    }
+
+    pub(super) async fn refine(&self, request: proto::RefineRequest) -> Result<proto::SearchResponse, SearchError> {
+        let proto::RefineRequest { search, accepted_ids, rejected_ids } = request;
+        let search = search.ok_or_else(|| invalid("search", "give the search whose hits were judged"))?;
+        let search = search_spec(search)?;
+        let span = tracing::info_span!("refine", gallery = search.gallery, limit = search.limit);
+        let refined = self.retriever.refine(search, accepted_ids, rejected_ids).instrument(span).await;
+        Ok(response(refined?))
+    }
+
+    pub(super) async fn calibrate(&self, request: proto::CalibrateRequest) -> Result<proto::Calibration, SearchError> {
+        let proto::CalibrateRequest { gallery, captions } = request;
+        check_gallery_name(&gallery)?;
+        let (count, limits) = (captions.len(), &self.limits);
+        if count > limits.max_calibration_captions {
+            let reason = format!("{count} captions, at most {} are allowed", limits.max_calibration_captions);
+            return Err(invalid("captions", reason));
+        }
+        if let Some(index) = captions.iter().position(|caption| caption.text.len() > limits.max_text_bytes) {
+            let reason = format!("is longer than {} bytes", limits.max_text_bytes);
+            return Err(invalid(format!("captions[{index}].text"), reason));
+        }
+        let captions = captions.into_iter().map(|caption| {
+            let proto::calibrate_request::Caption { text, person_id } = caption;
+            Caption { text, person_id }
+        });
+        let generation = self.store.identity(&gallery).await?;
+        let calibration = measure(&self.encoders, &*self.store, &generation, captions.collect()).await?;
+        self.calibrations.put(&gallery, &calibration).await?;
+        Ok(proto::Calibration {
+            fingerprint: calibration.fingerprint,
+            background_captions: calibration.background_captions,
+            labelled_captions: calibration.labelled_captions,
+            calibrated_at: Some(timestamp(calibration.calibrated_at_ms)),
+        })
+    }
+}
+
+/// A request in the service's own words. Bounds are the retriever's to check.
+fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError> {
+    let fusion = match request.fusion() {
+        proto::Fusion::Unspecified | proto::Fusion::Embedding => Fusion::Embedding,
+        proto::Fusion::ReciprocalRank => Fusion::ReciprocalRank,
+    };
+    let parts = match (request.query, request.parts) {
+        (Some(Query::Text(text)), parts) if parts.is_empty() => vec![Part { kind: PartKind::Text(text), weight: 1.0 }],
+        (Some(Query::Image(image)), parts) if parts.is_empty() => {
+            vec![Part { kind: PartKind::Image(image), weight: 1.0 }]
+        }
+        (Some(_), _) => return Err(invalid("query", "give `text` or `image` or `parts`, only one of them")),
+        (None, parts) if parts.is_empty() => return Err(invalid("query", "give `text`, `image` or `parts`")),
+        (None, parts) => query_parts(parts)?,
+    };
+    let usize_of = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(SearchSpec {
+        gallery: request.gallery,
+        parts,
+        fusion,
+        limit: usize_of(request.limit),
+        offset: usize_of(request.offset),
+        filter: request.filter.map(search_filter).transpose()?.unwrap_or_default(),
+        min_score: request.min_score,
+        group_by_person: request.group_by_person,
+        suppress_duplicates_above: Some(request.suppress_duplicates_above).filter(|above| *above != 0.0),
+        exact: request.exact,
+    })
+}
+
+pub(super) fn query_parts(parts: Vec<proto::QueryPart>) -> Result<Vec<Part>, SearchError> {
+    let part = |(index, part): (usize, proto::QueryPart)| {
+        let field = |name: &str| format!("query.parts[{index}].{name}");
+        let kind = match part.what {
+            Some(What::Text(text)) => PartKind::Text(text),
+            Some(What::Image(image)) => PartKind::Image(image),
+            Some(What::ImageId(image_id)) => PartKind::GalleryImage(image_id),
+            Some(What::Embedding(embedding)) => {
+                let fingerprint = parse_fingerprint(&field("fingerprint"), &embedding.fingerprint)?;
+                let embedding = Embedding::normalized(embedding.values)
+                    .map_err(|error| invalid(field("embedding"), error.to_string()))?;
+                PartKind::Embedding(embedding, fingerprint)
+            }
+            None => return Err(invalid(format!("query.parts[{index}]"), "is neither text nor image")),
+        };
+        Ok(Part { kind, weight: part.weight.unwrap_or(1.0) })
+    };
+    parts.into_iter().enumerate().map(part).collect()
+}
+
+fn response(ranking: Ranking) -> proto::SearchResponse {
+    proto::SearchResponse {
+        hits: ranking.hits.into_iter().map(hit_message).collect(),
+        fingerprint: ranking.fingerprint.to_string(),
+        truncated: ranking.truncated,
+        not_in_gallery_probability: ranking.not_in_gallery,
+    }
+}

@@ -1,0 +1,114 @@
+//! Standing searches.
+
+use super::SearchGrpc;
+use super::images::check_watch_name;
+use super::messages::{hit_message, milliseconds, watch_message};
+use super::searches::query_parts;
+use crate::SearchError;
+use crate::retrieval::{RankedHit, SearchSpec};
+use crate::validation::{check_gallery_name, invalid};
+use crate::vector_store::now_ms;
+use crate::watches::{Following, Watch, WatchMatch, delete_watch, follow, put_watch, watches_of};
+use descry_proto::search::v1 as proto;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+/// Matches that wait for a slow reader.
+const MATCHES_WAITING: usize = 64;
+
+const RETRY_AFTER_MS: u64 = 5_000;
+
+impl SearchGrpc {
+    pub(super) async fn create_watch(&self, request: proto::CreateWatchRequest) -> Result<proto::Watch, SearchError> {
+        let proto::CreateWatchRequest { gallery, name, parts, min_score, filter } = request;
+        check_gallery_name(&gallery)?;
+        check_watch_name(&name, &self.limits)?;
+        if !(-1.0..=1.0).contains(&min_score) || min_score == 0.0 {
+            return Err(invalid("min_score", "must be within -1 and 1 and not 0: say what is similar enough"));
+        }
+        let filter = self.checked_filter(filter)?;
+        let watches = watches_of(&*self.store, &gallery).await?;
+        let max = self.limits.max_watches;
+        if watches.len() >= max && !watches.contains_key(&name) {
+            return Err(invalid("name", format!("there are {max} watches already, as many as are allowed")));
+        }
+        let search = SearchSpec { gallery: gallery.clone(), parts: query_parts(parts)?, ..SearchSpec::default() };
+        let (embedding, generation) = self.retriever.embedding_of(search).await?;
+        filter.require_declared(&generation.settings.indexed_attributes)?;
+        let watch = Watch {
+            name,
+            embedding: embedding.into_vec(),
+            fingerprint: generation.fingerprint.to_string(),
+            min_score,
+            filter,
+            created_at_ms: now_ms(),
+        };
+        put_watch(&*self.store, &gallery, &watch).await?;
+        Ok(watch_message(&gallery, watch))
+    }
+
+    pub(super) async fn list_watches(
+        &self,
+        request: proto::ListWatchesRequest,
+    ) -> Result<proto::ListWatchesResponse, SearchError> {
+        check_gallery_name(&request.gallery)?;
+        let watches = watches_of(&*self.store, &request.gallery).await?.into_values();
+        Ok(proto::ListWatchesResponse {
+            watches: watches.map(|watch| watch_message(&request.gallery, watch)).collect(),
+        })
+    }
+
+    pub(super) async fn delete_watch(
+        &self,
+        request: proto::DeleteWatchRequest,
+    ) -> Result<proto::DeleteWatchResponse, SearchError> {
+        let proto::DeleteWatchRequest { gallery, name } = request;
+        check_gallery_name(&gallery)?;
+        check_watch_name(&name, &self.limits)?;
+        delete_watch(&*self.store, &gallery, &name).await?;
+        Ok(proto::DeleteWatchResponse {})
+    }
+
+    pub(super) async fn watch_matches(
+        &self,
+        request: proto::WatchMatchesRequest,
+    ) -> Result<BoxStream<'static, Result<proto::WatchMatch, Status>>, Status> {
+        let proto::WatchMatchesRequest { gallery, names, since } = request;
+        check_gallery_name(&gallery)?;
+        for name in &names {
+            check_watch_name(name, &self.limits)?;
+        }
+        let since_ms = since.map(|since| milliseconds("since", since)).transpose()?.unwrap_or_else(now_ms);
+        // An unknown gallery is told at once.
+        self.store.identity(&gallery).await?;
+        let permit = Arc::clone(&self.match_streams).try_acquire_owned().map_err(|_| SearchError::Overloaded {
+            what: "the number of streams of matches",
+            retry_after_ms: RETRY_AFTER_MS,
+        })?;
+        let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
+        let following = Following { gallery, names, since_ms, poll_interval };
+        let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
+        // It ends when the receiver is dropped.
+        tokio::spawn(follow(Arc::clone(&self.store), following, sender, self.shutdown.clone()));
+        let matches = ReceiverStream::new(receiver).map(move |found| {
+            let _in_use = &permit;
+            found.map(match_message).map_err(Status::from)
+        });
+        Ok(matches.boxed())
+    }
+}
+
+fn match_message(found: WatchMatch) -> proto::WatchMatch {
+    let hit = RankedHit {
+        contributions: vec![found.hit.score],
+        hit: found.hit,
+        match_probability: None,
+        sightings: Vec::new(),
+    };
+    proto::WatchMatch { watch: found.watch, hit: Some(hit_message(hit)) }
+}

@@ -1,0 +1,163 @@
+//! How long images are kept, and their removal.
+
+use crate::SearchError;
+use crate::indexing::targets_of;
+use crate::metrics;
+use crate::vector_store::{SearchFilter, VectorStore, now_ms};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long images of a gallery are kept, counted from their capture, or from indexing where the capture time is not
+/// known. Kept as a document of the gallery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Milliseconds; for ever where there is none.
+    pub(crate) default_ms: Option<u64>,
+    /// Cameras with a time of their own, which wins; `None` keeps their images for ever.
+    pub(crate) camera_ms: BTreeMap<String, Option<u64>>,
+}
+
+const KEY: &str = "retention";
+
+impl Retention {
+    pub(crate) async fn of(store: &dyn VectorStore, gallery: &str) -> Result<Self, SearchError> {
+        let Some(text) = store.document(gallery, KEY).await? else { return Ok(Self::default()) };
+        // Removing by a rule that is not understood would be worse than keeping.
+        serde_json::from_str(&text)
+            .map_err(|source| SearchError::Store { activity: "reading a retention", source: Box::new(source) })
+    }
+
+    pub(crate) async fn put(&self, store: &dyn VectorStore, gallery: &str) -> Result<(), SearchError> {
+        let text = if *self == Self::default() { None } else { serde_json::to_string(self).ok() };
+        store.put_document(gallery, KEY, text).await
+    }
+
+    /// What has been kept long enough at a time.
+    fn expired(&self, now_ms: i64) -> Vec<SearchFilter> {
+        let before = |kept_ms: u64| now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
+        let mut filters = Vec::new();
+        for (camera_id, kept_ms) in &self.camera_ms {
+            if let Some(kept_ms) = kept_ms {
+                let of_camera = SearchFilter { camera_ids: vec![camera_id.clone()], ..SearchFilter::default() };
+                filters.extend(taken_before(before(*kept_ms), &of_camera));
+            }
+        }
+        if let Some(kept_ms) = self.default_ms {
+            let own: Vec<String> = self.camera_ms.keys().cloned().collect();
+            let none = if own.is_empty() {
+                Vec::new()
+            } else {
+                vec![SearchFilter { camera_ids: own, ..SearchFilter::default() }]
+            };
+            let of_others = SearchFilter { none, ..SearchFilter::default() };
+            filters.extend(taken_before(before(kept_ms), &of_others));
+        }
+        filters
+    }
+}
+
+/// Images captured before a time, and images without capture time that were indexed before it.
+fn taken_before(time_ms: i64, among: &SearchFilter) -> [SearchFilter; 2] {
+    let captured = SearchFilter { captured_before_ms: Some(time_ms), ..among.clone() };
+    let indexed = SearchFilter {
+        indexed_before_ms: Some(time_ms),
+        all: vec![SearchFilter::without_capture_time()],
+        ..among.clone()
+    };
+    [captured, indexed]
+}
+
+/// Removes what has been kept long enough, again and again, until `shutdown`. Several instances may do so at once.
+pub(crate) async fn sweep(store: Arc<dyn VectorStore>, interval_ms: u64, shutdown: CancellationToken) {
+    if interval_ms == 0 {
+        return;
+    }
+    loop {
+        if let Err(error) = sweep_once(&*store, now_ms()).await {
+            tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(interval_ms)) => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+}
+
+/// One sweep over all galleries. One gallery's failure does not keep the others.
+async fn sweep_once(store: &dyn VectorStore, now_ms: i64) -> Result<(), SearchError> {
+    for gallery in store.list_galleries().await? {
+        match sweep_gallery(store, &gallery.name, now_ms).await {
+            Ok(0) | Err(SearchError::GalleryNotFound { .. }) => {}
+            Ok(removed) => {
+                metrics::count_removed(removed);
+                tracing::info!(gallery = gallery.name, removed, "removed what had been kept long enough");
+            }
+            Err(error) => tracing::warn!(gallery = gallery.name, %error, "sweeping a gallery failed"),
+        }
+    }
+    Ok(())
+}
+
+async fn sweep_gallery(store: &dyn VectorStore, gallery: &str, now_ms: i64) -> Result<u64, SearchError> {
+    let filters = Retention::of(store, gallery).await?.expired(now_ms);
+    if filters.is_empty() {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for target in targets_of(store, gallery).await? {
+        for filter in &filters {
+            removed += store.delete_matching(&target.address, filter).await?;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector_store::ImageMetadata;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn is_expired(
+        retention: &Retention,
+        camera: Option<&str>,
+        captured_days_ago: Option<i64>,
+        indexed_days_ago: i64,
+    ) -> bool {
+        let now = 1_800_000_000_000;
+        let ago = |days: i64| now - days * DAY_MS as i64;
+        let metadata = ImageMetadata {
+            camera_id: camera.map(str::to_owned),
+            captured_at_ms: captured_days_ago.map(ago),
+            indexed_at_ms: ago(indexed_days_ago),
+            ..ImageMetadata::default()
+        };
+        retention.expired(now).iter().any(|filter| filter.matches("1", &metadata))
+    }
+
+    #[test]
+    fn cameras_win_over_the_gallery() {
+        let retention = Retention {
+            default_ms: Some(30 * DAY_MS),
+            camera_ms: [("door".to_owned(), Some(2 * DAY_MS)), ("vault".to_owned(), None)].into(),
+        };
+        assert!(is_expired(&retention, None, Some(31), 0) && !is_expired(&retention, None, Some(29), 29));
+        assert!(is_expired(&retention, Some("yard"), Some(31), 0));
+        assert!(is_expired(&retention, Some("door"), Some(3), 0) && !is_expired(&retention, Some("door"), Some(1), 1));
+        assert!(!is_expired(&retention, Some("vault"), Some(3_000), 3_000));
+    }
+
+    #[test]
+    fn without_capture_time_indexing_counts() {
+        let retention = Retention { default_ms: Some(30 * DAY_MS), ..Retention::default() };
+        assert!(is_expired(&retention, None, None, 31) && !is_expired(&retention, None, None, 29));
+        // Captured lately, indexed long ago: kept.
+        assert!(!is_expired(&retention, None, Some(1), 40));
+        assert!(!is_expired(&Retention::default(), None, Some(9_999), 9_999));
+    }
+}

@@ -1,0 +1,113 @@
+//! What opening reads: everything but the embeddings.
+
+use super::galleries::{LoadedGallery, LoadedGeneration};
+use super::matrix::{GalleryMatrix, RowKeys};
+use super::{EmbeddedError, check_dimension};
+use crate::vector_store::{Gallery, GallerySettings, IndexState};
+use rusqlite::{Connection, Row};
+use std::collections::BTreeMap;
+
+/// Reads all galleries, and checks them on the way.
+pub(super) fn load_galleries(connection: &Connection) -> Result<Vec<LoadedGallery>, EmbeddedError> {
+    let mut statement = connection.prepare("SELECT id, name, active, settings FROM gallery")?;
+    let mut rows = statement.query([])?;
+    let mut galleries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(1)?;
+        let damaged = |reason: String| EmbeddedError::DamagedGallery { gallery: name.clone(), reason };
+        let settings: GallerySettings =
+            serde_json::from_str(row.get_ref(3)?.as_str().map_err(|error| damaged(error.to_string()))?)
+                .map_err(|error| damaged(format!("settings: {error}")))?;
+        let (id, active): (i64, u32) = (row.get(0)?, row.get(2)?);
+        let generations = load_generations(connection, id, &name, &settings)?;
+        if !generations.contains_key(&active) {
+            return Err(damaged(format!("generation {active} is to serve, but does not exist")));
+        }
+        galleries.push(LoadedGallery::new(id, name, active, generations));
+    }
+    Ok(galleries)
+}
+
+fn load_generations(
+    connection: &Connection,
+    gallery_id: i64,
+    name: &str,
+    settings: &GallerySettings,
+) -> Result<BTreeMap<u32, LoadedGeneration>, EmbeddedError> {
+    let mut statement = connection.prepare(
+        "SELECT id, number, fingerprint, dimension, created_at_ms,
+                (SELECT count(*) FROM image WHERE generation_id = generation.id)
+         FROM generation WHERE gallery_id = ?1",
+    )?;
+    let mut rows = statement.query([gallery_id])?;
+    let mut generations = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let identity = identity(row, name, settings)?;
+        let number = identity.generation;
+        let id: i64 = row.get(0)?;
+        let images = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+        let mut generation = LoadedGeneration::empty(id, identity);
+        load_images(connection, id, generation.matrix_mut()?, &settings.indexed_attributes, images)?;
+        generations.insert(number, generation);
+    }
+    Ok(generations)
+}
+
+fn identity(row: &Row<'_>, name: &str, settings: &GallerySettings) -> Result<Gallery, EmbeddedError> {
+    let damaged = |reason: String| EmbeddedError::DamagedGallery { gallery: name.to_owned(), reason };
+    let fingerprint =
+        row.get::<_, String>(2)?.parse().map_err(|error: descry_model::ModelError| damaged(error.to_string()))?;
+    let dimension: i64 = row.get(3)?;
+    let dimension = usize::try_from(dimension).map_err(|_| damaged(format!("dimension {dimension}")))?;
+    check_dimension(dimension).map_err(|error| damaged(error.to_string()))?;
+    Ok(Gallery {
+        name: name.to_owned(),
+        generation: row.get(1)?,
+        fingerprint,
+        dimension,
+        images: 0,
+        created_at_ms: row.get(4)?,
+        settings: settings.clone(),
+        index: IndexState::Exact,
+        bytes: 0,
+    })
+}
+
+fn load_images(
+    connection: &Connection,
+    generation: i64,
+    matrix: &mut GalleryMatrix,
+    declared: &[String],
+    images: usize,
+) -> Result<(), EmbeddedError> {
+    matrix.reserve(images);
+    // Reading attributes as JSON is most of the work, and only declared ones are kept.
+    let attributes = if declared.is_empty() { "NULL" } else { "attributes" };
+    // Ordered by the number in the table, without using the index of image ids for it.
+    let mut statement = connection.prepare(&format!(
+        "SELECT id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}
+         FROM image NOT INDEXED WHERE generation_id = ?1 ORDER BY id"
+    ))?;
+    let mut rows = statement.query([generation])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let damaged = |reason: String| EmbeddedError::DamagedImage { image: id, reason };
+        let text = |column: usize| row.get_ref(column).ok().and_then(|value| value.as_str_or_null().ok().flatten());
+        let attributes: BTreeMap<String, String> = match text(6) {
+            Some(attributes) => {
+                serde_json::from_str(attributes).map_err(|error| damaged(format!("attributes: {error}")))?
+            }
+            None => BTreeMap::new(),
+        };
+        let keys = RowKeys {
+            person_id: text(1),
+            camera_id: text(2),
+            captured_at_ms: row.get(3)?,
+            indexed_at_ms: row.get(4)?,
+            attributes: declared.iter().map(|name| attributes.get(name).map(String::as_str)).collect(),
+        };
+        let code = row.get_ref(5)?.as_blob().map_err(|error| damaged(error.to_string()))?;
+        matrix.push(id, code, &keys).map_err(damaged)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Queries.
+
+use super::QdrantStore;
+use super::collection::collection_name;
+use super::points::{PayloadField, hit_from_point};
+use crate::SearchError;
+use crate::vector_store::{Gallery, Hit, NearestQuery};
+use qdrant_client::qdrant::{
+    QuantizationSearchParams, Query, QueryPointGroups, QueryPoints, SearchParams, VectorInput,
+};
+
+/// Up to this limit a query is sent as it is; above, it is first cut to the size of the gallery, because Qdrant
+/// reserves memory by the limit.
+const UNCHECKED_LIMIT: usize = 1_000;
+
+/// How far beyond the limit a query looks for images that tie with the last hit.
+pub const MAX_TIED_IMAGES: usize = 4_096;
+
+/// Candidates from compressed vectors for each hit, before whole vectors decide.
+const OVERSAMPLING: f64 = 3.0;
+
+/// Images of one person among which ties are broken here.
+const IMAGES_PER_PERSON: u64 = 4;
+
+impl QdrantStore {
+    pub(super) async fn nearest_images(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
+        let (gallery, limit) = self.checked(name, &query).await?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        // Ties with the last hit may hide behind the limit: ask for more until a worse image shows that all are seen.
+        let most = limit.saturating_add(MAX_TIED_IMAGES);
+        let mut asked = limit.saturating_add(1);
+        loop {
+            let mut hits = self.query(&gallery, &query, asked).await?;
+            let all_ties_seen = hits.len() < asked
+                || hits.last().zip(hits.get(limit - 1)).is_none_or(|(last, cut)| last.score < cut.score);
+            if all_ties_seen || asked >= most {
+                hits.truncate(limit);
+                return Ok(hits);
+            }
+            asked = asked.saturating_mul(4).min(most);
+        }
+    }
+
+    pub(super) async fn nearest_of_persons(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
+        let (gallery, limit) = self.checked(name, &query).await?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let address = gallery.address();
+        let request = QueryPointGroups {
+            collection_name: collection_name(&address),
+            query: Some(nearest_to(&query)),
+            filter: self.conditions(&gallery, &query.filter)?,
+            params: search_params(&gallery, &query),
+            score_threshold: query.min_score,
+            with_payload: Some(true.into()),
+            with_vectors: query.with_embeddings.then(|| true.into()),
+            limit: Some(limit as u64),
+            group_size: Some(IMAGES_PER_PERSON),
+            group_by: PayloadField::PersonId.name().to_owned(),
+            ..QueryPointGroups::default()
+        };
+        let answer = self.call("searching", Some(&address), || self.client.query_groups(request.clone())).await?;
+        let mut hits = Vec::new();
+        for group in answer.result.map(|result| result.groups).unwrap_or_default() {
+            let images = group.hits.into_iter().map(|point| hit_from_point(&address, point));
+            let mut images = images.collect::<Result<Vec<_>, _>>()?;
+            sort(&mut images);
+            hits.extend(images.into_iter().next());
+        }
+        sort(&mut hits);
+        Ok(hits)
+    }
+
+    /// The generation to ask, and a limit that its server can reserve memory for.
+    async fn checked(&self, name: &str, query: &NearestQuery) -> Result<(Gallery, usize), SearchError> {
+        let gallery = self.resolve(name).await?;
+        gallery.require_model(&query.fingerprint, query.embedding.dimension())?;
+        let mut limit = query.limit;
+        if limit > UNCHECKED_LIMIT {
+            let images = self.count_points(&gallery.address(), None).await?;
+            limit = limit.min(usize::try_from(images).unwrap_or(usize::MAX));
+        }
+        self.conditions(&gallery, &query.filter)?;
+        Ok((gallery, limit))
+    }
+
+    async fn query(&self, gallery: &Gallery, query: &NearestQuery, limit: usize) -> Result<Vec<Hit>, SearchError> {
+        let address = gallery.address();
+        let request = QueryPoints {
+            collection_name: collection_name(&address),
+            query: Some(nearest_to(query)),
+            filter: self.conditions(gallery, &query.filter)?,
+            params: search_params(gallery, query),
+            score_threshold: query.min_score,
+            limit: Some(limit as u64),
+            with_payload: Some(true.into()),
+            with_vectors: query.with_embeddings.then(|| true.into()),
+            ..QueryPoints::default()
+        };
+        let answer = self.call("searching", Some(&address), || self.client.query(request.clone())).await?;
+        let hits = answer.result.into_iter().map(|point| hit_from_point(&address, point));
+        let mut hits = hits.collect::<Result<Vec<_>, _>>()?;
+        sort(&mut hits);
+        Ok(hits)
+    }
+}
+
+fn sort(hits: &mut [Hit]) {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.image_id.cmp(&b.image_id)));
+}
+
+fn nearest_to(query: &NearestQuery) -> Query {
+    Query::new_nearest(VectorInput::new_dense(query.embedding.as_slice().to_vec()))
+}
+
+fn search_params(gallery: &Gallery, query: &NearestQuery) -> Option<SearchParams> {
+    let quantization = gallery.settings.qdrant.quantization.map(|_| QuantizationSearchParams {
+        rescore: Some(true),
+        oversampling: Some(OVERSAMPLING),
+        ..QuantizationSearchParams::default()
+    });
+    let exact = query.exact.then_some(true);
+    (exact.is_some() || quantization.is_some()).then(|| SearchParams { exact, quantization, ..SearchParams::default() })
+}
