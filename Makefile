@@ -7,14 +7,14 @@ PYTHON ?= python3
 RUNTIME := .onnxruntime
 RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
 
-.PHONY: demo test setup build lint doc clean-demo
+.PHONY: demo test setup build stack lint doc clean-demo
 
 demo: setup
 	$(CARGO) build --release --package descry
 	./target/release/descry demo
 
 test: setup
-	$(CARGO) build --package descry
+	$(CARGO) build --package descry --package descry-encoder --package descry-search
 	$(CARGO) test --workspace
 
 # ONNX Runtime's library, beside the sources and not in the system.
@@ -29,6 +29,12 @@ $(RUNTIME_STAMP): setup/requirements.txt
 # The three programs for production.
 build: setup
 	$(CARGO) build --release --workspace --exclude descry-tests --exclude descry-qdrant-server
+
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+# The services and Qdrant as containers: make stack DESCRY_MODEL=./bundles/cuhk
+stack:
+	$(COMPOSE) up --build --detach
 
 lint:
 	$(CARGO) fmt --all --check

@@ -3,6 +3,8 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+// The stack of docker-compose.yml: its order, its users, its volumes.
+mod compose;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against published results.
 mod evaluation;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
