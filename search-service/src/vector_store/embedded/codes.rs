@@ -4,7 +4,8 @@
 //! The coarse plane alone tells roughly how near a row is and is half as long to read. How far all codes of a row are
 //! from its embedding is stored with the row, so that searching by codes loses nothing: see `scan`.
 
-use super::kernel::dot_products;
+use super::kernel::{coarse_products, whole_products};
+use std::ops::Range;
 
 /// The largest code. 119 rather than 127 keeps the coarse half within four bits.
 const MAX_CODE: f32 = 119.0;
@@ -146,7 +147,9 @@ impl Codes {
 
     /// Roughly the scores of `first..first + scores.len()`, from the coarse halves.
     pub(super) fn coarse_scores(&self, query: &CodedQuery, first: usize, scores: &mut [f32], sums: &mut Vec<i32>) {
-        self.plane_sums(&self.coarse, query, first, scores.len(), sums);
+        let bytes = self.plane_bytes(first, scores.len());
+        sums.resize(scores.len(), 0);
+        coarse_products(&query.codes, &self.coarse[bytes], sums);
         for ((score, sum), scale) in scores.iter_mut().zip(sums).zip(&self.scales[first..]) {
             *score = 16.0 * (*sum - query.shifted) as f32 * (query.scale * scale);
         }
@@ -154,18 +157,16 @@ impl Codes {
 
     /// The scores of `first..first + scores.len()` from all bits of the codes, each within [`Codes::bound`].
     pub(super) fn scores(&self, query: &CodedQuery, first: usize, scores: &mut [f32], sums: &mut Vec<i32>) {
-        self.coarse_scores(query, first, scores, sums);
-        self.plane_sums(&self.fine, query, first, scores.len(), sums);
+        let bytes = self.plane_bytes(first, scores.len());
+        sums.resize(scores.len(), 0);
+        whole_products(&query.codes, &self.coarse[bytes.clone()], &self.fine[bytes], sums);
         for ((score, sum), scale) in scores.iter_mut().zip(sums).zip(&self.scales[first..]) {
-            *score += (*sum - query.shifted) as f32 * (query.scale * scale);
+            *score = (*sum - 17 * query.shifted) as f32 * (query.scale * scale);
         }
     }
 
-    fn plane_sums(&self, plane: &[u8], query: &CodedQuery, first: usize, rows: usize, sums: &mut Vec<i32>) {
-        let half = self.half();
-        sums.clear();
-        sums.resize(rows, 0);
-        dot_products(&query.codes, &plane[first * half..(first + rows) * half], sums);
+    fn plane_bytes(&self, first: usize, rows: usize) -> Range<usize> {
+        first * self.half()..(first + rows) * self.half()
     }
 
     /// The most by which [`Codes::scores`] can be off: the row's own error and the query's, which meets a row of length

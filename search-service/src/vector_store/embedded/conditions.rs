@@ -94,20 +94,57 @@ impl Conditions {
             && self.none.is_empty()
     }
 
-    fn matches(&self, matrix: &GalleryMatrix, row: usize) -> bool {
-        let wanted = |flags: &Option<Vec<bool>>, number: u32| flags.as_ref().is_none_or(|flags| flags[number as usize]);
-        wanted(&self.cameras, matrix.cameras.numbers[row])
-            && wanted(&self.persons, matrix.persons.numbers[row])
-            && self.captured.contains(matrix.captured_at_ms[row])
-            && self.indexed.contains(matrix.indexed_at_ms[row])
-            && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&matrix.id(row)).is_ok())
-            && self.attributes.iter().all(|(place, flags)| {
-                let (_, column) = &matrix.attributes[*place];
-                flags[column.numbers[row] as usize]
-            })
-            && self.all.iter().all(|conditions| conditions.matches(matrix, row))
-            && (self.any.is_empty() || self.any.iter().any(|conditions| conditions.matches(matrix, row)))
-            && !self.none.iter().any(|conditions| conditions.matches(matrix, row))
+    /// For each row whether it meets the conditions. One column after another: each loop is a few instructions a row.
+    fn mask(&self, matrix: &GalleryMatrix) -> Vec<bool> {
+        let mut mask = vec![true; matrix.rows()];
+        let mut keep_texts = |flags: &[bool], numbers: &[u32]| {
+            for (kept, number) in mask.iter_mut().zip(numbers) {
+                *kept &= flags[*number as usize];
+            }
+        };
+        if let Some(flags) = &self.cameras {
+            keep_texts(flags, &matrix.cameras.numbers);
+        }
+        if let Some(flags) = &self.persons {
+            keep_texts(flags, &matrix.persons.numbers);
+        }
+        for (place, flags) in &self.attributes {
+            let (_, column) = &matrix.attributes[*place];
+            keep_texts(flags, &column.numbers);
+        }
+        for (range, times_ms) in [(&self.captured, &matrix.captured_at_ms), (&self.indexed, &matrix.indexed_at_ms)] {
+            if !range.is_unbounded() {
+                for (kept, time_ms) in mask.iter_mut().zip(times_ms) {
+                    *kept &= range.contains(*time_ms);
+                }
+            }
+        }
+        if let Some(ids) = &self.ids {
+            for (row, kept) in mask.iter_mut().enumerate().filter(|(_, kept)| **kept) {
+                *kept = ids.binary_search(&matrix.id(row)).is_ok();
+            }
+        }
+        let combine = |mask: &mut [bool], other: &[bool], keep: fn(bool) -> bool| {
+            for (kept, other) in mask.iter_mut().zip(other) {
+                *kept &= keep(*other);
+            }
+        };
+        for conditions in &self.all {
+            combine(&mut mask, &conditions.mask(matrix), |met| met);
+        }
+        for conditions in &self.none {
+            combine(&mut mask, &conditions.mask(matrix), |met| !met);
+        }
+        if !self.any.is_empty() {
+            let mut met_any = vec![false; mask.len()];
+            for conditions in &self.any {
+                for (met, other) in met_any.iter_mut().zip(conditions.mask(matrix)) {
+                    *met |= other;
+                }
+            }
+            combine(&mut mask, &met_any, |met| met);
+        }
+        mask
     }
 
     /// The rows that meet the conditions, in order; `None` for all rows.
@@ -115,10 +152,8 @@ impl Conditions {
         if self.is_unrestricted() && !matrix.has_gaps() {
             return None;
         }
-        let matching = |row: &u32| {
-            let row = *row as usize;
-            !matrix.is_removed(row) && self.matches(matrix, row)
-        };
-        Some((0..matrix.rows() as u32).filter(matching).collect())
+        let mask = self.mask(matrix);
+        let rows = mask.iter().enumerate().filter(|(row, met)| **met && !matrix.is_removed(*row));
+        Some(rows.map(|(row, _)| row as u32).collect())
     }
 }
