@@ -1,5 +1,7 @@
 //! `descry eval`
 
+mod open_set;
+
 use crate::output::say;
 use crate::{model, progress};
 use anyhow::Context as _;
@@ -14,7 +16,8 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   descry eval --model bundles/cuhk --dataset cuhk-pedes --root data/CUHK-PEDES
-  descry eval --model bundles/rstp --dataset rstpreid --root data --split val --json")]
+  descry eval --model bundles/rstp --dataset rstpreid --root data --split val --json
+  descry eval --model bundles/cuhk --dataset cuhk-pedes --root data/CUHK-PEDES --open-set")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: model::ModelArguments,
@@ -27,12 +30,25 @@ pub(crate) struct Arguments {
     /// Which part of the data set.
     #[arg(long, default_value = "test")]
     split: String,
+    /// Measure instead how well scores tell that a person is not in the gallery: half of the identities are taken out of
+    /// it, again and again.
+    #[arg(long)]
+    open_set: bool,
+    /// Part of the data set whose captions show how near images come by chance.
+    #[arg(long, default_value = "val", value_name = "SPLIT", requires = "open_set")]
+    background: String,
+    /// How often other identities are taken out.
+    #[arg(long, default_value_t = 5, value_name = "N", requires = "open_set", value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: u64,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.open_set {
+        return open_set::run(arguments).await;
+    }
     let dataset = load_split(arguments.dataset, &arguments.root, &arguments.split)?;
     let (encoder, _workers) = model::open(&arguments.model).await?;
     let SplitFeatures { images, captions, truncated } = encode_split(&encoder, &dataset).await?;
@@ -66,6 +82,16 @@ pub(crate) fn load_split(layout: DatasetLayout, root: &Path, split: &str) -> any
         anyhow::bail!("{} images of the split are missing, the first: {}", missing.len(), first.path.display());
     }
     Ok(dataset)
+}
+
+/// The embeddings of a split's captions, in its order.
+async fn encode_captions(encoder: &Encoder, dataset: &Dataset) -> anyhow::Result<Array2<f32>> {
+    model::check_tokenizer(encoder)?;
+    let texts: Vec<String> = dataset.captions().iter().map(|caption| caption.text.clone()).collect();
+    let bar = progress::bar(texts.len(), "captions");
+    let (captions, _) = encode_all_texts(encoder, &texts, |count| bar.inc(count as u64)).await?;
+    bar.finish_and_clear();
+    Ok(captions)
 }
 
 /// The embeddings of a split, in its order.
