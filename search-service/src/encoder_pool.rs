@@ -85,9 +85,8 @@ impl EncoderPool {
         }
     }
 
-    /// Whether every encoder answers.
+    /// Whether the first encoder answers. Another one that is down takes its own model's galleries along, not all.
     pub(crate) async fn ready(&self) -> Result<(), SearchError> {
-        let answers = futures::future::join_all(self.members.iter().map(Member::ask)).await;
-        answers.into_iter().try_for_each(|answer| answer.map(drop))
+        self.first_model().await.map(drop)
     }
 }

@@ -64,9 +64,8 @@ async fn absent(store: &dyn VectorStore, from: &str, of: &str, limit: usize) -> 
     let mut found = Absent::default();
     let mut request = PageRequest { limit: PAGE_IMAGES, ..PageRequest::default() };
     loop {
-        let page = store.page(from, request.clone()).await?;
-        let images: HashMap<String, _> =
-            page.images.into_iter().map(|image| (image.image_id, image.metadata)).collect();
+        let page = store.listing(from, request.clone()).await?;
+        let images: HashMap<String, _> = page.images.into_iter().collect();
         let ids: Vec<String> = images.keys().cloned().collect();
         let known = store.images(of, &ids).await?;
         let mut ids = ids;

@@ -10,4 +10,4 @@ mod targets;
 pub(crate) use embeddings::write_embeddings;
 pub(crate) use indexer::{Acknowledgement, Indexed, Indexer, NewImage};
 pub(crate) use pace::Pace;
-pub(crate) use targets::targets_of;
+pub(crate) use targets::{all_generations_of, targets_of};

@@ -1,7 +1,7 @@
 //! How long images are kept, and their removal.
 
 use crate::SearchError;
-use crate::indexing::targets_of;
+use crate::indexing::all_generations_of;
 use crate::metrics;
 use crate::vector_store::{SearchFilter, VectorStore, now_ms};
 use serde::{Deserialize, Serialize};
@@ -40,11 +40,16 @@ impl Retention {
     fn expired(&self, now_ms: i64) -> Vec<SearchFilter> {
         let before = |kept_ms: u64| now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
         let mut filters = Vec::new();
+        // Cameras of one span are looked for together.
+        let mut cameras: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (camera_id, kept_ms) in &self.camera_ms {
             if let Some(kept_ms) = kept_ms {
-                let of_camera = SearchFilter { camera_ids: vec![camera_id.clone()], ..SearchFilter::default() };
-                filters.extend(taken_before(before(*kept_ms), &of_camera));
+                cameras.entry(*kept_ms).or_default().push(camera_id.clone());
             }
+        }
+        for (kept_ms, camera_ids) in cameras {
+            let of_cameras = SearchFilter { camera_ids, ..SearchFilter::default() };
+            filters.extend(taken_before(before(kept_ms), &of_cameras));
         }
         if let Some(kept_ms) = self.default_ms {
             let own: Vec<String> = self.camera_ms.keys().cloned().collect();
@@ -108,7 +113,7 @@ async fn sweep_gallery(store: &dyn VectorStore, gallery: &str, now_ms: i64) -> R
         return Ok(0);
     }
     let mut removed = 0;
-    for target in targets_of(store, gallery).await? {
+    for target in all_generations_of(store, gallery).await? {
         for filter in &filters {
             removed += store.delete_matching(&target.address, filter).await?;
         }

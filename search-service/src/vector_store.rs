@@ -12,7 +12,7 @@ pub use gallery::{
     Gallery, GalleryAddress, GallerySettings, IndexState, NewGallery, QdrantGallerySettings, Quantization,
 };
 pub use image::{GalleryImage, ImageMetadata};
-pub use query::{Hit, ImagePage, NearestQuery, PageRequest};
+pub use query::{Hit, ImagePage, MetadataPage, NearestQuery, PageRequest};
 
 pub(crate) use gallery::check_dimension;
 
@@ -97,7 +97,8 @@ pub trait VectorStore: Send + Sync + 'static {
     async fn upsert(&self, name: &str, fingerprint: &Fingerprint, images: Vec<GalleryImage>)
     -> Result<(), SearchError>;
 
-    /// Replaces the metadata of those images that exist; durable when this returns. Of equal ids the last one wins.
+    /// Replaces what is known of those images that exist, but for the hash of their file and the time of their writing,
+    /// which belong to the embedding; durable when this returns. Of equal ids the last one wins.
     ///
     /// Returns how many existed.
     async fn update_metadata(&self, name: &str, images: Vec<(String, ImageMetadata)>) -> Result<u64, SearchError>;
@@ -124,6 +125,9 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Some of the images that meet a filter, in an order of the store's own that does not change: page after page gives
     /// each image that was there all the time exactly once.
     async fn page(&self, name: &str, request: PageRequest) -> Result<ImagePage, SearchError>;
+
+    /// As [`VectorStore::page`], without reading embeddings.
+    async fn listing(&self, name: &str, request: PageRequest) -> Result<MetadataPage, SearchError>;
 
     /// The images nearest to the query by cosine.
     ///

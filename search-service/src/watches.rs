@@ -5,6 +5,7 @@
 
 use crate::SearchError;
 use crate::metrics;
+use crate::validation::invalid;
 use crate::vector_store::{Gallery, Hit, NearestQuery, SearchFilter, VectorStore, now_ms};
 use descry_model::{Embedding, Fingerprint};
 use serde::{Deserialize, Serialize};
@@ -29,11 +30,12 @@ pub(crate) struct Watch {
 
 const KEY_PREFIX: &str = "watch.";
 
-/// Matches of one look and watch. A watch that so many images match in a few seconds is no watch.
-const HITS_PER_LOOK: usize = 1_000;
+/// Matches of one query; where there are more, the time is halved.
+const HITS_PER_QUERY: usize = 1_000;
 
-/// Clocks of instances may differ by so much: images are looked for again for so long, and streamed once.
-const OVERLAP_MS: i64 = 5_000;
+/// Clocks of instances may differ, and a write may wait for the store, by so much: images are looked for again for so
+/// long, and streamed once.
+const OVERLAP_MS: i64 = 60_000;
 
 /// All watches of a gallery by name.
 pub(crate) async fn watches_of(store: &dyn VectorStore, gallery: &str) -> Result<BTreeMap<String, Watch>, SearchError> {
@@ -46,10 +48,17 @@ pub(crate) async fn watches_of(store: &dyn VectorStore, gallery: &str) -> Result
     Ok(documents.into_iter().filter_map(watch).collect())
 }
 
+/// Bytes of a watch as it is kept; a filter of ten thousand names is no watch.
+const MAX_WATCH_BYTES: usize = 1 << 20;
+
 /// Registers a description, or puts it in the place of the one of its name.
 pub(crate) async fn put_watch(store: &dyn VectorStore, gallery: &str, watch: &Watch) -> Result<(), SearchError> {
     let text = serde_json::to_string(watch)
         .map_err(|source| SearchError::Store { activity: "writing a watch", source: Box::new(source) })?;
+    if text.len() > MAX_WATCH_BYTES {
+        let reason = format!("{} bytes with its embedding, at most {MAX_WATCH_BYTES} are allowed", text.len());
+        return Err(invalid("filter", reason));
+    }
     store.put_document(gallery, &format!("{KEY_PREFIX}{}", watch.name), Some(text)).await
 }
 
@@ -124,16 +133,19 @@ pub(crate) async fn follow(
 /// Images written since a time that match, in the order of their writing.
 async fn look(store: &dyn VectorStore, following: &Following, from_ms: i64) -> Result<Vec<WatchMatch>, SearchError> {
     let generation = store.identity(&following.gallery).await?;
+    let address = generation.address();
+    let written = SearchFilter { indexed_from_ms: Some(from_ms), ..SearchFilter::default() };
+    if store.count(&address, &written).await? == 0 {
+        return Ok(Vec::new());
+    }
     let mut found = Vec::new();
     for (name, watch) in watches_of(store, &following.gallery).await? {
         if !following.names.is_empty() && !following.names.contains(&name) {
             continue;
         }
-        let Some(query) = query_of(&watch, &generation, from_ms) else { continue };
-        let hits = store.nearest(&generation.address(), query).await?;
-        if hits.len() == HITS_PER_LOOK {
-            tracing::warn!(watch = name, "more images match at once than are streamed; raise min_score");
-        }
+        let Some(query) = query_of(&watch, &generation) else { continue };
+        let until_ms = now_ms().saturating_add(OVERLAP_MS);
+        let hits = hits_between(store, &address, &query, from_ms.max(watch.created_at_ms), until_ms).await?;
         found.extend(hits.into_iter().map(|hit| WatchMatch { watch: name.clone(), hit }));
     }
     found.sort_by(|a, b| {
@@ -143,14 +155,39 @@ async fn look(store: &dyn VectorStore, following: &Following, from_ms: i64) -> R
     Ok(found)
 }
 
+/// All matches written between two times.
+async fn hits_between(
+    store: &dyn VectorStore,
+    address: &str,
+    query: &NearestQuery,
+    from_ms: i64,
+    until_ms: i64,
+) -> Result<Vec<Hit>, SearchError> {
+    let mut found = Vec::new();
+    let mut open = vec![(from_ms, until_ms)];
+    while let Some((from_ms, before_ms)) = open.pop() {
+        let filter = SearchFilter {
+            indexed_from_ms: Some(from_ms),
+            indexed_before_ms: Some(before_ms),
+            all: vec![query.filter.clone()],
+            ..SearchFilter::default()
+        };
+        let hits = store.nearest(address, NearestQuery { filter, ..query.clone() }).await?;
+        let middle_ms = from_ms + (before_ms - from_ms) / 2;
+        if hits.len() < HITS_PER_QUERY || middle_ms == from_ms {
+            found.extend(hits);
+        } else {
+            open.extend([(from_ms, middle_ms), (middle_ms, before_ms)]);
+        }
+    }
+    Ok(found)
+}
+
 /// Nothing for a watch of another model: after a model change it must be made anew.
-fn query_of(watch: &Watch, generation: &Gallery, from_ms: i64) -> Option<NearestQuery> {
+fn query_of(watch: &Watch, generation: &Gallery) -> Option<NearestQuery> {
     let fingerprint: Fingerprint = watch.fingerprint.parse().ok()?;
     let embedding = Embedding::normalized(watch.embedding.clone()).ok()?;
     generation.require_model(&fingerprint, embedding.dimension()).ok()?;
-    let from_ms = from_ms.max(watch.created_at_ms);
-    let filter =
-        SearchFilter { indexed_from_ms: Some(from_ms), all: vec![watch.filter.clone()], ..SearchFilter::default() };
-    let query = NearestQuery::new(embedding, fingerprint, HITS_PER_LOOK);
-    Some(NearestQuery { filter, min_score: Some(watch.min_score), exact: true, ..query })
+    let query = NearestQuery::new(embedding, fingerprint, HITS_PER_QUERY);
+    Some(NearestQuery { filter: watch.filter.clone(), min_score: Some(watch.min_score), exact: true, ..query })
 }

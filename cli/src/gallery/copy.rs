@@ -53,7 +53,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let copy = super::find_or_create(&mut client, request).await?;
     super::check_model(&copy, &gallery.fingerprint)?;
     let mut job = Job::open(&job_arguments, SharedJournal::default(), Some(gallery.images), &interrupt)?;
-    let pages = Pages::all(source, &name, true, job_arguments.retry_for());
+    // One generation from the first page to the last, whatever is switched meanwhile.
+    let address = super::generation_address(&gallery.name, gallery.generation);
+    let pages = Pages::all(source, &address, true, job_arguments.retry_for());
     let (batches, incoming) = mpsc::channel(BATCHES_AHEAD);
     let reading = tokio::spawn(read_pages(pages, name, batches));
     let destination = Destination { client, gallery: copy.name, fingerprint: gallery.fingerprint };

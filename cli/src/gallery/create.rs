@@ -76,11 +76,15 @@ impl Arguments {
             quantization: self.quantization.map_or(Quantization::Unspecified, QuantizationName::message).into(),
         };
         let qdrant = (qdrant != QdrantSettings::default()).then_some(qdrant);
-        let camera_ms = self.retain_camera.into_iter().collect();
+        let retention = Retention {
+            default_ms: self.retain.unwrap_or_default(),
+            camera_ms: self.retain_camera.into_iter().collect(),
+        };
         CreateGalleryRequest {
             name: self.name,
             settings: Some(GallerySettings { indexed_attributes: self.attribute, qdrant }),
-            retention: Some(Retention { default_ms: self.retain.unwrap_or_default(), camera_ms }),
+            // Nothing said changes nothing of a gallery that exists already.
+            retention: (retention != Retention::default()).then_some(retention),
             fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_string()).unwrap_or_default(),
             embedding_dimension: self.dimension.unwrap_or_default(),
         }

@@ -44,7 +44,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let mut file = GalleryFile::create(&path, header)?;
     let bar = progress::counter(Some(gallery.images), "images");
-    let mut pages = Pages::all(client, &name, true, retry::PATIENCE);
+    // One generation from the first page to the last, whatever is switched meanwhile.
+    let address = super::generation_address(&gallery.name, gallery.generation);
+    let mut pages = Pages::all(client, &address, true, retry::PATIENCE);
     while let Some(images) = pages.next().await? {
         anyhow::ensure!(!interrupt.is_cancelled(), "interrupted; {} was not written", path.display());
         bar.inc(images.len() as u64);

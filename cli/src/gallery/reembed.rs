@@ -6,7 +6,7 @@ mod quality;
 
 use crate::captions::{Caption, read_captions};
 use crate::confirmation::confirm;
-use crate::connection::{Server, answer};
+use crate::connection::{Client, Server, answer};
 use crate::interrupt;
 use crate::job::JobArguments;
 use crate::output::say;
@@ -15,12 +15,11 @@ use descry_proto::search::v1::{
     ActivateGenerationRequest, CreateGenerationRequest, DeleteGenerationRequest, ListGenerationsResponse,
 };
 use fill::{Change, Filled};
-use prost_types::Timestamp;
 use quality::{Quality, is_clearly_worse, measure};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
 
 /// Change the model of a gallery while it answers: encode every image anew, compare, and switch.
 ///
@@ -59,6 +58,13 @@ pub(super) struct Arguments {
     /// Delete the old generation after the switch.
     #[arg(long)]
     drop_old: bool,
+    /// Remove images that only the new generation has. They were deleted while it was filled, or indexed while it served
+    /// before a rollback.
+    #[arg(long, conflicts_with = "keep_surplus")]
+    drop_surplus: bool,
+    /// Keep images that only the new generation has.
+    #[arg(long)]
+    keep_surplus: bool,
     /// Switch without asking, also to a model that finds clearly fewer people.
     #[arg(long)]
     yes: bool,
@@ -77,27 +83,22 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let generations = super::generations(&mut client, &arguments.name).await?;
     let fingerprint = arguments.to.to_string();
     if let Some(old) = already_switched(&generations, &fingerprint) {
+        let Some(old) = old else {
+            return finish(&arguments, client, None, generations.active, &Comparison::default()).await;
+        };
+        // An earlier run may have been stopped right behind the switch.
+        let change = arguments.change(&client, old, generations.active, interrupt);
+        change.fill_late().await?;
         return finish(&arguments, client, old, generations.active, &Comparison::default()).await;
     }
     let request = CreateGenerationRequest { gallery: arguments.name.clone(), fingerprint };
     let new = answer(client.create_generation(request).await)?.generation;
-    let change = Change {
-        client: client.clone(),
-        gallery: arguments.name.clone(),
-        old: generations.active,
-        new,
-        images: arguments.images.clone(),
-        root: arguments.root.clone(),
-        max_images_per_second: arguments.rate.unwrap_or_default(),
-        job: arguments.job.clone(),
-        interrupt,
-    };
+    let change = arguments.change(&client, generations.active, new, interrupt);
     arguments.tell(&format!("1. filling generation {new} beside generation {}", change.old));
     if change.fill().await? == Filled::Interrupted {
         arguments.tell("stopped; the old model serves on. Run the command again to continue");
         return Ok(ExitCode::FAILURE);
     }
-    let complete_at = Timestamp::from(SystemTime::now());
     let comparison = compare(&arguments, &change, &queries).await?;
     if !may_switch(&arguments, &comparison)? {
         arguments.tell("nothing was switched; the old model serves on");
@@ -106,11 +107,27 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let request = ActivateGenerationRequest { gallery: arguments.name.clone(), generation: new, force: false };
     answer(client.activate_generation(request).await)?;
     arguments.tell(&format!("3. generation {new} serves"));
-    change.fill_late(complete_at).await?;
+    change.fill_late().await?;
     finish(&arguments, client, change.old, new, &comparison).await
 }
 
 impl Arguments {
+    fn change(&self, client: &Client, old: u32, new: u32, interrupt: CancellationToken) -> Change {
+        Change {
+            client: client.clone(),
+            gallery: self.name.clone(),
+            old,
+            new,
+            images: self.images.clone(),
+            root: self.root.clone(),
+            max_images_per_second: self.rate.unwrap_or_default(),
+            drop_surplus: self.drop_surplus,
+            keep_surplus: self.keep_surplus,
+            job: self.job.clone(),
+            interrupt,
+        }
+    }
+
     /// For people only: with --json, standard output belongs to a program.
     fn tell(&self, text: &str) {
         if !self.job.json {
@@ -123,7 +140,7 @@ impl Arguments {
 fn already_switched(generations: &ListGenerationsResponse, fingerprint: &str) -> Option<Option<u32>> {
     let active = generations.generations.iter().find(|generation| generation.generation == generations.active)?;
     let others = generations.generations.iter().map(|generation| generation.generation);
-    (active.fingerprint == fingerprint).then(|| others.filter(|&number| number != generations.active).max())
+    (active.fingerprint == fingerprint).then(|| others.filter(|&number| number < generations.active).max())
 }
 
 /// What both models find.
@@ -160,7 +177,7 @@ fn may_switch(arguments: &Arguments, comparison: &Comparison) -> anyhow::Result<
 /// Deletes the old generation where that is asked for, and tells what can be done next.
 async fn finish(
     arguments: &Arguments,
-    mut client: crate::connection::Client,
+    mut client: Client,
     old: impl Into<Option<u32>>,
     new: u32,
     comparison: &Comparison,

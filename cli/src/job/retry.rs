@@ -9,10 +9,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Long enough for a service to restart and load its model.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Whether the same call may succeed later: the service is down, full, or the connection broke.
+/// Whether the same call may succeed later: the service is down, full or slow, or the connection broke.
+/// Everything that is repeated is harmless to repeat.
 pub(crate) fn is_transient(status: &Status) -> bool {
     // What the service answers has no source; what breaks on the way has one.
-    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) || status.source().is_some()
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
+        || status.source().is_some()
 }
 
 /// Pauses of 1, 2, 4 and up to 30 seconds, until there was no success for too long.

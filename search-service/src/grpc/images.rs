@@ -3,9 +3,9 @@
 use super::SearchGrpc;
 use super::galleries::parse_fingerprint;
 use super::index_stream::acknowledgement;
-use super::messages::{image_metadata, metadata_message, search_filter};
+use super::messages::{image_metadata, metadata_message, milliseconds, search_filter};
 use crate::SearchError;
-use crate::indexing::{targets_of, write_embeddings};
+use crate::indexing::{all_generations_of, targets_of, write_embeddings};
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
 use crate::vector_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
 use descry_model::Embedding;
@@ -100,11 +100,11 @@ impl SearchGrpc {
             return Err(invalid("filter", "give ids or a filter, not both"));
         }
         // A filter that restricts nothing would empty the gallery; whoever wants that deletes it.
-        if filter.as_ref().is_some_and(|filter| *filter == SearchFilter::default()) {
+        if filter.as_ref().is_some_and(|filter| !filter.restricts()) {
             return Err(invalid("filter", "must restrict something; delete the gallery to remove all of it"));
         }
         let mut deleted = None;
-        for target in targets_of(&*self.store, &gallery).await? {
+        for target in all_generations_of(&*self.store, &gallery).await? {
             let count = match &filter {
                 Some(filter) => self.store.delete_matching(&target.address, filter).await?,
                 None => self.store.delete_images(&target.address, &image_ids).await?,
@@ -138,8 +138,11 @@ fn gallery_image(image: proto::StoredImage) -> Result<GalleryImage, SearchError>
         return Err(invalid("content_sha256", "must be 64 hexadecimal digits or nothing"));
     }
     let embedding = Embedding::normalized(embedding).map_err(|error| invalid("embedding", error.to_string()))?;
-    let metadata = image_metadata(metadata.unwrap_or_default())?;
-    Ok(GalleryImage { image_id, embedding, metadata: ImageMetadata { content_sha256, ..metadata } })
+    let metadata = metadata.unwrap_or_default();
+    let indexed_at_ms = metadata.indexed_at.map(|time| milliseconds("metadata.indexed_at", time)).transpose()?;
+    let indexed_at_ms = indexed_at_ms.unwrap_or_default();
+    let metadata = ImageMetadata { content_sha256, indexed_at_ms, ..image_metadata(metadata)? };
+    Ok(GalleryImage { image_id, embedding, metadata })
 }
 
 /// Names of watches follow the rules of ids, within what a key of a document may be.

@@ -12,7 +12,11 @@ use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_batch_response::{Result as BatchResult, result::Outcome};
 use descry_proto::search::v1::search_request::Query;
+use futures::StreamExt as _;
 use tracing::Instrument as _;
+
+/// Searches of one batch that run at the same time.
+const CONCURRENT_SEARCHES: usize = 16;
 
 impl SearchGrpc {
     pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
@@ -29,9 +33,10 @@ impl SearchGrpc {
         if count > max {
             return Err(invalid("searches", format!("{count} searches, at most {max} are allowed")));
         }
-        // At the same time, so that the encoder sees all texts at once and runs them together.
+        // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
         let searches = request.searches.into_iter().map(|search| self.search(search));
-        let results = futures::future::join_all(searches).await.into_iter().map(|result| BatchResult {
+        let answered: Vec<_> = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES).collect().await;
+        let results = answered.into_iter().map(|result| BatchResult {
             outcome: Some(match result {
                 Ok(response) => Outcome::Response(response),
                 Err(error) => Outcome::Error(item_error(error)),
@@ -104,6 +109,7 @@ fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError>
         group_by_person: request.group_by_person,
         suppress_duplicates_above: Some(request.suppress_duplicates_above).filter(|above| *above != 0.0),
         exact: request.exact,
+        has_accepted_hits: false,
     })
 }
 

@@ -45,7 +45,9 @@ pub(crate) async fn write_embeddings(
         let outcome = match image {
             Ok(_) if unchanged.contains(&image_id) => Ok(Indexed::Unchanged),
             Ok(image) => {
-                let metadata = ImageMetadata { indexed_at_ms, ..image.metadata };
+                // A copy keeps the time of the original, within what a clock can say.
+                let original_ms = Some(image.metadata.indexed_at_ms).filter(|ms| (1..indexed_at_ms).contains(ms));
+                let metadata = ImageMetadata { indexed_at_ms: original_ms.unwrap_or(indexed_at_ms), ..image.metadata };
                 to_write.push(GalleryImage { metadata, ..image });
                 Ok(Indexed::Written)
             }
@@ -56,8 +58,33 @@ pub(crate) async fn write_embeddings(
     if !to_write.is_empty() {
         store.upsert(&target.address, fingerprint, to_write).await?;
     }
+    let acknowledgements = if generation.address() == address {
+        acknowledgements
+    } else {
+        require_still_active(store, address, &generation.address(), acknowledgements).await
+    };
     metrics::count_images(&acknowledgements);
     Ok(acknowledgements)
+}
+
+/// Embeddings are of one model, so they go to one generation; one that is filled for another model gets its own.
+async fn require_still_active(
+    store: &dyn VectorStore,
+    gallery: &str,
+    written_to: &str,
+    acknowledgements: Vec<Acknowledgement>,
+) -> Vec<Acknowledgement> {
+    let reason = match store.identity(gallery).await {
+        Ok(now) if now.address() == written_to => return acknowledgements,
+        Ok(_) => "another generation serves since the images were written; send them again".to_owned(),
+        Err(error) => format!("asking for its generation after a write: {error}"),
+    };
+    let changed = SearchError::Unavailable { dependency: "the gallery", reason };
+    let outcome = |outcome: Result<Indexed, SearchError>| outcome.and_then(|_| Err(changed.repeat()));
+    acknowledgements
+        .into_iter()
+        .map(|Acknowledgement { image_id, outcome: told }| Acknowledgement { image_id, outcome: outcome(told) })
+        .collect()
 }
 
 async fn unchanged(

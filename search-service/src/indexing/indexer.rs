@@ -5,7 +5,7 @@
 
 use super::in_flight::InFlight;
 use super::preparation::{Prepared, failure, prepare, write};
-use super::targets::{Target, targets_of};
+use super::targets::{Target, require_current, targets_of};
 use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
 use crate::encoder_pool::EncoderPool;
@@ -93,7 +93,7 @@ impl Indexer {
         let address: Arc<str> = address.into();
         let IndexingConfig { chunk_images, chunks_in_flight, .. } = indexer.config;
         let encoding = {
-            let (indexer, in_flight) = (Arc::clone(&indexer), Arc::clone(&in_flight));
+            let (indexer, in_flight, address) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&address));
             images.ready_chunks(chunk_images).map(move |chunk| {
                 let ids = chunk.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
                 let repeated = in_flight.enter(&ids);
@@ -105,11 +105,11 @@ impl Indexer {
             })
         };
         encoding.buffered(chunks_in_flight).then(move |(ids, prepared)| {
-            let (indexer, in_flight) = (Arc::clone(&indexer), Arc::clone(&in_flight));
+            let (indexer, in_flight, address) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&address));
             async move {
                 let acknowledgements = match prepared {
                     Ok((refused, prepared)) => {
-                        let mut acknowledgements = indexer.write(prepared).await;
+                        let mut acknowledgements = indexer.write(&address, prepared).await;
                         acknowledgements.extend(refused);
                         acknowledgements
                     }
@@ -169,24 +169,26 @@ impl Indexer {
         (refused, prepared)
     }
 
-    /// Writes a chunk to each of its generations. What the first one says is what the caller is told; what a later one
-    /// lacks is found before it ever serves.
-    async fn write(&self, prepared: PreparedChunk) -> Vec<Acknowledgement> {
-        let mut told = None;
+    /// Writes a chunk to each of its generations. What the one that serves says is what the caller is told; what a later
+    /// one lacks is found before it ever serves.
+    async fn write(&self, address: &str, prepared: PreparedChunk) -> Vec<Acknowledgement> {
+        let mut written = Vec::with_capacity(prepared.len());
         for (target, prepared) in prepared {
             let acknowledgements = write(&*self.store, &target, prepared).await;
-            if told.is_none() {
-                told = Some(acknowledgements);
-                continue;
-            }
             let failed: Vec<&SearchError> =
                 acknowledgements.iter().filter_map(|written| written.outcome.as_ref().err()).collect();
-            if let Some(error) = failed.first() {
+            if !written.is_empty()
+                && let Some(error) = failed.first()
+            {
                 let (generation, count) = (&target.address, failed.len());
                 tracing::warn!(generation, count, %error, "images are not in the generation that is being filled");
             }
+            written.push((target.address, acknowledgements));
         }
-        told.unwrap_or_default()
+        if written.is_empty() {
+            return Vec::new();
+        }
+        require_current(&*self.store, address, written).await
     }
 
     fn check(&self, image: NewImage) -> Result<CheckedImage, SearchError> {

@@ -6,6 +6,7 @@ use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
 use crate::vector_store::{GalleryImage, ImageMetadata, VectorStore, now_ms};
 use descry_model::Embedding;
+use std::collections::HashMap;
 
 /// An image on its way from encoding to writing.
 pub(super) enum Prepared {
@@ -71,10 +72,12 @@ pub(super) async fn prepare(
 pub(super) async fn write(store: &dyn VectorStore, target: &Target, prepared: Vec<Prepared>) -> Vec<Acknowledgement> {
     let mut acknowledgements = Vec::with_capacity(prepared.len());
     let mut images = Vec::new();
-    let indexed_at_ms = now_ms();
+    let now = now_ms();
+    let since = times_of_indexing(store, target, &prepared).await;
     for item in prepared {
         match item {
             Prepared::Write(image_id, embedding, metadata) => {
+                let indexed_at_ms = since.get(&image_id).copied().unwrap_or(now);
                 let metadata = ImageMetadata { indexed_at_ms, ..metadata };
                 images.push(GalleryImage { image_id, embedding, metadata });
             }
@@ -91,6 +94,23 @@ pub(super) async fn write(store: &dyn VectorStore, target: &Target, prepared: Ve
         Err(error) => acknowledgements.extend(ids.into_iter().map(|image_id| failure(image_id, &error))),
     }
     acknowledgements
+}
+
+/// When images were indexed that are only encoded anew, for another model: a model change must not make them younger.
+async fn times_of_indexing(store: &dyn VectorStore, target: &Target, prepared: &[Prepared]) -> HashMap<String, i64> {
+    let ids: Vec<String> = prepared
+        .iter()
+        .filter_map(|item| match item {
+            Prepared::Write(image_id, ..) => Some(image_id.clone()),
+            Prepared::Done(_) => None,
+        })
+        .collect();
+    if !target.is_filled_alone || ids.is_empty() {
+        return HashMap::new();
+    }
+    // Without an answer the images count as new: kept a little longer is better than not written.
+    let known = store.images(&target.gallery, &ids).await.unwrap_or_default();
+    known.into_iter().map(|(image_id, metadata)| (image_id, metadata.indexed_at_ms)).collect()
 }
 
 pub(super) fn done(image_id: String, outcome: Result<Indexed, SearchError>) -> Prepared {

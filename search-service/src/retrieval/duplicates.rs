@@ -2,15 +2,18 @@
 
 use super::query::RankedHit;
 
-/// Keeps, of hits by falling score, those that are less similar than `above` to every kept one. Hits without embedding
-/// are kept.
-pub(super) fn suppress(hits: Vec<RankedHit>, above: f32) -> Vec<RankedHit> {
+/// Keeps, of hits by falling score, the first `wanted` that are less similar than `above` to every kept one. Hits without
+/// embedding are kept.
+pub(super) fn suppress(hits: Vec<RankedHit>, above: f32, wanted: usize) -> Vec<RankedHit> {
     let mut kept: Vec<RankedHit> = Vec::with_capacity(hits.len());
     for hit in hits {
         let repeats = |better: &RankedHit| {
             let (Some(a), Some(b)) = (&better.hit.embedding, &hit.hit.embedding) else { return false };
             a.cosine(b).is_some_and(|cosine| cosine >= above)
         };
+        if kept.len() == wanted {
+            break;
+        }
         if !kept.iter().any(repeats) {
             kept.push(hit);
         }
@@ -38,7 +41,8 @@ mod tests {
             sightings: Vec::new(),
         };
         let hits = vec![hit("a", &[1.0, 0.0]), hit("b", &[1.0, 0.01]), hit("c", &[0.0, 1.0]), hit("d", &[0.001, 1.0])];
-        let kept = suppress(hits, 0.99);
+        assert_eq!(suppress(hits.clone(), 0.99, 1).len(), 1);
+        let kept = suppress(hits, 0.99, 9);
         assert_eq!(kept.iter().map(|hit| hit.hit.image_id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     }
 }

@@ -12,6 +12,7 @@ const REJECTED: f32 = 0.25;
 
 /// The search for the rest.
 pub(super) fn refined(mut search: SearchSpec, accepted: Vec<String>, rejected: Vec<String>) -> SearchSpec {
+    let has_accepted_hits = !accepted.is_empty();
     // Positive weights of the query are brought to one, so that feedback counts the same however it was asked.
     let positive: f32 = search.parts.iter().map(|part| part.weight.max(0.0)).sum();
     if positive > 0.0 {
@@ -26,6 +27,7 @@ pub(super) fn refined(mut search: SearchSpec, accepted: Vec<String>, rejected: V
     if !judged.image_ids.is_empty() {
         search.filter = SearchFilter { all: vec![search.filter], none: vec![judged], ..SearchFilter::default() };
     }
+    search.has_accepted_hits = has_accepted_hits;
     search.fusion = Fusion::Embedding;
     search
 }

@@ -18,6 +18,8 @@ pub(crate) struct SearchSpec {
     /// Images at least this similar to a better hit are left out.
     pub(crate) suppress_duplicates_above: Option<f32>,
     pub(crate) exact: bool,
+    /// Whether somebody has said of a hit that it shows the person.
+    pub(crate) has_accepted_hits: bool,
 }
 
 /// One part of a query.

@@ -118,7 +118,7 @@ impl Retriever {
         loop {
             let hits = self.rank_once(search, generation, parts, asked).await?;
             let is_all = hits.len() < asked || asked >= most;
-            let kept = suppress(hits, above);
+            let kept = off_the_runtime(move || suppress(hits, above, wanted)).await?;
             if kept.len() >= wanted || is_all {
                 return Ok(kept);
             }
@@ -164,7 +164,8 @@ impl Retriever {
         parts: &WeightedParts,
         wanted: usize,
     ) -> Result<Vec<RankedHit>, SearchError> {
-        let depth = wanted.saturating_mul(FUSION_DEPTH).max(LEAST_FUSION_DEPTH);
+        let deepest = self.limits.max_hits.max(LEAST_FUSION_DEPTH);
+        let depth = wanted.saturating_mul(FUSION_DEPTH).clamp(LEAST_FUSION_DEPTH, deepest);
         let address = generation.address();
         let rankings = parts.parts().iter().map(|(embedding, weight)| {
             let mut query = self.nearest_query(search, generation, embedding.clone(), depth);
@@ -207,16 +208,27 @@ impl Retriever {
     ) -> Result<(), SearchError> {
         let Some(calibration) = self.calibrations.of(generation).await? else { return Ok(()) };
         let fused = search.fusion == Fusion::ReciprocalRank && parts.parts().len() > 1;
-        let mut best = None;
         for hit in &mut ranking.hits {
             let cosine = match &hit.hit.embedding {
                 Some(embedding) if fused => parts.sum().cosine(embedding).unwrap_or_default(),
                 Some(_) | None => hit.hit.score,
             };
-            best = Some(best.map_or(cosine, |best: f32| best.max(cosine)));
             hit.match_probability = Some(calibration.match_probability(cosine));
         }
-        // An empty ranking of a gallery says that nobody matches, whatever the filter.
+        // Whoever accepted a hit knows better than any score.
+        if search.has_accepted_hits {
+            return Ok(());
+        }
+        let is_whole =
+            search.filter == SearchFilter::default() && search.min_score.is_none() && !search.group_by_person;
+        let best = match ranking.hits.first() {
+            Some(first) if is_whole && !fused => Some(first.hit.score),
+            // Of the whole gallery, whatever this search looked at.
+            _ => {
+                let query = NearestQuery::new(parts.sum().clone(), generation.fingerprint.clone(), 1);
+                self.store.nearest(&generation.address(), query).await?.first().map(|hit| hit.score)
+            }
+        };
         ranking.not_in_gallery = Some(best.map_or(1.0, |cosine| 1.0 - calibration.presence_probability(cosine)));
         Ok(())
     }
@@ -233,13 +245,12 @@ impl Retriever {
         }
         let filter = SearchFilter { person_ids, all: vec![search.filter.clone()], ..SearchFilter::default() };
         let request = PageRequest { filter, after: None, limit: MAX_SIGHTINGS };
-        let page = self.store.page(&generation.address(), request).await?;
+        let page = self.store.listing(&generation.address(), request).await?;
         let mut sightings: HashMap<String, Vec<Sighting>> = HashMap::new();
-        for image in page.images {
-            let metadata = image.metadata;
+        for (image_id, metadata) in page.images {
             if let Some(person_id) = metadata.person_id {
                 let (camera_id, captured_at_ms) = (metadata.camera_id, metadata.captured_at_ms);
-                let sighting = Sighting { image_id: image.image_id, camera_id, captured_at_ms };
+                let sighting = Sighting { image_id, camera_id, captured_at_ms };
                 sightings.entry(person_id).or_default().push(sighting);
             }
         }
@@ -251,6 +262,14 @@ impl Retriever {
         }
         Ok(())
     }
+}
+
+/// Runs work that takes a while where it keeps no request waiting.
+async fn off_the_runtime<Found: Send + 'static>(
+    work: impl FnOnce() -> Found + Send + 'static,
+) -> Result<Found, SearchError> {
+    let failed = |source| SearchError::Store { activity: "comparing hits", source: Box::new(source) };
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 fn ranked(hit: Hit, contributions: Vec<f32>) -> RankedHit {

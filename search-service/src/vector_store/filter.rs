@@ -49,6 +49,16 @@ impl SearchFilter {
         Self { none: vec![timed], ..Self::default() }
     }
 
+    /// Whether any image could fail to meet it.
+    pub(crate) fn restricts(&self) -> bool {
+        let Self { all, any, none, .. } = self;
+        let own = Self { all: Vec::new(), any: Vec::new(), none: Vec::new(), ..self.clone() };
+        own != Self::default()
+            || all.iter().any(Self::restricts)
+            || (!any.is_empty() && any.iter().all(Self::restricts))
+            || !none.is_empty()
+    }
+
     /// The filters that it is made of, itself among them, with their depth from 1.
     pub(crate) fn walk(&self) -> Vec<(&Self, usize)> {
         let (mut found, mut next) = (vec![(self, 1)], 0);

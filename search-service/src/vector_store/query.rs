@@ -54,6 +54,15 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
+/// A page of images without their embeddings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetadataPage {
+    /// Ids, and what is known.
+    pub images: Vec<(String, ImageMetadata)>,
+    /// Where to go on; `None` behind the last page.
+    pub next: Option<String>,
+}
+
 /// A page of images.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImagePage {

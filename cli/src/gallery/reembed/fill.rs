@@ -8,12 +8,12 @@ use crate::index::open_source;
 use crate::job::image_stream::send_images;
 use crate::job::reader::{MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, JobArguments, Report, SharedJournal};
-use crate::listing::Pages;
+use crate::listing::{PAGE_IMAGES, Pages};
 use anyhow::Context as _;
 use descry_intake::SourceOptions;
 use descry_proto::search::v1::index_images_request::Start;
 use descry_proto::search::v1::{CompareGenerationsRequest, CompareGenerationsResponse};
-use prost_types::Timestamp;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,6 @@ const SHOWN_IDS: usize = 20;
 /// Passes without an image before something is said to be missing for good: an image that is being indexed just now is
 /// in one generation a moment earlier than in the other.
 const IDLE_PASSES: u32 = 3;
-/// How far the clocks of this machine and the service may be apart.
-const CLOCK_SLACK_S: i64 = 60;
 
 /// A change of the model under way.
 pub(super) struct Change {
@@ -40,6 +38,9 @@ pub(super) struct Change {
     pub(super) root: Option<PathBuf>,
     /// 0 for as many as the service takes.
     pub(super) max_images_per_second: f32,
+    /// What is to become of images that only the new generation has.
+    pub(super) drop_surplus: bool,
+    pub(super) keep_surplus: bool,
     pub(super) job: JobArguments,
     pub(super) interrupt: CancellationToken,
 }
@@ -73,20 +74,27 @@ impl Change {
         let mut idle_passes = 0;
         loop {
             let difference = self.compare().await?;
-            if difference.missing == 0 && difference.surplus == 0 {
+            let surplus_is_settled = difference.surplus == 0 || self.keep_surplus;
+            if difference.missing == 0 && surplus_is_settled {
                 return Ok(Filled::Complete);
             }
             if self.interrupt.is_cancelled() {
                 return Ok(Filled::Interrupted);
             }
-            // Images that were deleted from the gallery meanwhile.
-            let address = self.address(self.new);
-            let removed = delete_ids(&mut self.client.clone(), &address, &difference.surplus_ids).await?;
+            let removed = if self.drop_surplus {
+                let address = self.address(self.new);
+                delete_ids(&mut self.client.clone(), &address, &difference.surplus_ids).await?
+            } else {
+                0
+            };
             let report =
-                if difference.missing == 0 { Report::default() } else { self.send_missing(&difference, None).await? };
+                if difference.missing == 0 { Report::default() } else { self.send_missing(&difference).await? };
             self.tell_failures(&report);
             if report.is_interrupted {
                 return Ok(Filled::Interrupted);
+            }
+            if difference.missing == 0 && !surplus_is_settled && !self.drop_surplus {
+                anyhow::bail!("{}", surplus(&difference));
             }
             if report.failed > 0 {
                 anyhow::bail!(
@@ -103,20 +111,27 @@ impl Change {
         }
     }
 
-    /// After the switch: adds what came into the old generation alone since the last comparison before it.
-    pub(super) async fn fill_late(&self, since: Timestamp) -> anyhow::Result<()> {
-        let difference = self.compare().await?;
+    /// After the switch: adds what came into the old generation alone since the last comparison before it. What the new
+    /// one has is newer there; what was deleted is deleted from both.
+    pub(super) async fn fill_late(&self) -> anyhow::Result<()> {
+        let mut difference = self.compare().await?;
+        let mut present = HashSet::new();
+        for ids in difference.missing_ids.chunks(PAGE_IMAGES) {
+            let address = self.address(self.new);
+            let pages = Pages::of_ids(self.client.clone(), &address, ids.to_vec(), self.job.retry_for());
+            present.extend(pages.collect().await?.into_iter().map(|image| image.image_id));
+        }
+        difference.missing_ids.retain(|image_id| !present.contains(image_id));
+        difference.missing = difference.missing_ids.len() as u64;
         if difference.missing == 0 {
             return Ok(());
         }
-        // What is older was in both, so it was deleted after the switch, from the one that serves. What is beyond the
-        // old generation came after the switch and stays.
-        let since = Timestamp { seconds: since.seconds - CLOCK_SLACK_S, nanos: 0 };
-        let report = self.send_missing(&difference, Some(since)).await?;
+        let report = self.send_missing(&difference).await?;
         self.tell_failures(&report);
         anyhow::ensure!(
             report.failed == 0 && !report.is_interrupted,
-            "the new model serves, but images that were indexed during the switch are missing; run `descry index` for them"
+            "the new model serves, but images that were indexed during the switch are missing; run the command again, or \
+             `descry index` for them"
         );
         Ok(())
     }
@@ -128,12 +143,8 @@ impl Change {
         }
     }
 
-    /// Encodes what is missing, or of that only what was indexed since some time.
-    async fn send_missing(
-        &self,
-        difference: &CompareGenerationsResponse,
-        indexed_since: Option<Timestamp>,
-    ) -> anyhow::Result<Report> {
+    /// Encodes what is missing.
+    async fn send_missing(&self, difference: &CompareGenerationsResponse) -> anyhow::Result<Report> {
         let are_all_named = difference.missing == difference.missing_ids.len() as u64;
         let named = are_all_named.then(|| difference.missing_ids.clone());
         let retry_for = self.job.retry_for();
@@ -148,7 +159,7 @@ impl Change {
             Some(ids) => (Supply::Named(ids.into_iter()), None),
             None => (Supply::Stored(Box::new(pages())), None),
         };
-        let mut missing = MissingImages::new(self, supply, wanted, indexed_since);
+        let mut missing = MissingImages::new(self, supply, wanted);
         let mut job = Job::open(&self.job, SharedJournal::default(), Some(difference.missing), &self.interrupt)?;
         let (reader, steps) = Reader::new(SharedJournal::default());
         let reading = tokio::task::spawn_blocking(move || {
@@ -175,5 +186,14 @@ fn missing_for_good(difference: &CompareGenerationsResponse) -> String {
         "{} images are missing in the new generation, or its files are not those that were indexed: {first}. Give their \
          files with --images, or remove them with `descry gallery remove`. The old model serves on",
         difference.missing
+    )
+}
+
+fn surplus(difference: &CompareGenerationsResponse) -> String {
+    let first = difference.surplus_ids.iter().take(SHOWN_IDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "{} images are only in the new generation: {first}. They were deleted while it was filled, or indexed while it \
+         served before a rollback: give --drop-surplus or --keep-surplus. The old model serves on",
+        difference.surplus
     )
 }

@@ -7,7 +7,7 @@ use crate::listing::{PAGE_IMAGES, Pages};
 use crate::metadata::PATH_ATTRIBUTE;
 use crate::time::unix_ms;
 use descry_intake::{Content, FileVersion, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
-use descry_proto::search::v1::{ImageMetadata, StoredImage};
+use descry_proto::search::v1::StoredImage;
 use prost_types::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -37,20 +37,13 @@ pub(super) struct MissingImages {
     supply: Supply,
     /// With inputs: all ids that are missing, where they are known.
     wanted: Option<HashSet<String>>,
-    /// Only what was indexed at or after this time.
-    indexed_since: Option<Timestamp>,
     ready: VecDeque<Item>,
     /// Why the iteration ended early.
     error: Option<anyhow::Error>,
 }
 
 impl MissingImages {
-    pub(super) fn new(
-        change: &Change,
-        supply: Supply,
-        wanted: Option<HashSet<String>>,
-        indexed_since: Option<Timestamp>,
-    ) -> Self {
+    pub(super) fn new(change: &Change, supply: Supply, wanted: Option<HashSet<String>>) -> Self {
         Self {
             runtime: Handle::current(),
             client: change.client.clone(),
@@ -59,7 +52,6 @@ impl MissingImages {
             retry_for: change.job.retry_for(),
             supply,
             wanted,
-            indexed_since,
             ready: VecDeque::new(),
             error: None,
         }
@@ -115,7 +107,7 @@ impl MissingImages {
             let is_present =
                 present.get(&stored.image_id).is_some_and(|other| other.content_sha256 == stored.content_sha256);
             let mut metadata = stored.metadata.unwrap_or_default();
-            if !is_present && is_since(self.indexed_since, &metadata) {
+            if !is_present {
                 // The service sets it.
                 metadata.indexed_at = None;
                 self.ready.push_back(entry.map(|entry| (entry, metadata)));
@@ -180,14 +172,6 @@ fn by_id(images: Vec<StoredImage>) -> HashMap<String, StoredImage> {
     images.into_iter().map(|image| (image.image_id.clone(), image)).collect()
 }
 
-fn is_since(since: Option<Timestamp>, metadata: &ImageMetadata) -> bool {
-    match (since, metadata.indexed_at) {
-        (None, _) => true,
-        (Some(since), Some(indexed_at)) => indexed_at.seconds >= since.seconds,
-        (Some(_), None) => false,
-    }
-}
-
 /// The file that an image was indexed from.
 fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEntry>) {
     let path = stored.metadata.as_ref().and_then(|metadata| metadata.attributes.get(PATH_ATTRIBUTE)).map(PathBuf::from);
@@ -214,6 +198,7 @@ fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_proto::search::v1::ImageMetadata;
 
     fn stored(path: Option<&str>) -> StoredImage {
         let attributes = path.map(|path| (PATH_ATTRIBUTE.to_owned(), path.to_owned())).into_iter().collect();
@@ -228,13 +213,5 @@ mod tests {
         assert_eq!((entry.image_id.as_str(), entry.path()), ("a.jpg", Some(file.path())));
         assert!(with_entry(stored(Some("/nowhere/a.jpg"))).1.unwrap_err().reason.contains("cannot be read"));
         assert!(with_entry(stored(None)).1.unwrap_err().reason.contains("--images"));
-    }
-
-    #[test]
-    fn late_images_are_told_by_their_time() {
-        let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
-        let indexed = |seconds| ImageMetadata { indexed_at: time(seconds), ..ImageMetadata::default() };
-        assert!(is_since(None, &ImageMetadata::default()) && is_since(time(5), &indexed(5)));
-        assert!(!is_since(time(5), &indexed(4)) && !is_since(time(5), &ImageMetadata::default()));
     }
 }

@@ -176,9 +176,10 @@ impl Codes {
         error + query.error * (1.0 + error) + ROUNDING
     }
 
-    /// How far a coarse score is off at most, except for a row in some millions: the fine halves are spread evenly over
-    /// sixteen codes, so their sum weighted by a query of length one has a deviation of 16 / √12 codes. Five and a half
-    /// of these are taken.
+    /// How far a coarse score may be off before a row is given up. Fine halves that have nothing to do with the query are
+    /// spread evenly over sixteen codes, so their sum weighted by a query of length one has a deviation of 16 / √12 codes;
+    /// five and a half of these are taken. No bound: a query that is an image of the gallery is related to its own row's
+    /// halves, but then its score is far above the others'.
     pub(super) fn coarse_margin(&self, row: usize) -> f32 {
         const CODES: f32 = 5.5 * 4.62;
         self.scales[row] * CODES + ROUNDING

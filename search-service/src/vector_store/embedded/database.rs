@@ -104,19 +104,19 @@ impl Database {
         Ok(written)
     }
 
-    /// Replaces metadata. Returns the number of each image in the table, `None` for images that are not there.
+    /// Replaces metadata. Returns for each image its number in the table and the time of its writing, `None` for images
+    /// that are not there.
     pub(super) fn update_metadata(
         &mut self,
         generation: i64,
         images: &[(String, ImageMetadata)],
-    ) -> Result<Vec<Option<i64>>, EmbeddedError> {
+    ) -> Result<Vec<Option<(i64, i64)>>, EmbeddedError> {
         let transaction = self.connection.transaction()?;
         let mut updated = Vec::with_capacity(images.len());
         {
             let mut statement = transaction.prepare_cached(
-                "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, indexed_at_ms = ?6,
-                                  attributes = ?7, content_sha256 = ?8
-                 WHERE generation_id = ?1 AND image_id = ?2 RETURNING id",
+                "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, attributes = ?6
+                 WHERE generation_id = ?1 AND image_id = ?2 RETURNING id, indexed_at_ms",
             )?;
             for (image_id, metadata) in images {
                 let values = params![
@@ -125,11 +125,9 @@ impl Database {
                     metadata.person_id,
                     metadata.camera_id,
                     metadata.captured_at_ms,
-                    metadata.indexed_at_ms,
                     serde_json::to_string(&metadata.attributes)?,
-                    metadata.content_sha256,
                 ];
-                updated.push(statement.query_row(values, |row| row.get(0)).optional()?);
+                updated.push(statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?);
             }
         }
         transaction.commit()?;

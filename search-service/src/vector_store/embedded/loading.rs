@@ -5,13 +5,13 @@ use super::matrix::{GalleryMatrix, RowKeys};
 use super::{EmbeddedError, check_dimension};
 use crate::vector_store::{Gallery, GallerySettings, IndexState};
 use rusqlite::{Connection, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Reads all galleries, and checks them on the way.
 pub(super) fn load_galleries(connection: &Connection) -> Result<Vec<LoadedGallery>, EmbeddedError> {
     let mut statement = connection.prepare("SELECT id, name, active, settings FROM gallery")?;
     let mut rows = statement.query([])?;
-    let mut galleries = Vec::new();
+    let mut loaded: Vec<Loading> = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(1)?;
         let damaged = |reason: String| EmbeddedError::DamagedGallery { gallery: name.clone(), reason };
@@ -23,10 +23,17 @@ pub(super) fn load_galleries(connection: &Connection) -> Result<Vec<LoadedGaller
         if !generations.contains_key(&active) {
             return Err(damaged(format!("generation {active} is to serve, but does not exist")));
         }
-        galleries.push(LoadedGallery::new(id, name, active, generations));
+        loaded.push((id, name, active, generations));
     }
-    Ok(galleries)
+    load_images(connection, &mut loaded)?;
+    Ok(loaded
+        .into_iter()
+        .map(|(id, name, active, generations)| LoadedGallery::new(id, name, active, generations))
+        .collect())
 }
+
+/// A gallery on its way: its row, its name, the number of the generation that serves, and all of them by number.
+type Loading = (i64, String, u32, BTreeMap<u32, LoadedGeneration>);
 
 fn load_generations(
     connection: &Connection,
@@ -47,7 +54,7 @@ fn load_generations(
         let id: i64 = row.get(0)?;
         let images = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
         let mut generation = LoadedGeneration::empty(id, identity);
-        load_images(connection, id, generation.matrix_mut()?, &settings.indexed_attributes, images)?;
+        generation.matrix_mut()?.reserve(images);
         generations.insert(number, generation);
     }
     Ok(generations)
@@ -73,40 +80,42 @@ fn identity(row: &Row<'_>, name: &str, settings: &GallerySettings) -> Result<Gal
     })
 }
 
-fn load_images(
-    connection: &Connection,
-    generation: i64,
-    matrix: &mut GalleryMatrix,
-    declared: &[String],
-    images: usize,
-) -> Result<(), EmbeddedError> {
-    matrix.reserve(images);
+/// Reads the images of all generations in one go, ordered by their numbers.
+fn load_images(connection: &Connection, loaded: &mut [Loading]) -> Result<(), EmbeddedError> {
+    let mut generations: HashMap<i64, (&mut GalleryMatrix, Vec<String>)> = HashMap::new();
+    for generation in loaded.iter_mut().flat_map(|(.., generations)| generations.values_mut()) {
+        let (id, declared) = (generation.id, generation.identity().settings.indexed_attributes.clone());
+        generations.insert(id, (generation.matrix_mut()?, declared));
+    }
     // Reading attributes as JSON is most of the work, and only declared ones are kept.
-    let attributes = if declared.is_empty() { "NULL" } else { "attributes" };
-    // Ordered by the number in the table, without using the index of image ids for it.
+    let is_declared = generations.values().any(|(_, declared)| !declared.is_empty());
+    let attributes = if is_declared { "attributes" } else { "NULL" };
     let mut statement = connection.prepare(&format!(
-        "SELECT id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}
-         FROM image NOT INDEXED WHERE generation_id = ?1 ORDER BY id"
+        "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}
+         FROM image NOT INDEXED ORDER BY id"
     ))?;
-    let mut rows = statement.query([generation])?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         let damaged = |reason: String| EmbeddedError::DamagedImage { image: id, reason };
+        let Some((matrix, declared)) = generations.get_mut(&row.get(1)?) else {
+            return Err(damaged("it belongs to no generation".to_owned()));
+        };
         let text = |column: usize| row.get_ref(column).ok().and_then(|value| value.as_str_or_null().ok().flatten());
-        let attributes: BTreeMap<String, String> = match text(6) {
-            Some(attributes) => {
+        let attributes: BTreeMap<String, String> = match text(7) {
+            Some(attributes) if !declared.is_empty() => {
                 serde_json::from_str(attributes).map_err(|error| damaged(format!("attributes: {error}")))?
             }
-            None => BTreeMap::new(),
+            Some(_) | None => BTreeMap::new(),
         };
         let keys = RowKeys {
-            person_id: text(1),
-            camera_id: text(2),
-            captured_at_ms: row.get(3)?,
-            indexed_at_ms: row.get(4)?,
+            person_id: text(2),
+            camera_id: text(3),
+            captured_at_ms: row.get(4)?,
+            indexed_at_ms: row.get(5)?,
             attributes: declared.iter().map(|name| attributes.get(name).map(String::as_str)).collect(),
         };
-        let code = row.get_ref(5)?.as_blob().map_err(|error| damaged(error.to_string()))?;
+        let code = row.get_ref(6)?.as_blob().map_err(|error| damaged(error.to_string()))?;
         matrix.push(id, code, &keys).map_err(damaged)?;
     }
     Ok(())

@@ -116,6 +116,11 @@ impl Reader<'_> {
         Ok(images)
     }
 
+    pub(super) fn document(&self, gallery_id: i64, key: &str) -> Result<Option<String>, EmbeddedError> {
+        let mut statement = self.prepare_cached("SELECT text FROM document WHERE gallery_id = ?1 AND key = ?2")?;
+        Ok(statement.query_row(params![gallery_id, key], |row| row.get(0)).optional()?)
+    }
+
     pub(super) fn documents(&self, gallery_id: i64) -> Result<BTreeMap<String, String>, EmbeddedError> {
         let mut statement = self.prepare_cached("SELECT key, text FROM document WHERE gallery_id = ?1")?;
         let rows = statement.query_map([gallery_id], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -3,7 +3,8 @@
 //! Every score from codes comes with the most by which it can be wrong. A row whose score could at best not reach what
 //! the k-th best row has at least cannot be a hit; all others are candidates, whose embeddings are read and compared
 //! exactly. So nothing is lost. In large galleries a first pass over the coarse halves of the codes chooses the rows for
-//! the second; its bound holds for all but one row in some millions, and a query may ask to go without it.
+//! the second. Its margin rests on statistics and was measured to lose nothing (`descry bench search store`); a query may
+//! ask to go without it.
 
 use super::codes::CodedQuery;
 use super::conditions::Conditions;

@@ -4,13 +4,13 @@ use super::conditions::Conditions;
 use super::error::store_error;
 use super::galleries::{Galleries, LoadedGallery, LoadedGeneration};
 use super::matrix::RowKeys;
-use super::readers::rows_behind;
+use super::readers::{Reader, rows_behind};
 use super::rescoring::{Ranked, nearest};
-use super::{Database, EmbeddedStore};
+use super::{Database, EmbeddedError, EmbeddedStore};
 use crate::SearchError;
 use crate::vector_store::{
-    Gallery, GalleryImage, Hit, ImageMetadata, ImagePage, IndexState, NearestQuery, NewGallery, PageRequest,
-    SearchFilter, VectorStore, check_dimension, now_ms,
+    Gallery, GalleryImage, Hit, ImageMetadata, ImagePage, IndexState, MetadataPage, NearestQuery, NewGallery,
+    PageRequest, SearchFilter, VectorStore, check_dimension, now_ms,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -161,8 +161,9 @@ impl VectorStore for EmbeddedStore {
             let mut matrix = generation.write()?;
             let mut existing = HashSet::new();
             for ((_, metadata), id) in images.iter().zip(updated) {
-                if let Some(id) = id {
-                    matrix.update_keys(id, &RowKeys::of(metadata, declared));
+                if let Some((id, indexed_at_ms)) = id {
+                    let keys = RowKeys { indexed_at_ms, ..RowKeys::of(metadata, declared) };
+                    matrix.update_keys(id, &keys);
                     existing.insert(id);
                 }
             }
@@ -186,25 +187,38 @@ impl VectorStore for EmbeddedStore {
 
     async fn delete_matching(&self, name: &str, filter: &SearchFilter) -> Result<u64, SearchError> {
         const DELETING: &str = "deleting images";
-        let (address, matching) = self.matching(name, filter).await?;
+        let address = self.identity(name).await?.address();
         let mut deleted = 0;
-        for ids in matching.chunks(ROWS_PER_DELETION) {
-            let (address, ids) = (address.clone(), ids.to_vec());
-            deleted += self
+        loop {
+            let (address, filter, readers) = (address.clone(), filter.clone(), self.readers());
+            let removed = self
                 .change(DELETING, move |database: &mut Database, galleries: &Galleries| {
+                    let failed = |source| store_error(DELETING, source);
                     let generation = galleries.resolve(&address)?;
-                    let deleted = database.delete_rows(&ids).map_err(|source| store_error(DELETING, source))?;
+                    // Looked for again each time: an image that was written meanwhile may no longer meet the filter.
+                    let named = readers
+                        .take()
+                        .and_then(|reader| reader.numbers(generation.id, &filter.named_images()))
+                        .map_err(failed)?;
+                    let ids = {
+                        let matrix = generation.read()?;
+                        let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
+                        rows_behind(&matrix, rows.as_deref(), 0, ROWS_PER_DELETION)
+                    };
+                    database.delete_rows(&ids).map_err(failed)?;
                     generation.write()?.remove(&ids);
-                    Ok(deleted)
+                    Ok(ids.len())
                 })
                 .await?;
+            deleted += removed as u64;
+            if removed < ROWS_PER_DELETION {
+                return Ok(deleted);
+            }
         }
-        Ok(deleted)
     }
 
     async fn count(&self, name: &str, filter: &SearchFilter) -> Result<u64, SearchError> {
-        let (_, matching) = self.matching(name, filter).await?;
-        Ok(matching.len() as u64)
+        Ok(self.matching(name, filter).await?.len() as u64)
     }
 
     async fn images(&self, name: &str, image_ids: &[String]) -> Result<HashMap<String, ImageMetadata>, SearchError> {
@@ -228,30 +242,17 @@ impl VectorStore for EmbeddedStore {
     }
 
     async fn page(&self, name: &str, request: PageRequest) -> Result<ImagePage, SearchError> {
-        const READING: &str = "reading a page of images";
-        let after = match &request.after {
-            None => 0,
-            Some(cursor) => cursor.parse().map_err(|_| {
-                let reason = "is no place where a page of this gallery ended".to_owned();
-                SearchError::Invalid { field: "page_token".to_owned(), reason }
-            })?,
+        let read = |ids: &[i64], reader: &Reader<'_>, dimension: usize| reader.images_at(ids, dimension);
+        let (images, next) = self.read_page(name, request, read).await?;
+        Ok(ImagePage { images, next })
+    }
+
+    async fn listing(&self, name: &str, request: PageRequest) -> Result<MetadataPage, SearchError> {
+        let read = |ids: &[i64], reader: &Reader<'_>, _dimension: usize| {
+            ids.iter().filter_map(|&id| reader.metadata_at(id).transpose()).collect()
         };
-        self.read_generation(READING, name, move |generation, reader| {
-            let failed = |source| store_error(READING, source);
-            let named = reader.numbers(generation.id, &request.filter.named_images()).map_err(failed)?;
-            let (ids, is_last) = {
-                let matrix = generation.read()?;
-                let rows = Conditions::new(&request.filter, &matrix, &named)?.matching_rows(&matrix);
-                let mut ids = rows_behind(&matrix, rows.as_deref(), after, request.limit.saturating_add(1));
-                let is_last = ids.len() <= request.limit;
-                ids.truncate(request.limit);
-                (ids, is_last)
-            };
-            let images = reader.images_at(&ids, generation.identity().dimension).map_err(failed)?;
-            let next = ids.last().filter(|_| !is_last).map(ToString::to_string);
-            Ok(ImagePage { images, next })
-        })
-        .await
+        let (images, next) = self.read_page(name, request, read).await?;
+        Ok(MetadataPage { images, next })
     }
 
     async fn nearest(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
@@ -260,6 +261,17 @@ impl VectorStore for EmbeddedStore {
 
     async fn nearest_persons(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
         self.ranked(name, query, Ranked::Persons).await
+    }
+
+    async fn document(&self, name: &str, key: &str) -> Result<Option<String>, SearchError> {
+        const READING: &str = "reading a document";
+        let (name, key, readers) = (name.to_owned(), key.to_owned(), self.readers());
+        self.read(READING, move |galleries| {
+            let gallery = galleries.find(&name)?;
+            let failed = |source| store_error(READING, source);
+            readers.take().and_then(|reader| reader.document(gallery.id, &key)).map_err(failed)
+        })
+        .await
     }
 
     async fn documents(&self, name: &str) -> Result<BTreeMap<String, String>, SearchError> {
@@ -294,6 +306,43 @@ impl VectorStore for EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// Finds the rows of a page and reads them; also where the next page begins.
+    async fn read_page<Image, Read>(
+        &self,
+        name: &str,
+        request: PageRequest,
+        read: Read,
+    ) -> Result<(Vec<Image>, Option<String>), SearchError>
+    where
+        Image: Send + 'static,
+        Read: FnOnce(&[i64], &Reader<'_>, usize) -> Result<Vec<Image>, EmbeddedError> + Send + 'static,
+    {
+        const READING: &str = "reading a page of images";
+        let after = match &request.after {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| {
+                let reason = "is no place where a page of this gallery ended".to_owned();
+                SearchError::Invalid { field: "page_token".to_owned(), reason }
+            })?,
+        };
+        self.read_generation(READING, name, move |generation, reader| {
+            let failed = |source| store_error(READING, source);
+            let named = reader.numbers(generation.id, &request.filter.named_images()).map_err(failed)?;
+            let (ids, is_last) = {
+                let matrix = generation.read()?;
+                let rows = Conditions::new(&request.filter, &matrix, &named)?.matching_rows(&matrix);
+                let mut ids = rows_behind(&matrix, rows.as_deref(), after, request.limit.saturating_add(1));
+                let is_last = ids.len() <= request.limit;
+                ids.truncate(request.limit);
+                (ids, is_last)
+            };
+            let images = read(&ids, reader, generation.identity().dimension).map_err(failed)?;
+            let next = ids.last().filter(|_| !is_last).map(ToString::to_string);
+            Ok((images, next))
+        })
+        .await
+    }
+
     async fn ranked(&self, name: &str, query: NearestQuery, ranked: Ranked) -> Result<Vec<Hit>, SearchError> {
         let slots = self.take_search_slot().await?;
         self.read_generation("searching", name, move |generation, reader| {
@@ -305,8 +354,8 @@ impl EmbeddedStore {
         .await
     }
 
-    /// Numbers of the images that meet a filter, and the generation that they are in.
-    async fn matching(&self, name: &str, filter: &SearchFilter) -> Result<(String, Vec<i64>), SearchError> {
+    /// Numbers of the images that meet a filter.
+    async fn matching(&self, name: &str, filter: &SearchFilter) -> Result<Vec<i64>, SearchError> {
         const FILTERING: &str = "filtering images";
         let filter = filter.clone();
         self.read_generation(FILTERING, name, move |generation, reader| {
@@ -315,7 +364,7 @@ impl EmbeddedStore {
                 .map_err(|source| store_error(FILTERING, source))?;
             let matrix = generation.read()?;
             let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
-            Ok((generation.identity().address(), rows_behind(&matrix, rows.as_deref(), 0, usize::MAX)))
+            Ok(rows_behind(&matrix, rows.as_deref(), 0, usize::MAX))
         })
         .await
     }

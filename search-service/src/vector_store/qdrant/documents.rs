@@ -6,8 +6,9 @@ use super::QdrantStore;
 use super::points::point_id;
 use crate::SearchError;
 use qdrant_client::qdrant::{
-    Condition, CreateCollection, CreateFieldIndexCollection, DeletePoints, Distance, FieldType, Filter, PointStruct,
-    PointsSelector, ScrollPoints, UpsertPoints, Value, VectorParams, VectorsConfig, points_selector, vectors_config,
+    Condition, CreateCollection, CreateFieldIndexCollection, DeletePoints, Distance, FieldType, Filter, GetPoints,
+    PointStruct, PointsSelector, ScrollPoints, UpsertPoints, Value, VectorParams, VectorsConfig, points_selector,
+    vectors_config,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -41,6 +42,24 @@ impl QdrantStore {
         Ok(documents
             .filter_map(|point| Some((text(&point.payload, KEY_FIELD)?, text(&point.payload, TEXT_FIELD)?)))
             .collect())
+    }
+
+    pub(super) async fn document_of(&self, gallery: &str, key: &str) -> Result<Option<String>, SearchError> {
+        let request = GetPoints {
+            collection_name: COLLECTION.to_owned(),
+            ids: vec![point_id(gallery, key)],
+            with_payload: Some(true.into()),
+            ..GetPoints::default()
+        };
+        match self.call("reading a document", Some(gallery), || self.client.get_points(request.clone())).await {
+            // Nobody has kept a document yet.
+            Err(SearchError::GalleryNotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+            Ok(answer) => Ok(answer
+                .result
+                .into_iter()
+                .find_map(|point| Some(point.payload.get(TEXT_FIELD)?.as_str()?.to_owned()))),
+        }
     }
 
     pub(super) async fn write_document(

@@ -169,10 +169,12 @@ impl QdrantStore {
     pub(super) async fn delete_all(&self, name: &str) -> Result<(), SearchError> {
         let active = self.resolve(name).await?.generation;
         let others = self.generation_numbers(name).await?.into_iter().filter(|number| *number != active);
-        for number in others.chain([active]) {
+        for number in others {
             self.delete_collection_of(name, number).await?;
         }
-        self.delete_documents_of(name).await
+        // Before the last generation: a new gallery of this name must not inherit them.
+        self.delete_documents_of(name).await?;
+        self.delete_collection_of(name, active).await
     }
 
     pub(super) async fn delete_collection_of(&self, name: &str, generation: u32) -> Result<(), SearchError> {
@@ -180,10 +182,10 @@ impl QdrantStore {
         // Never delete a collection that is not ours.
         gallery_from_collection(&address, &self.collection(&address).await?)?;
         let collection = collection_name(&address);
-        let answer = self
-            .call("deleting a gallery", Some(&address), || self.client.delete_collection(collection.clone()))
-            .await?;
-        if answer.result { Ok(()) } else { Err(SearchError::GalleryNotFound { name: address }) }
+        // That there was none any more is the answer to a repeated request, or another instance was faster.
+        self.call("deleting a gallery", Some(&address), || self.client.delete_collection(collection.clone()))
+            .await
+            .map(drop)
     }
 }
 

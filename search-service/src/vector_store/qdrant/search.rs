@@ -36,6 +36,7 @@ impl QdrantStore {
             let all_ties_seen = hits.len() < asked
                 || hits.last().zip(hits.get(limit - 1)).is_none_or(|(last, cut)| last.score < cut.score);
             if all_ties_seen || asked >= most {
+                hits.retain(|hit| reaches_least_score(&query, hit));
                 hits.truncate(limit);
                 return Ok(hits);
             }
@@ -54,7 +55,7 @@ impl QdrantStore {
             query: Some(nearest_to(&query)),
             filter: self.conditions(&gallery, &query.filter)?,
             params: search_params(&gallery, &query),
-            score_threshold: query.min_score,
+            score_threshold: least_score(&query),
             with_payload: Some(true.into()),
             with_vectors: query.with_embeddings.then(|| true.into()),
             limit: Some(limit as u64),
@@ -70,6 +71,7 @@ impl QdrantStore {
             sort(&mut images);
             hits.extend(images.into_iter().next());
         }
+        hits.retain(|hit| reaches_least_score(&query, hit));
         sort(&mut hits);
         Ok(hits)
     }
@@ -94,7 +96,7 @@ impl QdrantStore {
             query: Some(nearest_to(query)),
             filter: self.conditions(gallery, &query.filter)?,
             params: search_params(gallery, query),
-            score_threshold: query.min_score,
+            score_threshold: least_score(query),
             limit: Some(limit as u64),
             with_payload: Some(true.into()),
             with_vectors: query.with_embeddings.then(|| true.into()),
@@ -108,12 +110,21 @@ impl QdrantStore {
     }
 }
 
+fn reaches_least_score(query: &NearestQuery, hit: &Hit) -> bool {
+    query.min_score.is_none_or(|least| hit.score >= least)
+}
+
 fn sort(hits: &mut [Hit]) {
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.image_id.cmp(&b.image_id)));
 }
 
 fn nearest_to(query: &NearestQuery) -> Query {
     Query::new_nearest(VectorInput::new_dense(query.embedding.as_slice().to_vec()))
+}
+
+/// The server leaves out hits of the threshold itself in some versions, and keeps them in others.
+fn least_score(query: &NearestQuery) -> Option<f32> {
+    query.min_score.map(f32::next_down)
 }
 
 fn search_params(gallery: &Gallery, query: &NearestQuery) -> Option<SearchParams> {

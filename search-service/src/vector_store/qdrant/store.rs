@@ -1,19 +1,20 @@
 //! The contract of a store, kept by Qdrant's.
 
 use super::collection::collection_name;
-use super::points::{embedding_from, image_from_payload, payload_of, point_from_image, point_id};
+use super::points::{PayloadField, embedding_from, image_from_payload, payload_of, point_from_image, point_id};
 use super::{POINTS_PER_REQUEST, QdrantStore};
 use crate::SearchError;
 use crate::vector_store::{
-    Gallery, GalleryImage, Hit, ImageMetadata, ImagePage, NearestQuery, NewGallery, PageRequest, SearchFilter,
-    VectorStore, check_dimension,
+    Gallery, GalleryImage, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery, NewGallery, PageRequest,
+    SearchFilter, VectorStore, check_dimension,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{
-    Condition, DeletePoints, Filter, GetPoints, PointId, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpsertPoints,
+    Condition, DeletePoints, Filter, GetPoints, PointId, RetrievedPoint, ScrollPoints, ScrollResponse,
+    SetPayloadPoints, UpsertPoints,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -103,18 +104,28 @@ impl VectorStore for QdrantStore {
         let gallery = self.resolve(name).await?;
         let address = gallery.address();
         let image_ids: Vec<String> = images.iter().map(|(image_id, _)| image_id.clone()).collect();
-        let existing: BTreeSet<String> = self.images(&address, &image_ids).await?.into_keys().collect();
+        let existing = self.images(&address, &image_ids).await?;
         // Of an image that is named twice the last metadata counts.
-        let images: BTreeMap<String, ImageMetadata> =
-            images.into_iter().filter(|(image_id, _)| existing.contains(image_id)).collect();
+        let images: BTreeMap<String, ImageMetadata> = images
+            .into_iter()
+            .filter_map(|(image_id, metadata)| {
+                let known = existing.get(&image_id)?;
+                let (content_sha256, indexed_at_ms) = (known.content_sha256.clone(), known.indexed_at_ms);
+                Some((image_id, ImageMetadata { content_sha256, indexed_at_ms, ..metadata }))
+            })
+            .collect();
         let count = images.len() as u64;
         let update = |(image_id, metadata): (String, ImageMetadata)| {
-            let points = vec![point_id(&gallery.name, &image_id)];
+            // Only while the point is of the file that was read: another one's payload came with its own embedding.
+            let unchanged = Filter::must([
+                Condition::has_id([point_id(&gallery.name, &image_id)]),
+                Condition::matches(PayloadField::ContentSha256.name(), metadata.content_sha256.clone()),
+            ]);
             let request = payload_of(image_id, metadata).map(|payload| SetPayloadPoints {
                 collection_name: collection_name(&address),
                 wait: Some(true),
                 payload,
-                points_selector: Some(points.into()),
+                points_selector: Some(unchanged.into()),
                 ..SetPayloadPoints::default()
             });
             let address = &address;
@@ -163,26 +174,15 @@ impl VectorStore for QdrantStore {
     }
 
     async fn page(&self, name: &str, request: PageRequest) -> Result<ImagePage, SearchError> {
-        let gallery = self.resolve(name).await?;
-        let address = gallery.address();
-        let scroll = ScrollPoints {
-            collection_name: collection_name(&address),
-            filter: self.conditions(&gallery, &request.filter)?,
-            offset: request.after.as_deref().map(place).transpose()?,
-            limit: Some(u32::try_from(request.limit).unwrap_or(u32::MAX).max(1)),
-            with_payload: Some(true.into()),
-            with_vectors: Some(true.into()),
-            ..ScrollPoints::default()
-        };
-        let answer =
-            self.call("reading a page of images", Some(&address), || self.client.scroll(scroll.clone())).await?;
+        let (address, answer) = self.scroll(name, request, true).await?;
         let images = answer.result.into_iter().map(|point| stored_image(&address, point)).collect::<Result<_, _>>()?;
-        let next = answer.next_page_offset.and_then(|place| match place.point_id_options {
-            Some(PointIdOptions::Uuid(uuid)) => Some(uuid),
-            Some(PointIdOptions::Num(number)) => Some(number.to_string()),
-            None => None,
-        });
-        Ok(ImagePage { images, next })
+        Ok(ImagePage { images, next: next_place(answer.next_page_offset) })
+    }
+
+    async fn listing(&self, name: &str, request: PageRequest) -> Result<MetadataPage, SearchError> {
+        let (address, answer) = self.scroll(name, request, false).await?;
+        let images = answer.result.into_iter().map(|point| image_from_payload(&address, point.payload));
+        Ok(MetadataPage { images: images.collect::<Result<_, _>>()?, next: next_place(answer.next_page_offset) })
     }
 
     async fn nearest(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
@@ -191,6 +191,11 @@ impl VectorStore for QdrantStore {
 
     async fn nearest_persons(&self, name: &str, query: NearestQuery) -> Result<Vec<Hit>, SearchError> {
         self.nearest_of_persons(name, query).await
+    }
+
+    async fn document(&self, name: &str, key: &str) -> Result<Option<String>, SearchError> {
+        self.resolve(name).await?;
+        self.document_of(name, key).await
     }
 
     async fn documents(&self, name: &str) -> Result<BTreeMap<String, String>, SearchError> {
@@ -210,6 +215,28 @@ impl VectorStore for QdrantStore {
 }
 
 impl QdrantStore {
+    async fn scroll(
+        &self,
+        name: &str,
+        request: PageRequest,
+        with_vectors: bool,
+    ) -> Result<(String, ScrollResponse), SearchError> {
+        let gallery = self.resolve(name).await?;
+        let address = gallery.address();
+        let scroll = ScrollPoints {
+            collection_name: collection_name(&address),
+            filter: self.conditions(&gallery, &request.filter)?,
+            offset: request.after.as_deref().map(place).transpose()?,
+            limit: Some(u32::try_from(request.limit).unwrap_or(u32::MAX).max(1)),
+            with_payload: Some(true.into()),
+            with_vectors: with_vectors.then(|| true.into()),
+            ..ScrollPoints::default()
+        };
+        let answer =
+            self.call("reading a page of images", Some(&address), || self.client.scroll(scroll.clone())).await?;
+        Ok((address, answer))
+    }
+
     async fn get(
         &self,
         name: &str,
@@ -250,6 +277,13 @@ impl QdrantStore {
 fn unique_points(gallery: &str, image_ids: &[String]) -> Vec<PointId> {
     let unique: BTreeSet<&String> = image_ids.iter().collect();
     unique.into_iter().map(|image_id| point_id(gallery, image_id)).collect()
+}
+
+fn next_place(place: Option<PointId>) -> Option<String> {
+    match place?.point_id_options? {
+        PointIdOptions::Uuid(uuid) => Some(uuid),
+        PointIdOptions::Num(number) => Some(number.to_string()),
+    }
 }
 
 /// Where a page ended, as it was told.
