@@ -49,6 +49,7 @@ pub struct EncoderClientConfig {
     /// Its address. New galleries are made for its model.
     pub url: String,
     /// Addresses of further encoders, which run other models: for galleries of these, and for model changes.
+    #[serde(deserialize_with = "listed")]
     pub other_urls: Vec<String>,
     /// Longest time for one call, in milliseconds.
     pub timeout_ms: u64,
@@ -60,6 +61,22 @@ pub struct EncoderClientConfig {
     pub min_retry_pause_ms: u64,
     /// The longest pause, in milliseconds.
     pub max_retry_pause_ms: u64,
+}
+
+/// A list, or the text of one with commas between, as an environment variable gives it.
+fn listed<'de, Input: serde::Deserializer<'de>>(input: Input) -> Result<Vec<String>, Input::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Listed {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match Listed::deserialize(input)? {
+        Listed::List(list) => list,
+        Listed::Text(text) => {
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        }
+    })
 }
 
 /// Which store keeps the galleries.
@@ -203,6 +220,7 @@ impl SearchConfig {
         self.server.check()?;
         let allowed = [
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
+            ("limits.max_match_streams", self.limits.max_match_streams, 1..=100_000),
             ("limits.max_query_parts", self.limits.max_query_parts, 1..=1_000),
             ("limits.max_filter_depth", self.limits.max_filter_depth, 1..=32),
             ("limits.max_page_images", self.limits.max_page_images, 1..=100_000),

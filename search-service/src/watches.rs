@@ -33,6 +33,9 @@ const KEY_PREFIX: &str = "watch.";
 /// Matches of one query; where there are more, the time is halved.
 const HITS_PER_QUERY: usize = 1_000;
 
+/// Matches written within one millisecond: more than one write can hold.
+const HITS_OF_A_MOMENT: usize = 100_000;
+
 /// Clocks of instances may differ, and a write may wait for the store, by so much: images are looked for again for so
 /// long, and streamed once.
 const OVERLAP_MS: i64 = 60_000;
@@ -105,8 +108,10 @@ pub(crate) async fn follow(
                         continue;
                     }
                     metrics::count_matches(1);
-                    if matches.send(Ok(found)).await.is_err() {
-                        return;
+                    // A slow reader does not keep the service from stopping.
+                    tokio::select! {
+                        sent = matches.send(Ok(found)) => if sent.is_err() { return },
+                        () = shutdown.cancelled() => return,
                     }
                 }
                 looked_until_ms = now;
@@ -172,9 +177,12 @@ async fn hits_between(
             all: vec![query.filter.clone()],
             ..SearchFilter::default()
         };
-        let hits = store.nearest(address, NearestQuery { filter, ..query.clone() }).await?;
         let middle_ms = from_ms + (before_ms - from_ms) / 2;
-        if hits.len() < HITS_PER_QUERY || middle_ms == from_ms {
+        // What was written within one millisecond cannot be told apart any more.
+        let is_moment = middle_ms == from_ms;
+        let limit = if is_moment { HITS_OF_A_MOMENT } else { HITS_PER_QUERY };
+        let hits = store.nearest(address, NearestQuery { filter, limit, ..query.clone() }).await?;
+        if hits.len() < limit || is_moment {
             found.extend(hits);
         } else {
             open.extend([(from_ms, middle_ms), (middle_ms, before_ms)]);

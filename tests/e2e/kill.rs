@@ -1,6 +1,7 @@
 //! Killed processes: nothing acknowledged is lost, nothing is doubled.
 
 use crate::services::{demo_images, text_search};
+use crate::stands::commands::last_json;
 use descry_proto::search::v1::index_images_request::{Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
@@ -13,15 +14,20 @@ use std::process::{Child, Command, Stdio};
 use tonic::transport::Channel;
 
 /// `descry serve` as a process of its own; killed when dropped.
-struct Served {
+pub(crate) struct Served {
     process: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Served {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
+        Self::start_at(data, "127.0.0.1:0")
+    }
+
+    /// At an address where an earlier one was, or with port 0 at one of the system's choice.
+    pub(crate) fn start_at(data: &Path, address: &str) -> Self {
         let mut process = Command::new(program("descry"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--model"])
+            .args(["serve", "--listen", address, "--model"])
             .arg(demo_bundle())
             .arg("--data")
             .arg(data)
@@ -34,7 +40,7 @@ impl Served {
         Self { url: format!("http://{address}"), process }
     }
 
-    async fn client(&self) -> SearchServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> SearchServiceClient<Channel> {
         SearchServiceClient::connect(self.url.clone()).await.unwrap()
     }
 
@@ -44,7 +50,7 @@ impl Served {
     }
 
     /// SIGKILL: no chance to finish anything.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
@@ -116,13 +122,15 @@ async fn a_killed_index_command_continues() {
 
     let again = descry(&arguments);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    let report = last_json(std::str::from_utf8(&again.stdout).unwrap());
+    assert_eq!(report["finished"], true, "{report}");
     assert_eq!(served.count().await, 200);
     let number = |field: &str| report[field].as_u64().unwrap();
     assert_eq!(number("indexed") + number("unchanged"), 200, "{report}");
     assert!(number("unchanged") > 0, "{report}");
-    assert_eq!(report["failed"].as_array().unwrap().len(), 0);
+    assert_eq!(report["failures"], 0, "{report}");
+    assert!(report["failed"].as_array().unwrap().is_empty(), "{report}");
 
-    let third: serde_json::Value = serde_json::from_slice(&descry(&arguments).stdout).unwrap();
-    assert_eq!(third["unchanged"], 200);
+    let third = descry(&arguments);
+    assert_eq!(last_json(std::str::from_utf8(&third.stdout).unwrap())["unchanged"], 200);
 }

@@ -3,6 +3,8 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+// What scores mean: probabilities after a gallery was calibrated, none before.
+mod calibration;
 // The stack of docker-compose.yml: its order, its users, its volumes.
 mod compose;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against published results.
@@ -13,12 +15,26 @@ mod exports;
 mod forms;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
+// The command line as its users run it: filling galleries, looking after them, moving and searching them.
+mod jobs;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.
 mod kill;
+// Twenty killed search services: while indexing, during a model change, while sweeping.
+mod kills;
+// What becomes of galleries and images that are there: settings, pages, changes, removal, copies, retention.
+mod lifecycle;
+// Requests beyond what is allowed: each is refused by name, and the gallery is searched as before.
+mod limits;
+// Galleries that change their model while they serve, and the command that does it, killed again and again.
+mod model_change;
 // What an operator sees: traces, deadlines and metrics through both services.
 mod observability;
+// What can be asked of a gallery: parts, rankings, filters, feedback; and what needs no encoder.
+mod queries;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.
 mod services;
+// What several modules stand on: commands, crops, computed models, random numbers, waiting.
+mod stands;
 // The promises of `VectorStore`, against every store.
 mod store_contract;
 // The encoder's streams, priorities, timings and what it says of its device.
@@ -27,3 +43,5 @@ mod streams;
 mod structure;
 // Exported towers against the published code's outputs.
 mod towers;
+// Standing searches: what is newly indexed streams to those who watch for it, once.
+mod watches;

@@ -28,6 +28,11 @@ struct Outcome {
     presence_calibration_error: f64,
     /// Of the probability that a hit is right, over the first hits of all captions.
     hit_calibration_error: f64,
+    /// Slopes and midpoints of the curves.
+    presence_slope: f64,
+    presence_midpoint: f64,
+    hit_slope: f64,
+    hit_midpoint: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +97,10 @@ impl Split {
             area_under_roc: mean(kind, |outcome| outcome.area_under_roc),
             presence_calibration_error: mean(kind, |outcome| outcome.presence_calibration_error),
             hit_calibration_error: mean(kind, |outcome| outcome.hit_calibration_error),
+            presence_slope: mean(kind, |outcome| outcome.presence_slope),
+            presence_midpoint: mean(kind, |outcome| outcome.presence_midpoint),
+            hit_slope: mean(kind, |outcome| outcome.hit_slope),
+            hit_midpoint: mean(kind, |outcome| outcome.hit_midpoint),
         });
         Ok(Report {
             rounds,
@@ -174,6 +183,10 @@ fn judge(
         area_under_roc: area_under_roc(&of(true), &of(false))?,
         presence_calibration_error: calibration_error(&presence, BINS)?,
         hit_calibration_error: calibration_error(&hits, BINS)?,
+        presence_slope: calibration.presence.slope.into(),
+        presence_midpoint: calibration.presence.midpoint.into(),
+        hit_slope: calibration.hit.slope.into(),
+        hit_midpoint: calibration.hit.midpoint.into(),
     })
 }
 
@@ -200,7 +213,7 @@ fn print(report: &Report) {
         report.rounds
     );
     let mut table = Table::new();
-    table.set_header(["calibrated from", "AUROC", "error of presence", "error of hits"]);
+    table.set_header(["calibrated from", "AUROC", "error of presence", "error of hits", "presence curve", "hit curve"]);
     for outcome in &report.outcomes {
         let number = |value: f64| format!("{value:.3}");
         table.add_row([
@@ -208,9 +221,11 @@ fn print(report: &Report) {
             number(outcome.area_under_roc),
             number(outcome.presence_calibration_error),
             number(outcome.hit_calibration_error),
+            format!("{:.2}, {:.2}", outcome.presence_slope, outcome.presence_midpoint),
+            format!("{:.2}, {:.2}", outcome.hit_slope, outcome.hit_midpoint),
         ]);
     }
-    for column in 1..4 {
+    for column in 1..6 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -39,7 +39,10 @@ impl SearchGrpc {
             return Err(invalid("gallery", format!("there are {max} galleries already, as many as are allowed")));
         }
         let gallery = self.store.create(NewGallery { name, fingerprint, dimension, settings }).await?;
-        if let Some(retention) = retention {
+        // Asked once more, a gallery keeps what it was told since.
+        if let Some(retention) = retention
+            && Retention::of(&*self.store, &gallery.name).await? == Retention::default()
+        {
             retention.put(&*self.store, &gallery.name).await?;
         }
         self.described(gallery).await

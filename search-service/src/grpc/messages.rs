@@ -10,7 +10,7 @@ pub(super) use time::{milliseconds, timestamp};
 
 use crate::SearchError;
 use crate::retrieval::{RankedHit, Sighting};
-use crate::vector_store::ImageMetadata;
+use crate::vector_store::{ImageMetadata, SearchFilter};
 use crate::watches::Watch;
 use descry_proto::search::v1 as proto;
 use descry_proto::status::v1::ItemError;
@@ -68,7 +68,7 @@ pub(super) fn watch_message(gallery: &str, watch: Watch) -> proto::Watch {
         gallery: gallery.to_owned(),
         name: watch.name,
         min_score: watch.min_score,
-        filter: Some(filter_message(watch.filter)),
+        filter: Some(watch.filter).filter(|filter| *filter != SearchFilter::default()).map(filter_message),
         created_at: Some(timestamp(watch.created_at_ms)),
         fingerprint: watch.fingerprint,
     }

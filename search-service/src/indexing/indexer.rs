@@ -4,7 +4,7 @@
 //! id the later one wins.
 
 use super::in_flight::InFlight;
-use super::preparation::{Prepared, failure, prepare, write};
+use super::preparation::{Prepared, fail_all, failure, prepare, write};
 use super::targets::{Target, require_current, targets_of};
 use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
@@ -16,6 +16,7 @@ use descry_model::sha256_hex;
 use descry_serving::trace_context::within_request;
 use futures::{Stream, StreamExt as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -62,6 +63,9 @@ pub(crate) struct Indexer {
     limits: RequestLimits,
     config: IndexingConfig,
 }
+
+/// How long a chunk waits for a generation that is filled beside the serving one; what it lacks then is found later.
+const PATIENCE_WITH_LATER_GENERATIONS: Duration = Duration::from_secs(10);
 
 /// What is prepared of a chunk, for each generation that it goes to.
 type PreparedChunk = Vec<(Target, Vec<Prepared>)>;
@@ -163,7 +167,16 @@ impl Indexer {
         };
         let mut prepared = Vec::with_capacity(targets.len());
         for target in targets {
-            let of_target = prepare(&self.encoders, &*self.store, &target, &checked).await;
+            let preparing = prepare(&self.encoders, &*self.store, &target, &checked);
+            let of_target = if prepared.is_empty() {
+                preparing.await
+            } else {
+                // The encoder of a model that does not serve yet must not hold up the gallery.
+                let late =
+                    |_| SearchError::DeadlineExceeded { activity: "encoding for a generation that is being filled" };
+                let waited = tokio::time::timeout(PATIENCE_WITH_LATER_GENERATIONS, preparing).await.map_err(late);
+                waited.unwrap_or_else(|error| fail_all(ids.clone(), &error))
+            };
             prepared.push((target, of_target));
         }
         (refused, prepared)

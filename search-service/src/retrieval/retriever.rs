@@ -45,11 +45,15 @@ impl Retriever {
     /// Ranks the images of a gallery, or its persons.
     pub(crate) async fn search(&self, mut search: SearchSpec) -> Result<Ranking, SearchError> {
         search.check(&self.limits)?;
-        match self.attempt(&search).await {
+        self.answer(&search).await
+    }
+
+    async fn answer(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
+        match self.attempt(search).await {
             // An encoder was restarted with another model since it was last asked, or the gallery was switched.
             Err(SearchError::FingerprintMismatch { .. }) => {
                 self.encoders.forget();
-                self.attempt(&search).await
+                self.attempt(search).await
             }
             ranking => ranking,
         }
@@ -75,7 +79,7 @@ impl Retriever {
         }
         // The judged images are no parts of the caller's query: its own limit does not count them.
         search.check(&self.limits)?;
-        self.attempt(&refined(search, accepted, rejected)).await
+        self.answer(&refined(search, accepted, rejected)).await
     }
 
     /// The embedding that a query looks for, and the generation that it was made for.

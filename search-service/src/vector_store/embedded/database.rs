@@ -12,6 +12,23 @@ pub(super) struct Database {
     connection: Connection,
 }
 
+/// An image as it is written: everything that can be computed before it is the writer's turn.
+pub(super) struct PreparedImage {
+    pub(super) image: GalleryImage,
+    attributes: String,
+    pub(super) code: Code,
+    vector: Vec<u8>,
+}
+
+impl PreparedImage {
+    pub(super) fn of(image: GalleryImage) -> Result<Self, EmbeddedError> {
+        let attributes = serde_json::to_string(&image.metadata.attributes)?;
+        let values = image.embedding.as_slice();
+        let (code, vector) = (Code::of(values), encode_embedding(values));
+        Ok(Self { image, attributes, code, vector })
+    }
+}
+
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
         Ok(Self { connection: schema::open_for_writing(path)? })
@@ -58,12 +75,12 @@ impl Database {
         Ok(())
     }
 
-    /// Adds or replaces images. Returns the number of each in the table, and its code.
+    /// Adds or replaces images. Returns the number of each in the table.
     pub(super) fn upsert_images(
         &mut self,
         generation: i64,
-        images: &[GalleryImage],
-    ) -> Result<Vec<(i64, Code)>, EmbeddedError> {
+        images: &[PreparedImage],
+    ) -> Result<Vec<i64>, EmbeddedError> {
         let transaction = self.connection.transaction()?;
         let mut written = Vec::with_capacity(images.len());
         {
@@ -80,8 +97,7 @@ impl Database {
             )?;
             let mut embedding =
                 transaction.prepare_cached("INSERT OR REPLACE INTO embedding (image, vector) VALUES (?1, ?2)")?;
-            for GalleryImage { image_id, embedding: values, metadata } in images {
-                let code = Code::of(values.as_slice());
+            for PreparedImage { image: GalleryImage { image_id, metadata, .. }, attributes, code, vector } in images {
                 let id: i64 = image.query_row(
                     params![
                         generation,
@@ -90,14 +106,14 @@ impl Database {
                         metadata.camera_id,
                         metadata.captured_at_ms,
                         metadata.indexed_at_ms,
-                        serde_json::to_string(&metadata.attributes)?,
+                        attributes,
                         metadata.content_sha256,
                         code.as_bytes(),
                     ],
                     |row| row.get(0),
                 )?;
-                embedding.execute(params![id, encode_embedding(values.as_slice())])?;
-                written.push((id, code));
+                embedding.execute(params![id, vector])?;
+                written.push(id);
             }
         }
         transaction.commit()?;

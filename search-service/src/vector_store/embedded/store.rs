@@ -1,6 +1,7 @@
 //! The contract of a store, kept by the embedded one.
 
 use super::conditions::Conditions;
+use super::database::PreparedImage;
 use super::error::store_error;
 use super::galleries::{Galleries, LoadedGallery, LoadedGeneration};
 use super::matrix::RowKeys;
@@ -135,15 +136,23 @@ impl VectorStore for EmbeddedStore {
     ) -> Result<(), SearchError> {
         const WRITING: &str = "writing images";
         let (name, fingerprint) = (name.to_owned(), fingerprint.clone());
+        // Outside of the writer's turn, so that several writes prepare at the same time.
+        let (address, images) = self
+            .read(WRITING, move |galleries| {
+                let generation = galleries.resolve(&name)?;
+                generation.identity().require_model_of_images(&fingerprint, &images)?;
+                let prepared = images.into_iter().map(PreparedImage::of).collect::<Result<Vec<_>, _>>();
+                Ok((generation.identity().address(), prepared.map_err(|source| store_error(WRITING, source))?))
+            })
+            .await?;
         self.change(WRITING, move |database, galleries| {
-            let generation = galleries.resolve(&name)?;
-            generation.identity().require_model_of_images(&fingerprint, &images)?;
+            let generation = galleries.resolve(&address)?;
             let written =
                 database.upsert_images(generation.id, &images).map_err(|source| store_error(WRITING, source))?;
             let declared = &generation.identity().settings.indexed_attributes;
             let mut matrix = generation.write()?;
-            for (image, (id, code)) in images.iter().zip(&written) {
-                matrix.upsert(*id, code, &RowKeys::of(&image.metadata, declared));
+            for (prepared, id) in images.iter().zip(written) {
+                matrix.upsert(id, &prepared.code, &RowKeys::of(&prepared.image.metadata, declared));
             }
             Ok(())
         })

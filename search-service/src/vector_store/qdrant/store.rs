@@ -119,7 +119,8 @@ impl VectorStore for QdrantStore {
             // Only while the point is of the file that was read: another one's payload came with its own embedding.
             let unchanged = Filter::must([
                 Condition::has_id([point_id(&gallery.name, &image_id)]),
-                Condition::matches(PayloadField::ContentSha256.name(), metadata.content_sha256.clone()),
+                // A list, because the client takes a lone text with spaces for a full-text search.
+                Condition::matches(PayloadField::ContentSha256.name(), vec![metadata.content_sha256.clone()]),
             ]);
             let request = payload_of(image_id, metadata).map(|payload| SetPayloadPoints {
                 collection_name: collection_name(&address),
