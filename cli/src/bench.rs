@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
-/// Measure how fast the encoder is: the whole service, its towers alone, or image preparation alone.
+/// Measure the encoder and its parts, stores and searches: how fast, how much memory, how right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -50,7 +50,8 @@ pub(crate) struct Arguments {
     /// Where relative paths in file lists start [default: the list's folder].
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// Note what was acknowledged in this file, so that a killed job neither reads nor sends it again.
+    /// Note what was acknowledged in this file, so that a killed job neither reads nor sends it again. Images that were
+    /// removed from the gallery since come back only without it.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
     #[command(flatten)]

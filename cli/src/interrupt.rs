@@ -10,6 +10,7 @@ pub(crate) fn at_signal() -> anyhow::Result<CancellationToken> {
     let cancelled_by_signal = interrupt.clone();
     tokio::spawn(async move {
         signal.await;
+        tracing::warn!("stopping when what is on its way is answered; press Ctrl-C again to stop now");
         cancelled_by_signal.cancel();
     });
     Ok(interrupt)

@@ -103,6 +103,12 @@ pub enum IntakeError {
         /// The journal.
         path: PathBuf,
     },
+    /// A report of failures would take the place of something else.
+    #[error("{path} is no report of failures, and stays as it is; name another file for the report")]
+    NotAReport {
+        /// The file.
+        path: PathBuf,
+    },
     /// Embeddings of an unknown model.
     #[error(
         "{path} does not say which model made its embeddings; give the model's fingerprint with --fingerprint \
@@ -125,7 +131,7 @@ pub enum IntakeError {
     /// Embeddings without names.
     #[error(
         "{path} has no array `image_ids`; give a text file with one image id a line, in the order of the rows, with \
-         --image-ids"
+         --ids"
     )]
     MissingImageIds {
         /// The file.

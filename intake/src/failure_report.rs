@@ -2,7 +2,7 @@
 
 use crate::{IntakeError, SkippedEntry};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// An image that is not in the gallery.
@@ -33,10 +33,22 @@ enum Format {
     JsonLines(File),
 }
 
+/// Whether a file is missing, empty, no file at all, or begins as a report does.
+fn may_be_replaced(path: &Path) -> bool {
+    if !path.is_file() {
+        return true;
+    }
+    let mut start = [0; 64];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or_default();
+    let start = &start[..read];
+    start.is_empty() || start.starts_with(b"image_id,origin,reason") || start.starts_with(b"{\"image_id\":")
+}
+
 impl FailureReport {
-    /// Begins a report; a file of that name is replaced.
+    /// Begins a report; an earlier report of that name is replaced.
     ///
     /// # Errors
+    /// [`IntakeError::NotAReport`] for a file that is something else: it stays as it is.
     /// [`IntakeError::UnknownEnding`] unless the name ends in `.csv`, `.jsonl`, `.json` or `.ndjson`;
     /// [`IntakeError::Unwritable`].
     pub fn create(path: &Path) -> Result<Self, IntakeError> {
@@ -49,6 +61,9 @@ impl FailureReport {
                 return Err(IntakeError::UnknownEnding { path: path.to_owned(), known });
             }
         };
+        if !may_be_replaced(path) {
+            return Err(IntakeError::NotAReport { path: path.to_owned() });
+        }
         let file = File::create(path).map_err(IntakeError::unwritable(path))?;
         if !is_csv {
             return Ok(Self { path: path.to_owned(), format: Format::JsonLines(file) });
@@ -99,5 +114,19 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
         }
         assert!(FailureReport::create(&folder.path().join("r.xml")).is_err());
+    }
+
+    #[test]
+    fn only_earlier_reports_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.csv");
+        for earlier in ["", "image_id,origin,reason\na,b,c\n"] {
+            std::fs::write(&path, earlier).unwrap();
+            FailureReport::create(&path).unwrap();
+        }
+        let metadata = "image_id,person_id\na.jpg,7\n";
+        std::fs::write(&path, metadata).unwrap();
+        assert!(matches!(FailureReport::create(&path), Err(IntakeError::NotAReport { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), metadata);
     }
 }

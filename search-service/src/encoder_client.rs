@@ -47,6 +47,10 @@ pub(crate) struct EncoderClient {
 impl EncoderClient {
     /// Prepares a connection, which is made at the first call.
     pub(crate) fn connect_lazily(url: &str, config: &EncoderClientConfig) -> Result<Self, SearchError> {
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            let reason = format!("{url:?} is not an address such as http://127.0.0.1:50051");
+            return Err(SearchError::Invalid { field: "encoder.url".to_owned(), reason });
+        }
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| SearchError::Invalid { field: "encoder.url".to_owned(), reason: error.to_string() })?;
         // A peer that vanished without a word is noticed, and replaced with the next call.

@@ -1,5 +1,6 @@
 //! Everything that can go wrong while searching and indexing, and the one mapping to gRPC statuses.
 
+use crate::vector_store::GalleryAddress;
 use descry_model::Fingerprint;
 use tonic::Status;
 
@@ -24,7 +25,7 @@ pub enum SearchError {
         reason: String,
     },
     /// No gallery of that name.
-    #[error("no gallery named {name:?}; create it first, or list the galleries")]
+    #[error("{}", not_found(.name))]
     GalleryNotFound {
         /// The name asked for.
         name: String,
@@ -38,7 +39,10 @@ pub enum SearchError {
         fingerprint: Fingerprint,
     },
     /// Embeddings of one model meet a gallery of another.
-    #[error("gallery {name:?} was filled by model {gallery}, but the encoder runs model {given}; index it anew")]
+    #[error(
+        "gallery {name:?} is of model {gallery}, which is not model {given}; an encoder of the gallery's model is needed \
+         (encoder.url, encoder.other_urls), or a gallery of the other model"
+    )]
     FingerprintMismatch {
         /// The gallery.
         name: String,
@@ -104,6 +108,18 @@ pub enum SearchError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// A gallery, or a generation of one, that is not there.
+fn not_found(address: &str) -> String {
+    match GalleryAddress::parse(address) {
+        GalleryAddress { name, generation: Some(generation) } => {
+            format!("gallery {name:?} has no generation {generation}, or there is no such gallery")
+        }
+        GalleryAddress { name, generation: None } => {
+            format!("no gallery named {name:?}; create it first, or list the galleries")
+        }
+    }
 }
 
 impl SearchError {

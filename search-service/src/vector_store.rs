@@ -67,6 +67,11 @@ pub trait VectorStore: Send + Sync + 'static {
     /// All generations of a gallery by rising number.
     async fn generations(&self, name: &str) -> Result<Vec<Gallery>, SearchError>;
 
+    /// As [`VectorStore::generations`] without counting: `images` and `bytes` are not filled in.
+    async fn generation_identities(&self, name: &str) -> Result<Vec<Gallery>, SearchError> {
+        self.generations(name).await
+    }
+
     /// Lets another generation answer for the gallery. Atomic: a query is answered by the one or the other.
     async fn activate(&self, name: &str, generation: u32) -> Result<(), SearchError>;
 

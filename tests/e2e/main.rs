@@ -3,6 +3,8 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+// What the whole service finds, against exact float32.
+mod accuracy;
 // What scores mean: probabilities after a gallery was calibrated, none before.
 mod calibration;
 // The stack of docker-compose.yml: its order, its users, its volumes.

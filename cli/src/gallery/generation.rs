@@ -1,9 +1,9 @@
 //! `descry gallery activate` and `descry gallery drop-generation`
 
 use crate::confirmation::confirm;
-use crate::connection::{Server, answer};
+use crate::connection::{Client, Server, answer};
 use crate::output::say;
-use descry_proto::search::v1::{ActivateGenerationRequest, DeleteGenerationRequest};
+use descry_proto::search::v1::{ActivateGenerationRequest, DeleteGenerationRequest, ListWatchesRequest};
 use std::process::ExitCode;
 
 /// Let another generation of a gallery answer, after a change of the model or to go back.
@@ -29,10 +29,25 @@ pub(super) struct ActivateArguments {
 pub(super) async fn activate(arguments: ActivateArguments) -> anyhow::Result<ExitCode> {
     let ActivateArguments { name: gallery, generation, server, force } = arguments;
     let mut client = server.connect().await?;
-    let active = answer(client.activate_generation(ActivateGenerationRequest { gallery, generation, force }).await)?;
+    let request = ActivateGenerationRequest { gallery: gallery.clone(), generation, force };
+    let active = answer(client.activate_generation(request).await)?;
     let (number, model) = (active.generation, super::short(&active.fingerprint));
     say!("gallery {}: generation {number} serves, model {model}, {} images", active.name, active.images);
+    warn_of_watches(&mut client, &gallery, &active.fingerprint).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names the watches whose descriptions another model has read: they match nothing until they are made anew.
+pub(super) async fn warn_of_watches(client: &mut Client, gallery: &str, fingerprint: &str) -> anyhow::Result<()> {
+    let request = ListWatchesRequest { gallery: gallery.to_owned() };
+    let watches = answer(client.list_watches(request).await)?.watches;
+    let names: Vec<String> =
+        watches.into_iter().filter(|watch| watch.fingerprint != fingerprint).map(|watch| watch.name).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        tracing::warn!(names, "these watches are of another model and match nothing now; create them again");
+    }
+    Ok(())
 }
 
 /// Delete a generation of a gallery that does not serve, with all its embeddings.

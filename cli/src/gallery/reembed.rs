@@ -155,6 +155,7 @@ async fn compare(arguments: &Arguments, change: &Change, queries: &[Caption]) ->
     let (old, new) = (difference.images_against, difference.images);
     arguments.tell(&format!("2. {old} images in generation {}, {new} in generation {}", change.old, change.new));
     if queries.is_empty() {
+        arguments.tell("   what they find was not compared; --queries does that");
         return Ok(Comparison::default());
     }
     let old = measure(change.client.clone(), &change.address(change.old), queries).await?;
@@ -183,6 +184,7 @@ async fn finish(
     comparison: &Comparison,
 ) -> anyhow::Result<ExitCode> {
     let (old, name) = (old.into(), &arguments.name);
+    super::generation::warn_of_watches(&mut client, name, &arguments.to.to_string()).await?;
     if let (true, Some(generation)) = (arguments.drop_old, old) {
         let request = DeleteGenerationRequest { gallery: name.clone(), generation };
         answer(client.delete_generation(request).await)?;

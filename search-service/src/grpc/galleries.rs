@@ -6,7 +6,7 @@ use crate::SearchError;
 use crate::generations::{activate, compare};
 use crate::retention::Retention;
 use crate::validation::{check_gallery_name, check_settings, invalid};
-use crate::vector_store::{Gallery, NewGallery};
+use crate::vector_store::{Gallery, GallerySettings, NewGallery};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
 
@@ -38,7 +38,13 @@ impl SearchGrpc {
         if galleries.len() >= max && galleries.iter().all(|gallery| gallery.name != name) {
             return Err(invalid("gallery", format!("there are {max} galleries already, as many as are allowed")));
         }
+        let wanted = settings.clone();
         let gallery = self.store.create(NewGallery { name, fingerprint, dimension, settings }).await?;
+        if wanted != gallery.settings && wanted != GallerySettings::default() {
+            let reason =
+                "it exists already, with other settings; they are decided when a gallery is created".to_owned();
+            return Err(SearchError::NotReady { name: gallery.name, reason });
+        }
         // Asked once more, a gallery keeps what it was told since.
         if let Some(retention) = retention
             && Retention::of(&*self.store, &gallery.name).await? == Retention::default()

@@ -70,6 +70,9 @@ impl SearchGrpc {
         let proto::DeleteWatchRequest { gallery, name } = request;
         check_gallery_name(&gallery)?;
         check_watch_name(&name, &self.limits)?;
+        if !watches_of(&*self.store, &gallery).await?.contains_key(&name) {
+            return Err(invalid("name", format!("gallery {gallery:?} has no watch {name:?}")));
+        }
         delete_watch(&*self.store, &gallery, &name).await?;
         Ok(proto::DeleteWatchResponse {})
     }

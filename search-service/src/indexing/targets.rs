@@ -36,7 +36,8 @@ pub(crate) async fn targets_of(store: &dyn VectorStore, address: &str) -> Result
     if GalleryAddress::parse(address).generation.is_some() {
         return Ok(vec![Target { is_filled_alone: true, ..Target::of(&first) }]);
     }
-    let later = store.generations(address).await?.into_iter().filter(|other| other.generation > first.generation);
+    let later =
+        store.generation_identities(address).await?.into_iter().filter(|other| other.generation > first.generation);
     Ok(std::iter::once(&first).chain(&later.collect::<Vec<_>>()).map(Target::of).collect())
 }
 
@@ -46,7 +47,7 @@ pub(crate) async fn all_generations_of(store: &dyn VectorStore, address: &str) -
     if GalleryAddress::parse(address).generation.is_some() {
         return Ok(vec![Target::of(&first)]);
     }
-    let generations = store.generations(address).await?;
+    let generations = store.generation_identities(address).await?;
     let others = generations.iter().filter(|other| other.generation != first.generation);
     Ok(std::iter::once(&first).chain(others).map(Target::of).collect())
 }

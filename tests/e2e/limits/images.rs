@@ -42,7 +42,7 @@ pub(super) async fn pages_and_changes(lobby: &mut Lobby) {
         (ListImagesRequest { page_token: "1 OR 1=1".to_owned(), ..page() }, Code::InvalidArgument, "page_token"),
         (ListImagesRequest { filter: Some(undeclared.clone()), ..page() }, Code::InvalidArgument, "shift"),
         (ListImagesRequest { filter: Some(deep.clone()), ..page() }, Code::InvalidArgument, "nested"),
-        (ListImagesRequest { gallery: "lobby.999".to_owned(), ..page() }, Code::NotFound, "lobby.999"),
+        (ListImagesRequest { gallery: "lobby.999".to_owned(), ..page() }, Code::NotFound, "no generation 999"),
         (ListImagesRequest { gallery: "a/b".to_owned(), ..page() }, Code::InvalidArgument, "gallery"),
     ] {
         check(lobby.client.list_images(request).await, code, word);
@@ -64,7 +64,7 @@ pub(super) async fn pages_and_changes(lobby: &mut Lobby) {
     let many = update("lobby", vec![good.clone(); 1_025]);
     check(lobby.client.update_images(many).await, Code::InvalidArgument, "1025");
     let nowhere = update("lobby.999", vec![good]);
-    check(lobby.client.update_images(nowhere).await, Code::NotFound, "lobby.999");
+    check(lobby.client.update_images(nowhere).await, Code::NotFound, "no generation 999");
 
     let delete = |gallery: &str, image_ids: Vec<String>, filter: Option<Filter>| DeleteImagesRequest {
         gallery: gallery.to_owned(),
@@ -72,7 +72,7 @@ pub(super) async fn pages_and_changes(lobby: &mut Lobby) {
         filter,
     };
     for (request, code, word) in [
-        (delete("lobby.999", vec![known.clone()], None), Code::NotFound, "lobby.999"),
+        (delete("lobby.999", vec![known.clone()], None), Code::NotFound, "no generation 999"),
         (delete("lobby", Vec::new(), Some(undeclared)), Code::InvalidArgument, "shift"),
         (delete("lobby", Vec::new(), Some(deep)), Code::InvalidArgument, "nested"),
         (delete("lobby", vec![known.clone(); 10_001], None), Code::InvalidArgument, "image_ids"),
@@ -103,7 +103,7 @@ pub(super) async fn embeddings(lobby: &mut Lobby) {
         (write("lobby", &other, vec![usual()]), Code::FailedPrecondition, other.as_str()),
         (write("lobby", &other, vec![usual()]), Code::FailedPrecondition, fingerprint.as_str()),
         (write("lobby", &fingerprint, vec![usual(); 1_025]), Code::InvalidArgument, "1025 images, at most 1024"),
-        (write("lobby.999", &fingerprint, vec![usual()]), Code::NotFound, "lobby.999"),
+        (write("lobby.999", &fingerprint, vec![usual()]), Code::NotFound, "no generation 999"),
         (write("nowhere", &fingerprint, Vec::new()), Code::NotFound, "nowhere"),
     ] {
         check(lobby.client.index_embeddings(request).await, code, word);

@@ -131,12 +131,14 @@ impl QdrantStore {
         Ok(names.filter_map(|collection| generation_of(&collection.name, name)).collect())
     }
 
-    pub(super) async fn all_generations(&self, name: &str) -> Result<Vec<Gallery>, SearchError> {
+    /// Counting takes its time in a large collection, so it is left out where nobody asks for numbers.
+    pub(super) async fn all_generations(&self, name: &str, counted: bool) -> Result<Vec<Gallery>, SearchError> {
         // An unknown gallery, or one that is not ours, is an error and no empty list.
         self.resolve(name).await?;
         let numbers = self.generation_numbers(name).await?;
         let described = numbers.into_iter().map(|number| async move {
-            self.described(&GalleryAddress { name, generation: Some(number) }.to_string()).await
+            let address = GalleryAddress { name, generation: Some(number) }.to_string();
+            if counted { self.described(&address).await } else { self.resolve(&address).await }
         });
         futures::stream::iter(described).buffered(CONCURRENT_DESCRIPTIONS).try_collect().await
     }

@@ -39,7 +39,11 @@ impl VectorStore for QdrantStore {
     }
 
     async fn generations(&self, name: &str) -> Result<Vec<Gallery>, SearchError> {
-        self.all_generations(name).await
+        self.all_generations(name, true).await
+    }
+
+    async fn generation_identities(&self, name: &str) -> Result<Vec<Gallery>, SearchError> {
+        self.all_generations(name, false).await
     }
 
     async fn activate(&self, name: &str, generation: u32) -> Result<(), SearchError> {
