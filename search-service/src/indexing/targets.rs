@@ -1,6 +1,6 @@
 //! Which generations a write goes to: the one that serves, and every later one, which is being filled for a model change.
 //!
-//! An earlier generation is what one may roll back to; it is left as it was.
+//! An earlier generation is what one may roll back to; nothing is added to it, but what is deleted is deleted there too.
 
 use super::indexer::Acknowledgement;
 use crate::SearchError;
