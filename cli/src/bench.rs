@@ -7,6 +7,7 @@ mod products;
 mod search;
 mod soak;
 mod towers;
+mod training;
 
 use crate::output::say;
 use anyhow::Context as _;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
-/// Measure the encoder and its parts, stores and searches: how fast, how much memory, how right.
+/// Measure the encoder and its parts, stores, searches and training: how fast, how much memory, how right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +28,8 @@ Examples:
   descry bench images --model bundles/cuhk --images crops
   descry bench products --model bundles/cuhk
   descry bench search store --images 100000
-  descry bench soak --model bundles/cuhk")]
+  descry bench soak --model bundles/cuhk
+  descry bench train --random vit-b-16 --method dm-adapter")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +43,7 @@ enum Command {
     Products(products::Arguments),
     Search(search::Arguments),
     Soak(soak::Arguments),
+    Train(training::Arguments),
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -52,6 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Products(arguments) => products::run(arguments, stop).await,
         Command::Search(arguments) => search::run(arguments, stop).await,
         Command::Soak(arguments) => soak::run(arguments, stop).await,
+        Command::Train(arguments) => training::run(arguments, stop).await,
     }
 }
 

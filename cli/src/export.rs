@@ -101,7 +101,8 @@ enum FamilyName {
     UpPerson,
 }
 
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
+/// Reads a size such as `384x128`: height, then width.
+pub(crate) fn parse_size(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
     parts.ok_or_else(|| "expected HEIGHTxWIDTH in pixels, such as 384x128".to_owned())
 }

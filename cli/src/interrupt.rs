@@ -3,14 +3,22 @@
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
+/// What a shell reports of a process that Ctrl-C ended.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
 /// Cancelled by the first Ctrl-C, so that what was sent is still acknowledged; the second ends the program.
 pub(crate) fn at_signal() -> anyhow::Result<CancellationToken> {
+    at_signal_saying("stopping when what is on its way is answered; press Ctrl-C again to stop now")
+}
+
+/// The same for commands that finish something else first: `message` says what.
+pub(crate) fn at_signal_saying(message: &'static str) -> anyhow::Result<CancellationToken> {
     let signal = descry_serving::shutdown_signal().context("cannot listen for signals")?;
     let interrupt = CancellationToken::new();
     let cancelled_by_signal = interrupt.clone();
     tokio::spawn(async move {
         signal.await;
-        tracing::warn!("stopping when what is on its way is answered; press Ctrl-C again to stop now");
+        tracing::warn!("{message}");
         cancelled_by_signal.cancel();
     });
     Ok(interrupt)

@@ -23,7 +23,9 @@ mod precision_comparison;
 mod progress;
 mod search;
 mod serve;
+mod synth;
 mod time;
+mod train;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +47,8 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Synth(synth::Arguments),
+    Train(Box<train::Arguments>),
     Export(export::Arguments),
     Embed(embed::Arguments),
     Eval(eval::Arguments),
@@ -56,10 +60,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    limit_tensor_library();
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(code) => code,
         Err(error) => fail(&error),
+    }
+}
+
+/// Training gives each core a part of the batch. The tensor library's own threads would compete with that, waiting in
+/// loops that take a third of the machine; the library looks at this variable when it is first used.
+fn limit_tensor_library() {
+    #[expect(unsafe_code, reason = "no other thread runs yet")]
+    // SAFETY: this is the program's first act, so nobody reads the environment at the same time.
+    unsafe {
+        std::env::set_var("CANDLE_NUM_THREADS", "1");
     }
 }
 
@@ -73,6 +88,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Synth(arguments) => synth::run(arguments).await,
+        Command::Train(arguments) => train::run(*arguments).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Embed(arguments) => embed::run(arguments).await,
         Command::Eval(arguments) => eval::run(arguments).await,

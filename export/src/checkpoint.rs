@@ -18,6 +18,7 @@ pub use element::ElementType;
 pub use run_settings::RunSettings;
 
 use crate::ExportError;
+use descry_model::Family;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -66,6 +67,14 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_with_settings(path: &Path, settings: &Path) -> Result<Self, ExportError> {
         Self::read(path, |_| RunSettings::read(settings).map(Some))
+    }
+
+    /// Which published method the weights belong to, by the keys that only it has.
+    ///
+    /// # Errors
+    /// [`ExportError::UnknownFamily`] for what is no vision transformer, or has parts of two methods.
+    pub fn family(&self) -> Result<Family, ExportError> {
+        crate::family::detect(&self.tensors)
     }
 
     fn read(

@@ -29,7 +29,7 @@ pub use checkpoint::{Checkpoint, ElementType, RunSettings};
 pub use error::ExportError;
 pub use form::TowerForm;
 pub use onnx_graph::{ActivationRanges, RANGE_PREFIX, matrix_product_graph};
-pub use random::Preset;
+pub use random::{Preset, random_tensors};
 
 use crate::eager::Eager;
 use crate::family::{Model, PUBLISHED_SIZE_PX};
@@ -41,7 +41,7 @@ use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_F
 use descry_model::{Dialect, Family, ImageInput, Manifest, Source, TextInput};
 use ndarray::{Array2, ArrayD, Ix2};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to export.
 #[derive(Debug, Clone)]
@@ -103,6 +103,40 @@ pub enum ExportStep {
     Goldens,
     /// Writing the files.
     Write,
+}
+
+/// Content of the `tokenizer.json` that belongs to a checkpoint, and where it came from in words: the given one, the one
+/// beside the checkpoint, or CLIP's own. `Ok(None)`: none was given and none is known.
+///
+/// - `vocabulary_size`: ids of the checkpoint's text tower; `None` where there is none yet
+///
+/// # Errors
+/// [`ExportError`] when a given tokenizer is unusable or has ids that the tower does not know.
+pub fn tokenizer_json(
+    given: Option<&Path>,
+    checkpoint: Option<&Path>,
+    vocabulary_size: Option<usize>,
+) -> Result<Option<(Vec<u8>, String)>, ExportError> {
+    let size = vocabulary_size.unwrap_or(tokenizer_file::CLIP_VOCABULARY_SIZE);
+    let found = tokenizer_file::find_tokenizer(given, checkpoint, size)?;
+    Ok(found.map(|file| (file.json, file.origin)))
+}
+
+/// Position embeddings of a vision tower for images of another size: as stored where they fit, else resized from the
+/// square grid that CLIP is trained with.
+///
+/// # Shapes
+/// - `stored`: `[1 + patches, width]`; returns the like
+///
+/// # Errors
+/// [`ExportError::Setting`] for an image size or stride that makes no grid, [`ExportError::PositionCount`].
+pub fn fit_image_positions(
+    stored: Array2<f32>,
+    (height_px, width_px): (usize, usize),
+    patch_px: usize,
+    stride_px: usize,
+) -> Result<Array2<f32>, ExportError> {
+    geometry::fit_positions(stored, Grid::new(height_px, width_px, patch_px, stride_px)?, true)
 }
 
 /// Reads, merges and writes a model into a staged bundle. Verify it, then [`StagedBundle::publish`] it.
@@ -257,7 +291,7 @@ fn load(request: &ExportRequest) -> Result<Weights, ExportError> {
         ModelSource::Random { preset, family, seed } => {
             let (height, width) = request.flags.image_size_px.unwrap_or(PUBLISHED_SIZE_PX);
             let stride = request.flags.stride;
-            let tensors = random::random_tensors(*preset, *family, *seed, |patch| {
+            let tensors = random::random_tensors_for_grid(*preset, *family, *seed, |patch| {
                 Ok(Grid::new(height, width, patch, stride.unwrap_or(patch))?.positions())
             })?;
             let settings = RunSettings { image_size_px: Some((height, width)), ..RunSettings::default() };

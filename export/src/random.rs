@@ -1,6 +1,8 @@
 //! Full-size checkpoints with random weights, for benchmarks and for trying a machine before a real model is at hand.
 
 use crate::ExportError;
+use crate::family::PUBLISHED_SIZE_PX;
+use crate::geometry::Grid;
 use descry_model::Family;
 use ndarray::{ArrayD, IxDyn};
 use rand_chacha::ChaCha8Rng;
@@ -76,8 +78,18 @@ impl Preset {
     }
 }
 
-/// A state dict under the published key names, with `grid_positions` vision positions for a given number of patches.
-pub(crate) fn random_tensors(
+/// Random weights of a published size under the published key names, float32, for images of 384 × 128 pixels and patches
+/// that do not overlap. Same seed, same weights.
+///
+/// # Errors
+/// [`ExportError::Setting`] for a size that cannot be cut into patches; no [`Preset`] has one.
+pub fn random_tensors(preset: Preset, family: Family, seed: u64) -> Result<BTreeMap<String, ArrayD<f32>>, ExportError> {
+    let (height_px, width_px) = PUBLISHED_SIZE_PX;
+    random_tensors_for_grid(preset, family, seed, |patch| Ok(Grid::new(height_px, width_px, patch, patch)?.positions()))
+}
+
+/// A state dict under the published key names, with `positions` vision positions for a given patch side.
+pub(crate) fn random_tensors_for_grid(
     preset: Preset,
     family: Family,
     seed: u64,

@@ -11,7 +11,7 @@ use std::path::Path;
 /// CLIP's merge table as OpenAI publishes it (MIT licence).
 const CLIP_MERGES: &[u8] = include_bytes!("../data/bpe_simple_vocab_16e6.txt.gz");
 /// Number of ids of the published models.
-const CLIP_VOCABULARY_SIZE: usize = 49_408;
+pub(crate) const CLIP_VOCABULARY_SIZE: usize = 49_408;
 /// The marks at the end of the vocabulary.
 const SPECIAL_TOKENS: [&str; 3] = [MASK, START_OF_TEXT, END_OF_TEXT];
 /// The merge table decompresses to about 3 MB; a tokenizer of this size is a mistake or an attack.

@@ -45,5 +45,7 @@ mod streams;
 mod structure;
 // Exported towers against the published code's outputs.
 mod towers;
+// From nothing to a bundle: `descry synth`, `train`, `export` and `eval`, interrupted, misused and with damaged images.
+mod training;
 // Standing searches: what is newly indexed streams to those who watch for it, once.
 mod watches;

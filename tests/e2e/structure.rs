@@ -11,8 +11,20 @@ fn repository() -> PathBuf {
 
 /// Direct and indirect dependencies of each crate of the workspace, without those of tests.
 fn dependencies() -> HashMap<String, Vec<String>> {
-    let packages =
-        ["proto", "model", "export", "encoder", "search", "evaluation", "intake", "serving", "bench", "gallery-bench"];
+    let packages = [
+        "proto",
+        "model",
+        "export",
+        "encoder",
+        "search",
+        "evaluation",
+        "intake",
+        "serving",
+        "bench",
+        "gallery-bench",
+        "trainer",
+        "synthesis",
+    ];
     let tree = |package: &str| {
         let output = Command::new(env!("CARGO"))
             .args([
@@ -51,12 +63,24 @@ fn dependencies_point_one_way() {
         ("descry-bench", vec!["descry-search", "descry-export", "descry-gallery-bench"]),
         ("descry-gallery-bench", vec!["descry-export", "descry-intake"]),
         ("descry-search", vec!["ort", "descry-encoder", "descry-export"]),
+        ("descry-trainer", vec!["tonic", "ort", "descry-encoder", "descry-search", "descry-serving"]),
     ];
     for (package, never) in forbidden {
         for name in never {
             assert!(!dependencies[package].iter().any(|found| found == name), "{package} must not depend on {name}");
         }
     }
+    let needed_to_serve = ["proto", "model", "export", "encoder", "search", "evaluation", "intake", "serving"];
+    for package in needed_to_serve.map(|name| format!("descry-{name}")) {
+        let trains = dependencies[&package].iter().any(|found| found == "descry-trainer");
+        assert!(!trains, "{package} must not depend on descry-trainer");
+    }
+    for (package, found) in &dependencies {
+        let draws = found.iter().any(|found| found == "descry-synthesis");
+        assert!(!draws, "{package} must not depend on descry-synthesis: only the program draws data sets");
+    }
+    let ours = dependencies["descry-synthesis"].iter().find(|found| found.starts_with("descry"));
+    assert_eq!(ours, None, "descry-synthesis must stand alone");
 }
 
 #[test]

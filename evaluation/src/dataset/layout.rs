@@ -8,13 +8,15 @@ use std::str::FromStr;
 use crate::EvaluationError;
 
 /// How a data set's annotation file is called and written. Images are under `imgs/` in all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DatasetLayout {
     /// CUHK-PEDES: `reid_raw.json`, entries with `split`, `id`, `file_path`, `captions`.
     CuhkPedes,
     /// ICFG-PEDES: `ICFG-PEDES.json`, entries as in CUHK-PEDES.
     IcfgPedes,
     /// RSTPReid: `data_captions.json`, entries with `split`, `id`, `img_path`, `captions`.
+    #[serde(rename = "rstpreid")]
     RstpReid,
 }
 

@@ -59,6 +59,12 @@ impl Running {
         self.0.wait().unwrap();
     }
 
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        let kill = format!("kill -INT {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Waits for the end. Returns how it ended, what was printed and what was complained of: less than a pipe holds.
     pub(crate) async fn end(mut self) -> (ExitStatus, String, String) {
         let status = until("the command ends", async || self.0.try_wait().unwrap()).await;

@@ -1,0 +1,8 @@
+//! Training as its users run it: a drawn data set, runs on it, and what becomes of them.
+
+mod chain;
+mod images;
+mod interruptions;
+mod parameters;
+mod refusals;
+mod stand;

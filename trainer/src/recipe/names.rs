@@ -1,0 +1,56 @@
+//! Names of methods on the command line, in settings files and in reports.
+
+use super::Method;
+use crate::TrainError;
+use std::fmt;
+use std::str::FromStr;
+
+impl Method {
+    /// Every method, for help texts.
+    pub const ALL: [Self; 3] = [Self::Clip, Self::DmAdapter, Self::UpPerson];
+
+    /// Name on the command line and in settings files; [`FromStr`] reads it back.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::DmAdapter => "dm-adapter",
+            Self::UpPerson => "up-person",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|method| method.name() == text);
+        found.ok_or_else(|| unknown("method", text, &Self::ALL.map(Self::name)))
+    }
+}
+
+/// A name that is none of the known ones.
+pub(super) fn unknown(setting: &str, text: &str, known: &[&str]) -> TrainError {
+    let given: String = text.chars().take(40).collect();
+    TrainError::Setting { name: setting.to_owned(), reason: format!("is {given:?}, expected {}", known.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for method in Method::ALL {
+            assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+            assert_eq!(serde_json::to_string(&method).unwrap(), format!("\"{method}\""));
+        }
+        let message = "DM-Adapter".parse::<Method>().unwrap_err().to_string();
+        assert!(message.contains("clip, dm-adapter, up-person"), "{message}");
+    }
+}

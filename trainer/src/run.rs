@@ -1,0 +1,247 @@
+//! The run folder: everything that a run leaves behind, whole at any moment.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.json` | what the run was asked for; written last when a folder is made, so it marks a run |
+//! | `tokenizer.json` | the vocabulary |
+//! | `configs.yaml` | the published code's settings file |
+//! | `metrics.jsonl`, `curves.svg` | how it went |
+//! | `last.safetensors`, `best.safetensors` | weights under the published names |
+//! | `state.safetensors` | what a continuation needs |
+//! | `run.lock` | locked while a process trains into the folder |
+
+mod curves;
+mod description;
+mod durable_file;
+mod metrics_log;
+mod metrics_record;
+mod published_settings;
+mod state;
+mod tensor_file;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use description::RunDescription;
+pub(crate) use metrics_record::MetricsRecord;
+pub(crate) use published_settings::ModelShape;
+pub(crate) use state::{Progress, TrainingState};
+
+use crate::TrainError;
+use half::f16;
+use metrics_log::MetricsLog;
+use ndarray::ArrayD;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use tensor_file::Element;
+
+const DESCRIPTION: &str = "run.json";
+const TOKENIZER: &str = "tokenizer.json";
+const SETTINGS: &str = "configs.yaml";
+const METRICS: &str = "metrics.jsonl";
+const CURVES: &str = "curves.svg";
+const STATE: &str = "state.safetensors";
+const LOCK: &str = "run.lock";
+
+/// Which weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WeightsFile {
+    /// Of the last evaluation or save.
+    Last,
+    /// Of the highest Rank-1.
+    Best,
+}
+
+impl WeightsFile {
+    /// Its name in the folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last.safetensors",
+            Self::Best => "best.safetensors",
+        }
+    }
+}
+
+/// A run folder that this process alone writes.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    description: RunDescription,
+    metrics: MetricsLog,
+    /// Holds the lock until it is dropped.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run. Its description is read back from the file, so that a continuation has the same
+    /// numbers to the last bit.
+    ///
+    /// # Errors
+    /// [`TrainError::RunFolder`] for a folder that holds a run or anything else; [`TrainError::Unwritable`].
+    pub(crate) fn create(path: &Path, description: &RunDescription, tokenizer: &[u8]) -> Result<Self, TrainError> {
+        let path = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
+        check_empty(&path)?;
+        fs::create_dir_all(&path).map_err(|source| unwritable(&path, source))?;
+        let lock = lock(&path)?;
+        // Again: another process may have made its run between the look and the lock.
+        check_empty(&path)?;
+        durable_file::write(&path.join(TOKENIZER), |writer| writer.write_all(tokenizer))?;
+        let metrics = MetricsLog::open(&path.join(METRICS), 0)?;
+        description.write(&path.join(DESCRIPTION))?;
+        let description = RunDescription::read(&path.join(DESCRIPTION))?;
+        Ok(Self { path, description, metrics, _lock: lock })
+    }
+
+    /// Opens the folder of a run to go on, with the state it was saved in: `None` where it was never saved, so that it
+    /// begins anew. Lines of the metrics that are of later than that state are cut off.
+    ///
+    /// # Errors
+    /// [`TrainError::RunFolder`] for a folder that holds no run, is in use or is damaged.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Option<TrainingState>), TrainError> {
+        let path = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
+        if !path.join(DESCRIPTION).is_file() {
+            let reason = format!("it holds no run: there is no {DESCRIPTION}; start one with --out");
+            return Err(TrainError::RunFolder { path, reason });
+        }
+        let lock = lock(&path)?;
+        let description = RunDescription::read(&path.join(DESCRIPTION))?;
+        let state = TrainingState::read(&path.join(STATE))?;
+        remove_partial_files(&path)?;
+        let kept_bytes = state.as_ref().map_or(0, |state| state.progress.metrics_bytes);
+        let metrics = MetricsLog::open(&path.join(METRICS), kept_bytes)?;
+        Ok((Self { path, description, metrics, _lock: lock }, state))
+    }
+
+    /// The folder, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the run was asked for.
+    pub(crate) fn description(&self) -> &RunDescription {
+        &self.description
+    }
+
+    /// The run's own copy of the vocabulary.
+    pub(crate) fn tokenizer_path(&self) -> PathBuf {
+        self.path.join(TOKENIZER)
+    }
+
+    /// Where weights are or will be.
+    pub(crate) fn weights_path(&self, file: WeightsFile) -> PathBuf {
+        self.path.join(file.name())
+    }
+
+    /// Writes the settings that `descry export` and the published code read beside the weights.
+    pub(crate) fn write_settings(&self, shape: &ModelShape) -> Result<(), TrainError> {
+        let RunDescription { recipe, base, root, .. } = &self.description;
+        let text = published_settings::text(recipe, shape, base.as_deref(), root, &self.path);
+        durable_file::write(&self.path.join(SETTINGS), |writer| writer.write_all(text.as_bytes()))
+    }
+
+    /// Writes weights under their published names, in float32 or, if `half`, rounded to float16.
+    ///
+    /// # Errors
+    /// [`TrainError::RunFolder`] for values that float16 does not hold; [`TrainError::Unwritable`].
+    pub(crate) fn write_weights(
+        &self,
+        file: WeightsFile,
+        tensors: &BTreeMap<String, ArrayD<f32>>,
+        half: bool,
+    ) -> Result<(), TrainError> {
+        let path = self.weights_path(file);
+        let overflows = |value: &f32| value.is_finite() && f16::from_f32(*value).is_infinite();
+        let too_large = tensors.iter().find(|(_, tensor)| tensor.iter().any(overflows));
+        if let Some((name, _)) = too_large.filter(|_| half) {
+            let reason = format!("tensor `{name}` has values above 65504, which float16 does not hold");
+            return Err(TrainError::RunFolder { path, reason });
+        }
+        let element = if half { Element::Float16 } else { Element::Float32 };
+        // What PyTorch's own loader expects to find.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        tensor_file::write(&path, tensors, element, metadata)
+    }
+
+    /// Saves what a continuation needs, together with the metrics so far.
+    pub(crate) fn save_state(&mut self, state: &TrainingState) -> Result<(), TrainError> {
+        let metrics_bytes = self.metrics.sync()?;
+        state.write(&self.path.join(STATE), metrics_bytes)
+    }
+
+    /// Adds a line to the metrics.
+    pub(crate) fn append_metrics(&mut self, record: &MetricsRecord) -> Result<(), TrainError> {
+        self.metrics.append(record)
+    }
+
+    /// Draws the metrics so far. Without any there is no drawing.
+    pub(crate) fn draw_curves(&self) -> Result<(), TrainError> {
+        let metrics = self.path.join(METRICS);
+        let text = fs::read_to_string(&metrics).map_err(|source| unreadable(&metrics, source))?;
+        let recipe = &self.description.recipe;
+        let title = format!("{} on {}", recipe.method, recipe.dataset);
+        let path = self.path.join(CURVES);
+        let drawing = curves::draw(&title, &metrics_log::parse(&text))
+            .map_err(|reason| unwritable(&path, std::io::Error::other(reason)))?;
+        let Some(drawing) = drawing else { return Ok(()) };
+        durable_file::write(&path, |writer| writer.write_all(drawing.as_bytes()))
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, TrainError> {
+    let path = folder.join(LOCK);
+    let mut options = OpenOptions::new();
+    let file =
+        options.write(true).create(true).truncate(false).open(&path).map_err(|source| unwritable(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::RunFolder {
+            path: folder.to_owned(),
+            reason: "another process is training into it; wait for it, or choose another folder".to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(unwritable(&path, source)),
+    }
+}
+
+/// Accepts no folder, an empty one, and one in which a process was killed while it made its run.
+fn check_empty(folder: &Path) -> Result<(), TrainError> {
+    let refuse = |reason: String| Err(TrainError::RunFolder { path: folder.to_owned(), reason });
+    let names = match names(folder) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unreadable(folder, source)),
+    };
+    if names.iter().any(|name| name == DESCRIPTION) {
+        return refuse("it holds a run already; continue that with --resume, or choose another folder".to_owned());
+    }
+    // Without the lock's file, none of these is ours to overwrite.
+    let was_begun = names.iter().any(|name| name == LOCK);
+    let is_ours =
+        |name: &str| was_begun && ([LOCK, TOKENIZER, METRICS].contains(&name) || durable_file::is_partial(name));
+    match names.iter().find(|name| !is_ours(name.as_str())) {
+        Some(name) => refuse(format!("it is not empty: it holds {name:?}; choose a new or empty folder")),
+        None => Ok(()),
+    }
+}
+
+fn names(folder: &Path) -> std::io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn remove_partial_files(folder: &Path) -> Result<(), TrainError> {
+    for name in names(folder).map_err(|source| unreadable(folder, source))? {
+        if durable_file::is_partial(&name) {
+            // It would be overwritten by the next write of that file anyway.
+            let _ = fs::remove_file(folder.join(name));
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> TrainError {
+    TrainError::Unreadable { path: path.to_owned(), source }
+}
+
+fn unwritable(path: &Path, source: std::io::Error) -> TrainError {
+    TrainError::Unwritable { path: path.to_owned(), source }
+}

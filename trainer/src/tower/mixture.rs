@@ -1,0 +1,119 @@
+//! DM-Adapter's sparse mixture of adapters with its domain-aware router.
+
+use super::{Linear, Side};
+use crate::TrainError;
+use crate::operation::{Arithmetic, gate_hidden, linear, probability_sums, route};
+use crate::parameters::Parameters;
+use candle_core::{Result, Tensor};
+
+/// Weight of the mixture beside the MLP, as the published `forward` sets it.
+fn mixture_scale(side: Side) -> f64 {
+    match side {
+        Side::Vision => 0.1,
+        Side::Text => 4.0,
+    }
+}
+
+/// How evenly a block's experts were used by a part of a batch; the parts of a batch add up.
+#[derive(Debug)]
+pub(crate) struct RoutingLoad {
+    /// `[experts]`, sums of the router's softmax over all experts; carries the gradient.
+    pub(crate) probability_sums: Tensor,
+    /// How many tokens went to each expert.
+    pub(crate) counts: Vec<f64>,
+    /// How many tokens there were.
+    pub(crate) tokens: f64,
+}
+
+/// The experts of one block. All of them run as one pair of products, and those not chosen are multiplied by 0.
+#[derive(Debug)]
+pub(super) struct Mixture {
+    alpha: Tensor,
+    input_gate: Tensor,
+    /// The router's task gate and the learned domain prompt; `None` for a router that sees the tokens only.
+    domain: Option<(Tensor, Tensor)>,
+    experts: Vec<(Linear, Linear)>,
+    top_k: usize,
+    scale: f64,
+}
+
+impl Mixture {
+    /// Reads a block's mixture; `None` where it has none.
+    pub(super) fn read(
+        parameters: &Parameters,
+        block: &str,
+        side: Side,
+        top_k: usize,
+    ) -> std::result::Result<Option<Self>, TrainError> {
+        let key = format!("{block}.feed_forward");
+        if !parameters.has(&format!("{key}.alpha")) {
+            return Ok(None);
+        }
+        let mut experts = Vec::new();
+        while parameters.has(&format!("{key}.experts.{}.down.weight", experts.len())) {
+            let key = format!("{key}.experts.{}", experts.len());
+            let down = Linear::read(parameters, &format!("{key}.down"))?;
+            experts.push((down, Linear::read(parameters, &format!("{key}.up"))?));
+        }
+        let domain = parameters
+            .has(&format!("{block}.task_param"))
+            .then(|| {
+                let gate = parameters.get(&format!("{key}.task_gate.weight"))?;
+                Ok::<_, TrainError>((gate, parameters.get(&format!("{block}.task_param"))?))
+            })
+            .transpose()?;
+        Ok(Some(Self {
+            alpha: parameters.get(&format!("{key}.alpha"))?,
+            input_gate: parameters.get(&format!("{key}.input_gate.weight"))?,
+            domain,
+            top_k: top_k.min(experts.len()),
+            experts,
+            scale: mixture_scale(side),
+        }))
+    }
+
+    /// The router's logits, `(1 - alpha) * W_in * u + alpha * W_task * prompt`.
+    ///
+    /// # Shapes
+    /// - `u`: `[rows, width]`; returns `[rows, experts]`
+    pub(super) fn logits(&self, arithmetic: Arithmetic, u: &Tensor) -> Result<Tensor> {
+        // The factors are small beside the tokens, so they go into the weights.
+        let rest = self.alpha.affine(-1.0, 1.0)?;
+        let weight = self.input_gate.broadcast_mul(&rest)?;
+        let Some((gate, prompt)) = &self.domain else { return linear(arithmetic, u, &weight, None) };
+        let bias = gate.broadcast_mul(prompt)?.sum(1)?.broadcast_mul(&self.alpha)?;
+        linear(arithmetic, u, &weight, Some(&bias))
+    }
+
+    /// What the chosen experts add to the MLP.
+    ///
+    /// # Shapes
+    /// - `u`: `[rows, width]`; `logits`: `[rows, experts]`; returns `[rows, width]`
+    pub(super) fn forward(&self, arithmetic: Arithmetic, u: &Tensor, logits: &Tensor) -> Result<Tensor> {
+        let gates = (route(arithmetic, logits, self.top_k)? * self.scale)?;
+        let joined = |part: &dyn Fn(&(Linear, Linear)) -> Tensor, dimension: usize| {
+            Tensor::cat(&self.experts.iter().map(part).collect::<Vec<_>>(), dimension)
+        };
+        let down = joined(&|(down, _)| down.weight.clone(), 0)?;
+        let down_bias = joined(&|(down, _)| down.bias.clone(), 0)?;
+        let up = joined(&|(_, up)| up.weight.clone(), 1)?.contiguous()?;
+        let up_bias = Tensor::stack(&self.experts.iter().map(|(_, up)| &up.bias).collect::<Vec<_>>(), 1)?;
+        let hidden = linear(arithmetic, u, &down, Some(&down_bias))?;
+        let gated = gate_hidden(arithmetic, &hidden, &gates)?;
+        linear(arithmetic, &gated, &up, None)?.add(&linear(arithmetic, &gates, &up_bias.contiguous()?, None)?)
+    }
+
+    /// The block's part of the load-balancing loss.
+    ///
+    /// # Shapes
+    /// - `logits`: `[rows, experts]`; `weights`: `[rows]`, 1 for tokens that count, else 0
+    pub(super) fn load(&self, arithmetic: Arithmetic, logits: &Tensor, weights: &Tensor) -> Result<RoutingLoad> {
+        let probability_sums = probability_sums(arithmetic, logits, weights)?;
+        // Which experts are chosen has no gradient.
+        let gates = route(arithmetic, &logits.detach(), self.top_k)?;
+        let is_chosen = gates.gt(0.0)?.to_dtype(gates.dtype())?;
+        let counts = is_chosen.broadcast_mul(&weights.unsqueeze(1)?)?.sum(0)?.to_vec1::<f32>()?;
+        let tokens = f64::from(weights.sum_all()?.to_scalar::<f32>()?);
+        Ok(RoutingLoad { probability_sums, counts: counts.into_iter().map(f64::from).collect(), tokens })
+    }
+}

@@ -1,0 +1,131 @@
+//! Everything a run needs before its first step.
+
+use crate::assembly::{Assembled, assemble};
+use crate::data::{EvaluationInputs, ImageCache, TrainingPairs, epoch_batches};
+use crate::model::Model;
+use crate::report::{Position, StartReport, TrainRequest};
+use crate::run::{RunDescription, RunFolder, TrainingState};
+use crate::{Recipe, TrainError, memory};
+use descry_export::Checkpoint;
+use descry_model::{TextInput, TextTokenizer, Vocabulary};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the names of trained tensors start with in a saved state.
+pub(super) const TRAINED: &str = "trained.";
+
+/// Model and data of a run.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) model: Model,
+    pub(super) pairs: Arc<TrainingPairs>,
+    pub(super) cache: Arc<ImageCache>,
+    pub(super) evaluation: EvaluationInputs,
+    device: String,
+}
+
+impl Prepared {
+    pub(super) fn start_report(&self, recipe: &Recipe, resumed_at: Option<Position>) -> StartReport {
+        let (trained_parameters, total_parameters) = self.model.parameters().counts();
+        let batches = epoch_batches(&self.pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0);
+        StartReport {
+            method: recipe.method,
+            trained_parameters,
+            total_parameters,
+            pairs: self.pairs.len(),
+            identities: self.pairs.identity_count(),
+            images: self.pairs.image_count(),
+            steps_per_epoch: batches.len(),
+            epochs: recipe.epochs,
+            device: self.device.clone(),
+            threads: recipe.device.threads,
+            resumed_at,
+        }
+    }
+}
+
+/// Makes the run folder: from here on the run is described by it alone.
+pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
+    let mut recipe = request.recipe.clone();
+    if recipe.device.threads == 0 {
+        // Sums depend on it, so a continuation on another machine has to keep it.
+        recipe.device.threads = std::thread::available_parallelism().map_or(1, usize::from);
+    }
+    recipe.validate()?;
+    let base = request.base.as_deref().map(Checkpoint::open).transpose()?;
+    let ids = base.as_ref().and_then(|base| base.tensors.get("token_embedding.weight")).map(|ids| ids.shape()[0]);
+    let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids)?;
+    let Some((json, tokenizer)) = found else {
+        let reason = "none lies beside the base, and CLIP's own has other ids; give one".to_owned();
+        return Err(TrainError::Setting { name: "tokenizer".to_owned(), reason });
+    };
+    let description = RunDescription {
+        recipe,
+        base: request.base.clone(),
+        base_sha256: base.map(|base| base.source_sha256),
+        tokenizer,
+        root: request.root.clone(),
+        descry_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    RunFolder::create(&request.out, &description, &json)
+}
+
+/// Reads base, data and, for a continuation, the saved weights.
+pub(super) fn prepare(folder: &RunFolder, state: Option<&TrainingState>) -> Result<Prepared, TrainError> {
+    let description = folder.description();
+    let recipe = &description.recipe;
+    let (tokenizer, vocabulary) = read_tokenizer(&folder.tokenizer_path(), recipe)?;
+    let ids = usize::try_from(vocabulary.highest_id).unwrap_or_default() + 1;
+    let base = read_base(description)?;
+    let Assembled { mut model, shape, device } = assemble(recipe, base, ids)?;
+    memory::check(recipe, &shape)?;
+    if let Some(state) = state {
+        restore(&mut model, &state.tensors)?;
+    }
+    folder.write_settings(&shape)?;
+    let pairs = TrainingPairs::load(recipe.dataset, &description.root, &tokenizer, &vocabulary)?;
+    let cache = ImageCache::new(pairs.image_paths().to_vec(), &recipe.input, &recipe.loading);
+    let split = recipe.evaluation.split.as_str();
+    let evaluation =
+        EvaluationInputs::load(recipe.dataset, &description.root, split, &tokenizer, &recipe.input, &recipe.loading)?;
+    Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, device })
+}
+
+fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {
+    let Some(path) = &description.base else { return Ok(None) };
+    let base = Checkpoint::open(path)?;
+    if description.base_sha256.as_ref().is_some_and(|digest| *digest != base.source_sha256) {
+        let reason = "it is another file than the one the run was started from; put that one back".to_owned();
+        return Err(TrainError::RunFolder { path: path.clone(), reason });
+    }
+    Ok(Some(base.tensors))
+}
+
+fn read_tokenizer(path: &Path, recipe: &Recipe) -> Result<(TextTokenizer, Vocabulary), TrainError> {
+    let json = std::fs::read(path).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
+    let vocabulary = Vocabulary::of_tokenizer(&json)?;
+    let input = TextInput {
+        context_length: recipe.input.context_length,
+        vocabulary_size: usize::try_from(vocabulary.highest_id).unwrap_or_default() + 1,
+        start_of_text_id: vocabulary.start_of_text_id,
+        end_of_text_id: vocabulary.end_of_text_id,
+        mask_id: vocabulary.mask_id,
+        padding_id: 0,
+    };
+    Ok((TextTokenizer::from_bytes(&json, input)?, vocabulary))
+}
+
+fn restore(model: &mut Model, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<(), TrainError> {
+    let names: Vec<String> = model.parameters().trained().keys().cloned().collect();
+    for name in names {
+        let key = format!("{TRAINED}{name}");
+        let values = tensors.get(&key).ok_or_else(|| TrainError::Tensor {
+            key,
+            reason: "the run's saved state lacks it; it was saved by another version or with other settings".to_owned(),
+        })?;
+        model.set_trained(&name, values)?;
+    }
+    Ok(())
+}
