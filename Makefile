@@ -7,14 +7,20 @@ PYTHON ?= python3
 RUNTIME := .onnxruntime
 RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
 
-.PHONY: demo test setup build stack lint doc clean-demo
+.PHONY: demo test setup build stack lint doc demo-models clean-demo
 
 demo: setup
 	$(CARGO) build --release --package descry
 	./target/release/descry demo
 
+# The demo's kind of models, trained from nothing; see demo/train-models.sh.
+demo-models: setup
+	$(CARGO) build --release --package descry
+	demo/train-models.sh $(OUT) $(DATA)
+
 test: setup
-	$(CARGO) build --package descry --package descry-encoder --package descry-search
+	# The tests run the programs too. Built together with them, both share every dependency.
+	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace
 
 # ONNX Runtime's library, beside the sources and not in the system.

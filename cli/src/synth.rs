@@ -81,7 +81,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!(
         "data set: {out}\n
 Next:
-  descry train --method clip --preset small --dataset cuhk-pedes --root {out} --out runs/clip
+  descry train --method clip --preset small --dataset cuhk-pedes --root {out} \\
+      --tokenizer demo/tokenizer.json --out runs/clip
   descry eval --model BUNDLE --dataset cuhk-pedes --root {out}"
     );
     Ok(ExitCode::SUCCESS)

@@ -55,10 +55,7 @@ pub(crate) fn assemble(
         Method::DmAdapter => Initializer::new(recipe).dm_adapter(&tensors, &layers(&shape))?,
         Method::UpPerson => Initializer::new(recipe).up_person(&tensors, &layers(&shape))?,
     };
-    let is_foreign = |key: &String| added.get(key).is_none() && is_method_part(key);
-    if let Some(key) =
-        tensors.keys().find(|key| recipe.method == Method::Clip && is_method_part(key) || is_foreign(key))
-    {
+    if let Some(key) = tensors.keys().find(|key| is_method_part(key) && !added.contains_key(*key)) {
         let reason =
             format!("it does not belong to {} with these settings; give a plain CLIP as the base", recipe.method);
         return Err(TrainError::Tensor { key: key.clone(), reason });
@@ -80,7 +77,15 @@ pub(crate) fn assemble(
             }
             None => values,
         };
-        parameters.add_trained(name, &values)?;
+        if is_fixed(recipe, &name) {
+            parameters.add_frozen(name, &values)?;
+        } else {
+            parameters.add_trained(name, &values)?;
+        }
+    }
+    if parameters.trained().is_empty() {
+        let reason = "all parts of the method are switched off, so there is nothing to train".to_owned();
+        return Err(TrainError::Setting { name: recipe.method.to_string().replace('-', "_"), reason });
     }
     let settings = ModelSettings {
         arithmetic: arithmetic(&recipe.device),
@@ -114,6 +119,13 @@ pub(crate) fn published_names(method: Method, tensors: BTreeMap<String, ArrayD<f
     named
 }
 
+/// Whether an added tensor only stands for a part that is switched off: a router without domain prompt is the published
+/// one with a share of 0 for the prompt, so that every reader of the published format takes it.
+fn is_fixed(recipe: &Recipe, name: &str) -> bool {
+    let of_prompt = [".task_param", ".task_gate.weight", ".feed_forward.alpha"];
+    !recipe.dm_adapter.domain_prompt && of_prompt.iter().any(|end| name.ends_with(end))
+}
+
 /// Whether a tensor was added to CLIP by one of the methods.
 fn is_method_part(key: &str) -> bool {
     LEARNERS.iter().any(|start| key.starts_with(start))
@@ -139,7 +151,11 @@ fn measure(recipe: &Recipe, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<M
         return Err(TrainError::Tensor { key: "visual.conv1.weight".to_owned(), reason });
     };
     let context = sizes("positional_embedding")?.first().copied().unwrap_or_default();
-    if patch_px != width || recipe.input.context_length > context {
+    if patch_px != width {
+        let reason = format!("its patches are {patch_px}x{width} pixels, expected squares");
+        return Err(TrainError::Tensor { key: "visual.conv1.weight".to_owned(), reason });
+    }
+    if recipe.input.context_length > context {
         let reason = format!("{} is over the base's context of {context}", recipe.input.context_length);
         return Err(TrainError::Setting { name: "input.context_length".to_owned(), reason });
     }

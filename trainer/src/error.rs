@@ -76,7 +76,8 @@ pub enum TrainError {
     /// A loss or a gradient that is no number any more.
     #[error(
         "{what} is not finite in epoch {epoch}, step {step}; try a lower optimizer.learning_rate or set \
-         optimizer.gradient_clip_norm. The weights before this step are kept in the run folder"
+         optimizer.gradient_clip_norm in a new run, which can start from this one's last.safetensors (--base): these are \
+         the weights before this step"
     )]
     NotFinite {
         /// `the loss` or `the gradient`.

@@ -41,7 +41,9 @@ impl<'a> Initializer<'a> {
                 self.normal(&format!("{key}.task_gate.weight"), &[settings.experts, width], GATE_DEVIATION);
                 self.constant(&format!("{key}.alpha"), &[], 0.5);
             } else {
-                // The same router without the prompt: all of its weight is the tokens'.
+                // The same router with all of its weight on the tokens.
+                self.constant(&format!("{block}.task_param"), &[width], 0.0);
+                self.constant(&format!("{key}.task_gate.weight"), &[settings.experts, width], 0.0);
                 self.constant(&format!("{key}.alpha"), &[], 0.0);
             }
             self.normal(&format!("{key}.input_gate.weight"), &[settings.experts, width], GATE_DEVIATION);

@@ -96,7 +96,7 @@ pub struct StepReport {
     pub steps_in_epoch: usize,
     /// What is minimised.
     pub loss: f64,
-    /// What it is the weighted sum of, before weighting, by name: `matching`, `balancing`.
+    /// What it is the sum of, by name: the matching loss, `sdm` or `itc`, and `balancing` with its weight.
     pub parts: BTreeMap<String, f64>,
     /// Of tensors whose factor is 1.
     pub learning_rate: f64,

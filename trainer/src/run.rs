@@ -93,6 +93,16 @@ impl RunFolder {
         Ok(Self { path, description, metrics, _lock: lock })
     }
 
+    /// Takes back what [`RunFolder::create`] made: for a run that could not begin, so that the corrected command finds its
+    /// folder free.
+    pub(crate) fn abandon(self) {
+        for name in [DESCRIPTION, TOKENIZER, SETTINGS, METRICS, STATE, LOCK] {
+            // What cannot be removed stays; the error that is on its way says more than this one would.
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// Opens the folder of a run to go on, with the state it was saved in: `None` where it was never saved, so that it
     /// begins anew. Lines of the metrics that are of later than that state are cut off.
     ///

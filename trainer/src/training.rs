@@ -32,7 +32,13 @@ pub fn train(
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
     let folder = preparation::start(request)?;
-    run(folder, None, observer, is_cancelled)
+    match prepare(&folder, None) {
+        Ok(prepared) => run(folder, prepared, None, observer, is_cancelled),
+        Err(error) => {
+            folder.abandon();
+            Err(error)
+        }
+    }
 }
 
 /// Goes on with a run where it was saved last, bit for bit as if it had not been interrupted.
@@ -45,17 +51,18 @@ pub fn resume(
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
     let (folder, state) = RunFolder::open(run_folder)?;
-    run(folder, state, observer, is_cancelled)
+    let prepared = prepare(&folder, state.as_ref())?;
+    run(folder, prepared, state, observer, is_cancelled)
 }
 
 fn run(
     folder: RunFolder,
+    prepared: Prepared,
     state: Option<TrainingState>,
     observer: &mut dyn TrainingObserver,
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
     let recipe = folder.description().recipe.clone();
-    let prepared = prepare(&folder, state.as_ref())?;
     let mut adam = Adam::new(recipe.optimizer.clone());
     let mut progress = Progress::default();
     let is_resumed = state.is_some();
@@ -68,6 +75,9 @@ fn run(
     training.announce(is_resumed)?;
     training.all_epochs(is_cancelled)
 }
+
+/// Beyond it Adam's squares of gradients would be infinite in float32.
+const LARGEST: f64 = 1e18;
 
 /// A run under way.
 struct Training<'a> {
@@ -91,8 +101,10 @@ impl Training<'_> {
     }
 
     fn all_epochs(mut self, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Result<TrainSummary, TrainError> {
+        self.evaluate_when_due()?;
         while self.progress.epoch < self.recipe.epochs {
             if self.epoch(is_cancelled)? {
+                self.write_weights(WeightsFile::Last)?;
                 self.save()?;
                 self.folder.draw_curves()?;
                 return Ok(self.summary(true));
@@ -123,7 +135,7 @@ impl Training<'_> {
         };
         let mut loader = BatchLoader::start(Arc::clone(pairs), Arc::clone(&self.prepared.cache), plan)?;
         let started = Instant::now();
-        let (mut losses, mut seen) = (Vec::new(), 0);
+        let mut seen = 0;
         while let Some(batch) = loader.next_batch() {
             let batch = batch?;
             if is_cancelled() {
@@ -135,7 +147,8 @@ impl Training<'_> {
                 identities: &batch.identities,
             };
             let report = self.step(input, batch.step, steps)?;
-            losses.push(report.loss);
+            self.progress.loss_sum += report.loss;
+            self.progress.losses += 1;
             seen += batch.identities.len();
             self.folder.append_metrics(&MetricsRecord::from(&report))?;
             self.observer.step(&report);
@@ -145,24 +158,32 @@ impl Training<'_> {
             }
         }
         drop(loader);
-        let seconds = started.elapsed().as_secs_f64();
-        self.progress.epoch += 1;
-        self.progress.step = 0;
+        self.end_epoch(seen, started.elapsed().as_secs_f64())?;
+        Ok(false)
+    }
+
+    /// Everything between two epochs. Weights and state are saved before the evaluation, which takes long and can fail.
+    fn end_epoch(&mut self, pairs: usize, seconds: f64) -> Result<(), TrainError> {
         let report = EpochReport {
-            epoch: self.progress.epoch,
+            epoch: self.progress.epoch + 1,
             epochs: self.recipe.epochs,
-            mean_loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
+            mean_loss: self.progress.loss_sum / self.progress.losses.max(1) as f64,
             seconds,
-            pairs_per_second: seen as f64 / seconds.max(1e-9),
+            pairs_per_second: pairs as f64 / seconds.max(1e-9),
             unreadable_images: self.prepared.cache.unreadable_count(),
         };
         self.folder.append_metrics(&MetricsRecord::from(&report))?;
         self.observer.epoch_ended(&report);
-        self.evaluate_when_due()?;
+        let done = report.epoch;
+        self.progress.epoch = done;
+        self.progress.step = 0;
+        (self.progress.loss_sum, self.progress.losses) = (0.0, 0);
+        self.progress.evaluation_due =
+            done.is_multiple_of(self.recipe.evaluation.every_epochs) || done == self.recipe.epochs;
         self.write_weights(WeightsFile::Last)?;
         self.save()?;
-        self.folder.draw_curves()?;
-        Ok(false)
+        self.evaluate_when_due()?;
+        self.folder.draw_curves()
     }
 
     /// One step: gradients, checks, new weights.
@@ -181,7 +202,7 @@ impl Training<'_> {
             .map_err(|error| told_as_memory(error, recipe.micro_batch_size.unwrap_or(pairs).min(pairs)))?;
         let norm = gradient_norm(&result.gradients)?;
         for (what, value) in [("the loss", result.loss), ("the gradient", norm)] {
-            if !value.is_finite() {
+            if !value.is_finite() || value > LARGEST {
                 // The weights have not moved yet, so they are worth keeping.
                 self.write_weights(WeightsFile::Last)?;
                 self.folder.draw_curves()?;
@@ -209,10 +230,10 @@ impl Training<'_> {
     }
 
     fn evaluate_when_due(&mut self) -> Result<(), TrainError> {
-        let (settings, epoch) = (&self.recipe.evaluation, self.progress.epoch);
-        if !epoch.is_multiple_of(settings.every_epochs) && epoch != self.recipe.epochs {
+        if !self.progress.evaluation_due {
             return Ok(());
         }
+        let (settings, epoch) = (&self.recipe.evaluation, self.progress.epoch);
         let started = Instant::now();
         let threads = self.recipe.device.threads;
         let metrics = evaluate(&self.prepared.model, &self.prepared.evaluation, settings.batch_size, threads)?;
@@ -232,7 +253,8 @@ impl Training<'_> {
         self.folder.append_metrics(&MetricsRecord::from(&report))?;
         self.observer.evaluated(&report);
         self.last = Some(report);
-        Ok(())
+        self.progress.evaluation_due = false;
+        self.save()
     }
 
     fn write_weights(&self, file: WeightsFile) -> Result<(), TrainError> {
@@ -259,7 +281,7 @@ impl Training<'_> {
             last: self.last,
             run: self.folder.path().to_owned(),
             weights: self.folder.weights_path(file),
-            position: Position { epoch: self.progress.epoch, step: self.progress.step },
+            position: Position { epoch: (self.progress.epoch + 1).min(self.recipe.epochs), step: self.progress.step },
             was_cancelled,
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn exp(x: f32) -> f32 {
     sum = sum * rest + 8.333_452e-3;
     sum = sum * rest + 4.166_579_6e-2;
     sum = sum * rest + 1.666_666_5e-1;
-    sum = sum * rest + 5.000_000_1e-1;
+    sum = sum * rest + 0.5;
     let fraction = sum * rest * rest + rest + 1.0;
     // The low bits of `shifted` are the power of two, to be put where a float keeps its exponent.
     let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUNDING.to_bits()).wrapping_add(127) << 23);

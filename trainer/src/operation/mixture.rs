@@ -121,7 +121,7 @@ struct ProbabilitySums {
 impl ProbabilitySums {
     fn probabilities(logits: &[f32], experts: usize) -> Vec<f32> {
         let mut probabilities = logits.to_vec();
-        vectorized(|| probabilities.chunks_exact_mut(experts).for_each(|row| softmax(row)));
+        vectorized(|| probabilities.chunks_exact_mut(experts).for_each(softmax));
         probabilities
     }
 }

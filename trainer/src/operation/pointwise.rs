@@ -10,7 +10,8 @@ pub(crate) fn quick_gelu(arithmetic: Arithmetic, x: &Tensor) -> Result<Tensor> {
     match arithmetic {
         Arithmetic::Fused => x.apply_op1(Activation::QuickGelu),
         Arithmetic::Composed { .. } => {
-            let negative = (x * -f64::from(QUICK_GELU_FACTOR))?;
+            // Without the bound the exponential of a very negative value is infinite, and its gradient no number.
+            let negative = (x * -f64::from(QUICK_GELU_FACTOR))?.minimum(80.0)?;
             x.mul(&(negative.exp()? + 1.0)?.recip()?)
         }
     }

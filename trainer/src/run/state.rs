@@ -29,6 +29,12 @@ pub(crate) struct Progress {
     pub(crate) step: usize,
     /// Steps of the whole run that are done: Adam's `t`.
     pub(crate) steps_total: u64,
+    /// Sum of the losses of that epoch's steps so far, for its mean.
+    pub(crate) loss_sum: f64,
+    /// How many losses that is: fewer than steps where batches were skipped.
+    pub(crate) losses: usize,
+    /// Whether the epoch before is still to be evaluated.
+    pub(crate) evaluation_due: bool,
     /// The evaluation of the weights in `best.safetensors`.
     pub(crate) best: Option<EvaluationRecord>,
     /// Images skipped so far.

@@ -53,6 +53,9 @@ fn state(epoch: usize) -> TrainingState {
         progress: Progress {
             epoch,
             step: 3,
+            loss_sum: 12.5,
+            losses: 3,
+            evaluation_due: false,
             steps_total: 40,
             best: Some(evaluation(1)),
             unreadable_images: 2,

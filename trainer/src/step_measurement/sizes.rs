@@ -64,7 +64,10 @@ fn dm_adapter(tensors: &Tensors, settings: &RunSettings, published: DmAdapterSet
         experts,
         top_k: settings.topk.unwrap_or(published.top_k.min(experts)),
         reduction,
-        domain_prompt: tensors.contains_key(&format!("{block}.task_param")),
+        // A router without the prompt is stored with one of zeros.
+        domain_prompt: tensors
+            .get(&format!("{block}.task_param"))
+            .is_some_and(|prompt| prompt.iter().any(|&x| x != 0.0)),
     }
 }
 

@@ -30,8 +30,9 @@ pub(crate) struct RoutingLoad {
 pub(super) struct Mixture {
     alpha: Tensor,
     input_gate: Tensor,
-    /// The router's task gate and the learned domain prompt; `None` for a router that sees the tokens only.
-    domain: Option<(Tensor, Tensor)>,
+    task_gate: Tensor,
+    /// The learned domain prompt.
+    prompt: Tensor,
     experts: Vec<(Linear, Linear)>,
     top_k: usize,
     scale: f64,
@@ -55,17 +56,11 @@ impl Mixture {
             let down = Linear::read(parameters, &format!("{key}.down"))?;
             experts.push((down, Linear::read(parameters, &format!("{key}.up"))?));
         }
-        let domain = parameters
-            .has(&format!("{block}.task_param"))
-            .then(|| {
-                let gate = parameters.get(&format!("{key}.task_gate.weight"))?;
-                Ok::<_, TrainError>((gate, parameters.get(&format!("{block}.task_param"))?))
-            })
-            .transpose()?;
         Ok(Some(Self {
             alpha: parameters.get(&format!("{key}.alpha"))?,
             input_gate: parameters.get(&format!("{key}.input_gate.weight"))?,
-            domain,
+            task_gate: parameters.get(&format!("{key}.task_gate.weight"))?,
+            prompt: parameters.get(&format!("{block}.task_param"))?,
             top_k: top_k.min(experts.len()),
             experts,
             scale: mixture_scale(side),
@@ -80,8 +75,7 @@ impl Mixture {
         // The factors are small beside the tokens, so they go into the weights.
         let rest = self.alpha.affine(-1.0, 1.0)?;
         let weight = self.input_gate.broadcast_mul(&rest)?;
-        let Some((gate, prompt)) = &self.domain else { return linear(arithmetic, u, &weight, None) };
-        let bias = gate.broadcast_mul(prompt)?.sum(1)?.broadcast_mul(&self.alpha)?;
+        let bias = self.task_gate.broadcast_mul(&self.prompt)?.sum(1)?.broadcast_mul(&self.alpha)?;
         linear(arithmetic, u, &weight, Some(&bias))
     }
 

@@ -5,7 +5,7 @@ use crate::data::{EvaluationInputs, ImageCache, TrainingPairs, epoch_batches};
 use crate::model::Model;
 use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{RunDescription, RunFolder, TrainingState};
-use crate::{Recipe, TrainError, memory};
+use crate::{DeviceKind, Recipe, TrainError, memory};
 use descry_export::Checkpoint;
 use descry_model::{TextInput, TextTokenizer, Vocabulary};
 use ndarray::ArrayD;
@@ -50,12 +50,16 @@ impl Prepared {
 pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
     let mut recipe = request.recipe.clone();
     if recipe.device.threads == 0 {
-        // Sums depend on it, so a continuation on another machine has to keep it.
-        recipe.device.threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // Sums depend on it, so a continuation on another machine has to keep it. A GPU takes a batch in one piece.
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        recipe.device.threads = if recipe.device.kind == DeviceKind::Cpu { cores() } else { 1 };
     }
     recipe.validate()?;
     let base = request.base.as_deref().map(Checkpoint::open).transpose()?;
-    let ids = base.as_ref().and_then(|base| base.tensors.get("token_embedding.weight")).map(|ids| ids.shape()[0]);
+    let ids = base
+        .as_ref()
+        .and_then(|base| base.tensors.get("token_embedding.weight"))
+        .and_then(|ids| ids.shape().first().copied());
     let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids)?;
     let Some((json, tokenizer)) = found else {
         let reason = "none lies beside the base, and CLIP's own has other ids; give one".to_owned();
