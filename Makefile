@@ -16,7 +16,7 @@ demo: setup
 # The demo's kind of models, trained from nothing; see demo/train-models.sh.
 demo-models: setup
 	$(CARGO) build --release --package descry
-	demo/train-models.sh $(OUT) $(DATA)
+	demo/train-models.sh "$(or $(OUT),runs/demo-models)" $(if $(DATA),"$(DATA)")
 
 test: setup
 	# The tests run the programs too. Built together with them, both share every dependency.

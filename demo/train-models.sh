@@ -4,7 +4,8 @@
 #   demo/train-models.sh [OUT [DATA]]     OUT: folder for everything, default runs/demo-models
 #                                         DATA: a data set in CUHK-PEDES' layout, default one that is drawn
 #
-# DESCRY names the program, EPOCHS shortens all runs. Started again, it goes on where it was.
+# DESCRY names the program, EPOCHS shortens all runs, IDENTITIES is the number of people that are drawn. Paths are seen
+# from the repository. Started again, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 descry=${DESCRY:-./target/release/descry}
@@ -12,8 +13,11 @@ out=${1:-runs/demo-models}
 data=${2:-$out/data}
 epochs=${EPOCHS:+--epochs $EPOCHS}
 
-if [ ! -e "$data/reid_raw.json" ]; then
-  "$descry" synth --identities "${IDENTITIES:-1500}" --out "$data"
+if [ $# -lt 2 ]; then
+  [ -e "$data/reid_raw.json" ] || "$descry" synth --identities "${IDENTITIES:-1500}" --out "$data"
+elif [ ! -d "$data" ]; then
+  echo "$data: no such data set" >&2
+  exit 1
 fi
 
 # train NAME ARGUMENTS...: starts a run, or goes on with it.

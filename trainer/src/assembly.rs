@@ -1,5 +1,7 @@
 //! From a base checkpoint and a recipe to a model: which tensors there are, and which of them are trained.
 
+mod shapes;
+
 use crate::initialization::{Initializer, new_clip};
 use crate::model::{Model, ModelSettings};
 use crate::operation::Arithmetic;
@@ -50,6 +52,7 @@ pub(crate) fn assemble(
     });
     let shape = measure(recipe, &tensors)?;
     fit_positions(recipe, &shape, &mut tensors)?;
+    shapes::check(&shape, &tensors)?;
     let added = match recipe.method {
         Method::Clip => BTreeMap::new(),
         Method::DmAdapter => Initializer::new(recipe).dm_adapter(&tensors, &layers(&shape))?,
@@ -70,6 +73,9 @@ pub(crate) fn assemble(
     }
     for (name, values) in added {
         let values = match tensors.remove(&name) {
+            // Switched off is off, whatever an earlier run had there; and prompt and gate of zeros would stay zeros, because
+            // the gradient of each is a multiple of the other.
+            Some(earlier) if is_of_prompt(&name) && (is_fixed(recipe, &name) || is_switched_off(&earlier)) => values,
             Some(earlier) if earlier.shape() == values.shape() => earlier,
             Some(earlier) => {
                 let reason = format!("it is {:?}, the settings make it {:?}", earlier.shape(), values.shape());
@@ -122,8 +128,15 @@ pub(crate) fn published_names(method: Method, tensors: BTreeMap<String, ArrayD<f
 /// Whether an added tensor only stands for a part that is switched off: a router without domain prompt is the published
 /// one with a share of 0 for the prompt, so that every reader of the published format takes it.
 fn is_fixed(recipe: &Recipe, name: &str) -> bool {
-    let of_prompt = [".task_param", ".task_gate.weight", ".feed_forward.alpha"];
-    !recipe.dm_adapter.domain_prompt && of_prompt.iter().any(|end| name.ends_with(end))
+    !recipe.dm_adapter.domain_prompt && is_of_prompt(name)
+}
+
+fn is_of_prompt(name: &str) -> bool {
+    [".task_param", ".task_gate.weight", ".feed_forward.alpha"].iter().any(|end| name.ends_with(end))
+}
+
+fn is_switched_off(values: &ArrayD<f32>) -> bool {
+    values.iter().all(|&value| value == 0.0)
 }
 
 /// Whether a tensor was added to CLIP by one of the methods.

@@ -1,12 +1,12 @@
 //! Whether a step fits into memory, before the system ends the program for it.
 
+use crate::operation::HEAD_WIDTH;
 use crate::run::ModelShape;
 use crate::{DeviceKind, Recipe, TrainError};
 
 /// Values kept for the gradient at each token of a block, in widths: norms, queries, keys, values, attention's result, the
 /// MLP's four-fold hidden layer before and after its activation, sums, and as much again while gradients are computed.
 const WIDTHS_A_TOKEN: usize = 24;
-const HEAD_WIDTH: usize = 64;
 
 /// Refuses a step that needs more than what is free.
 ///
@@ -38,7 +38,7 @@ fn bytes_a_pair(recipe: &Recipe, shape: &ModelShape) -> u64 {
         layers * tokens * (WIDTHS_A_TOKEN * width + 2 * tokens * width.div_ceil(HEAD_WIDTH))
     };
     let vision = tower(patches, shape.vision_width, shape.vision_layers);
-    // The text tower is never wider than the vision tower in any CLIP.
+    // The text tower is no wider than the vision tower in any published CLIP.
     let text = tower(recipe.input.context_length, shape.vision_width, shape.text_layers);
     ((vision + text) * size_of::<f32>()) as u64
 }

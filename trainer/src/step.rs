@@ -124,14 +124,16 @@ pub(crate) fn compute(model: &Model, input: StepInput<'_>, settings: StepSetting
             .filter_map(|(name, variable)| Some((name.clone(), gradients.remove(variable.as_tensor())?)))
             .collect())
     };
-    let gradients = match micro_batch {
+    let mut gradients = BTreeMap::new();
+    let add = |part| add_to(&mut gradients, part);
+    match micro_batch {
         None => {
             let parts: Vec<(Range<usize>, Part)> = parts.into_iter().zip(encoded).collect();
-            on_threads(threads, &parts, |(range, part)| backward(range, part))?
+            fold_on_threads(threads, &parts, |(range, part)| backward(range, part), add)?;
         }
-        Some(_) => on_threads(threads, &parts, |range| backward(range, &forward(range)?))?,
-    };
-    Ok(StepResult { loss: matched.loss + balancing, matching: matched.loss, balancing, gradients: add_up(gradients)? })
+        Some(_) => fold_on_threads(threads, &parts, |range| backward(range, &forward(range)?), add)?,
+    }
+    Ok(StepResult { loss: matched.loss + balancing, matching: matched.loss, balancing, gradients })
 }
 
 /// Ranges of at most `size` pairs, of nearly the same length.
@@ -140,19 +142,16 @@ fn cut(pairs: usize, size: usize) -> Vec<Range<usize>> {
     (0..count).map(|part| part * pairs / count..(part + 1) * pairs / count).collect()
 }
 
-/// Sums over the parts, in their order: a sum of floats depends on it.
-fn add_up(parts: Vec<BTreeMap<String, Tensor>>) -> Result<BTreeMap<String, Tensor>, TrainError> {
-    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
-    for part in parts {
-        for (name, gradient) in part {
-            let sum = match sums.remove(&name) {
-                Some(sum) => sum.add(&gradient)?,
-                None => gradient,
-            };
-            sums.insert(name, sum);
-        }
+/// Adds a part's gradients to the sums. Parts come in their order: a sum of floats depends on it.
+fn add_to(sums: &mut BTreeMap<String, Tensor>, part: BTreeMap<String, Tensor>) -> Result<(), TrainError> {
+    for (name, gradient) in part {
+        let sum = match sums.remove(&name) {
+            Some(sum) => sum.add(&gradient)?,
+            None => gradient,
+        };
+        sums.insert(name, sum);
     }
-    Ok(sums)
+    Ok(())
 }
 
 /// Applies `work` to all items, at most `threads` at once; the results are in the items' order.
@@ -161,19 +160,37 @@ pub(crate) fn on_threads<Item: Sync, Output: Send>(
     items: &[Item],
     work: impl Fn(&Item) -> Result<Output, TrainError> + Sync,
 ) -> Result<Vec<Output>, TrainError> {
-    if threads == 1 || items.len() == 1 {
-        return items.iter().map(work).collect();
-    }
     let mut results = Vec::with_capacity(items.len());
+    fold_on_threads(threads, items, work, |result| {
+        results.push(result);
+        Ok(())
+    })?;
+    Ok(results)
+}
+
+/// Applies `work` to all items, at most `threads` at once, and hands over the results in the items' order: only those of
+/// the threads at work are in memory.
+fn fold_on_threads<Item: Sync, Output: Send>(
+    threads: usize,
+    items: &[Item],
+    work: impl Fn(&Item) -> Result<Output, TrainError> + Sync,
+    mut take: impl FnMut(Output) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    if threads == 1 || items.len() == 1 {
+        return items.iter().try_for_each(|item| take(work(item)?));
+    }
+    let work = &work;
     for wave in items.chunks(threads) {
-        let wave = std::thread::scope(|scope| {
-            let handles: Vec<_> = wave.iter().map(|item| scope.spawn(|| work(item))).collect();
-            handles.into_iter().map(|handle| handle.join()).collect::<Vec<_>>()
+        let joined = std::thread::scope(|scope| {
+            let spawn = |item| std::thread::Builder::new().spawn_scoped(scope, move || work(item));
+            let started: Vec<_> = wave.iter().map(spawn).collect();
+            started.into_iter().map(|thread| thread.map(|thread| thread.join())).collect::<Vec<_>>()
         });
-        for result in wave {
+        for result in joined {
+            let refused = |error| TrainError::Thread { reason: format!("it could not be started: {error}") };
             let panicked = |_| TrainError::Thread { reason: "a part of a step panicked".to_owned() };
-            results.push(result.map_err(panicked)??);
+            take(result.map_err(refused)?.map_err(panicked)??)?;
         }
     }
-    Ok(results)
+    Ok(())
 }

@@ -120,10 +120,6 @@ impl Training<'_> {
         let pairs = &self.prepared.pairs;
         let batches = epoch_batches(pairs, recipe.sampler, recipe.batch_size, recipe.seed, epoch);
         let steps = batches.len();
-        if steps == 0 {
-            let reason = "there are fewer identities than one batch needs; lower batch_size".to_owned();
-            return Err(TrainError::Setting { name: "sampler".to_owned(), reason });
-        }
         let plan = LoaderPlan {
             input: recipe.input.clone(),
             augmentation: recipe.augmentation.clone(),
@@ -236,7 +232,10 @@ impl Training<'_> {
         let (settings, epoch) = (&self.recipe.evaluation, self.progress.epoch);
         let started = Instant::now();
         let threads = self.recipe.device.threads;
-        let metrics = evaluate(&self.prepared.model, &self.prepared.evaluation, settings.batch_size, threads)?;
+        // What fits into memory for training fits for measuring.
+        let batch_size = settings.batch_size.min(self.recipe.micro_batch_size.unwrap_or(self.recipe.batch_size));
+        let metrics = evaluate(&self.prepared.model, &self.prepared.evaluation, batch_size, threads)
+            .map_err(|error| told_as_memory(error, batch_size))?;
         let best = self.progress.best.as_ref().map(EvaluationReport::from);
         let is_best = best.is_none_or(|best| metrics.rank1 > best.metrics.rank1);
         let report = EvaluationReport {

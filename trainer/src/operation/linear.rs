@@ -13,6 +13,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, S
 /// - `weight`: `[outputs, inputs]`, `bias`: `[outputs]`
 /// - returns: `[rows, outputs]`
 pub(crate) fn linear(arithmetic: Arithmetic, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if x.dim(1)? != weight.dim(1)? {
+        candle_core::bail!("a product of {:?} and {:?}", x.dims(), weight.dims());
+    }
     match arithmetic {
         Arithmetic::Composed { products } => {
             let product = x.to_dtype(products)?.matmul(&weight.to_dtype(products)?.t()?)?.to_dtype(x.dtype())?;

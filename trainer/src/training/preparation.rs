@@ -9,7 +9,7 @@ use crate::{DeviceKind, Recipe, TrainError, memory};
 use descry_export::Checkpoint;
 use descry_model::{TextInput, TextTokenizer, Vocabulary};
 use ndarray::ArrayD;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,10 +90,19 @@ pub(super) fn prepare(folder: &RunFolder, state: Option<&TrainingState>) -> Resu
     }
     folder.write_settings(&shape)?;
     let pairs = TrainingPairs::load(recipe.dataset, &description.root, &tokenizer, &vocabulary)?;
+    if epoch_batches(&pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0).is_empty() {
+        let reason = "there are fewer identities than one batch needs; lower batch_size".to_owned();
+        return Err(TrainError::Setting { name: "sampler".to_owned(), reason });
+    }
     let cache = ImageCache::new(pairs.image_paths().to_vec(), &recipe.input, &recipe.loading);
     let split = recipe.evaluation.split.as_str();
     let evaluation =
         EvaluationInputs::load(recipe.dataset, &description.root, split, &tokenizer, &recipe.input, &recipe.loading)?;
+    let people: HashSet<i64> = evaluation.image_identities().iter().copied().collect();
+    if !evaluation.caption_identities().iter().any(|identity| people.contains(identity)) {
+        let reason = format!("is `{split}`, where no caption has an image of its person; choose another split");
+        return Err(TrainError::Setting { name: "evaluation.split".to_owned(), reason });
+    }
     Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, device })
 }
 
