@@ -17,7 +17,7 @@ fn small(method: Method) -> Recipe {
             text_layers: 2,
             embedding_dimension: 32,
         },
-        dm_adapter: DmAdapterSettings { experts: 3, top_k: 1, reduction: 4, domain_prompt: false },
+        dm_adapter: DmAdapterSettings { experts: 3, top_k: 1, reduction: 4, domain_prompt: true },
         up_person: UpPersonSettings {
             rank: 5,
             prefix_length: 3,
