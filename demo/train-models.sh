@@ -27,8 +27,10 @@ train() {
   if [ -e "$out/$name/run.json" ]; then
     "$descry" train --resume "$out/$name"
   else
+    # The demo's vocabulary is small, so the drawn captions need more than the preset's 56 ids.
     # shellcheck disable=SC2086
-    "$descry" train --preset small --dataset cuhk-pedes --root "$data" --out "$out/$name" $epochs "$@"
+    "$descry" train --preset small --dataset cuhk-pedes --root "$data" --out "$out/$name" $epochs \
+      --set input.context_length=77 "$@"
   fi
 }
 
