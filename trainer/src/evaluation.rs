@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::data::EvaluationInputs;
 use crate::model::{FixedModel, Model};
-use crate::step::on_threads;
+use crate::step::{cut, on_threads};
 use candle_core::Tensor;
 use descry_evaluation::{RetrievalMetrics, retrieval_metrics};
 use ndarray::{Array2, ArrayView4, Axis, s};
@@ -28,7 +28,7 @@ pub(crate) fn evaluate(
     let mut captions = Vec::new();
     for part in token_ids.axis_chunks_iter(Axis(0), batch_size) {
         let texts = |range: &Range<usize>| model.encode_texts(part.slice(s![range.clone(), ..]));
-        captions.extend(on_threads(threads, &halves(part.nrows(), threads), texts)?);
+        captions.extend(on_threads(threads, &cut(part.nrows(), part.nrows().div_ceil(threads)), texts)?);
     }
     let (captions, images) = (unit_rows(&captions)?, unit_rows(&images)?);
     Ok(retrieval_metrics(captions.view(), inputs.caption_identities(), images.view(), inputs.image_identities())?)
@@ -36,13 +36,7 @@ pub(crate) fn evaluate(
 
 fn encode_images(model: &FixedModel, pixels: ArrayView4<'_, f32>, threads: usize) -> Result<Vec<Tensor>, TrainError> {
     let images = |range: &Range<usize>| model.encode_images(pixels.slice(s![range.clone(), .., .., ..]));
-    on_threads(threads, &halves(pixels.dim().0, threads), images)
-}
-
-/// As many ranges as threads, none of them empty.
-fn halves(count: usize, threads: usize) -> Vec<Range<usize>> {
-    let parts = threads.clamp(1, count.max(1));
-    (0..parts).map(|part| part * count / parts..(part + 1) * count / parts).collect()
+    on_threads(threads, &cut(pixels.dim().0, pixels.dim().0.div_ceil(threads)), images)
 }
 
 /// Rows of all parts, of unit length.

@@ -45,8 +45,13 @@ fn bytes_a_pair(recipe: &Recipe, shape: &ModelShape) -> u64 {
 
 /// What the system says is available; `None` where it does not say.
 fn free_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    bytes_in("/proc/meminfo", "MemAvailable:")
+}
+
+/// The number behind a name in one of Linux' tables, which count in KiB; `None` on other systems.
+pub(crate) fn bytes_in(table: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(table).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 

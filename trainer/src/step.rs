@@ -137,7 +137,7 @@ pub(crate) fn compute(model: &Model, input: StepInput<'_>, settings: StepSetting
 }
 
 /// Ranges of at most `size` pairs, of nearly the same length.
-fn cut(pairs: usize, size: usize) -> Vec<Range<usize>> {
+pub(crate) fn cut(pairs: usize, size: usize) -> Vec<Range<usize>> {
     let count = pairs.div_ceil(size.max(1)).max(1);
     (0..count).map(|part| part * pairs / count..(part + 1) * pairs / count).collect()
 }

@@ -156,7 +156,7 @@ fn measure(
         }
     }
     let (trained_parameters, total_parameters) = model.parameters().counts();
-    let peak_resident_bytes = peak_resident_bytes();
+    let peak_resident_bytes = memory::bytes_in("/proc/self/status", "VmHWM:");
     Ok(StepTimes { step_ms, trained_parameters, total_parameters, last_loss, peak_resident_bytes })
 }
 
@@ -186,11 +186,4 @@ impl RandomBatch {
         });
         Ok(Self { pixels, token_ids, identities: (0..pairs).map(|pair| (pair / 2) as i64).collect() })
     }
-}
-
-/// What the system says; `None` where it does not.
-fn peak_resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

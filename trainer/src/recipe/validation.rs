@@ -6,12 +6,11 @@ use super::{
     UpPersonSettings,
 };
 use crate::TrainError;
+use crate::operation::HEAD_WIDTH;
 use std::ops::RangeInclusive;
 
 /// Smallest divisor and step: below, float32 loses what is added or divided.
 const TINY: f64 = 1e-12;
-/// A head of CLIP's towers has 64 values.
-const HEAD_WIDTH: usize = 64;
 
 impl Recipe {
     /// Checks each number and their combinations; what the checkpoint decides is checked when it is read.
