@@ -82,7 +82,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         "data set: {out}\n
 Next:
   descry train --method clip --preset small --dataset cuhk-pedes --root {out} \\
-      --tokenizer demo/tokenizer.json --out runs/clip
+      --tokenizer demo/tokenizer.json --set input.context_length=77 --out runs/clip
   descry eval --model BUNDLE --dataset cuhk-pedes --root {out}"
     );
     Ok(ExitCode::SUCCESS)

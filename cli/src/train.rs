@@ -27,6 +27,7 @@ Examples:
   descry train --method up-person --base ViT-B-16.pt --dataset rstpreid --root data --out runs/no-prefix \\
       --no-prefix --set up_person.rank=8 --set optimizer.gradient_clip_norm=1
   descry train --resume runs/cuhk
+  descry train --resume runs/cuhk --set loading.max_unreadable_images=100
   descry train --method dm-adapter --dataset icfg-pedes --show-recipe > recipe.yaml")]
 pub(crate) struct Arguments {
     /// What to train: clip, dm-adapter or up-person.
@@ -50,12 +51,10 @@ pub(crate) struct Arguments {
     /// Print all settings as preset, file and flags give them, and stop. What is printed can be given as --config.
     #[arg(long)]
     show_recipe: bool,
-    /// Go on with an interrupted run, from its folder alone.
+    /// Go on with an interrupted run, from its folder alone. Only settings that change nothing of what is computed can
+    /// be given anew, such as --set loading.max_unreadable_images=100; the run keeps them.
     #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "method", "base", "dataset", "root", "out", "tokenizer", "show_recipe", "preset", "config", "set", "seed",
-        "epochs", "batch_size", "micro_batch_size", "learning_rate", "device", "threads", "no_prefix", "no_lora",
-        "no_adapter", "depth_prefix", "depth_lora", "depth_adapter", "experts", "top_k", "no_domain_prompt",
-        "no_balancing_loss",
+        "method", "base", "dataset", "root", "out", "tokenizer", "show_recipe", "preset", "config",
     ])]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -64,13 +63,13 @@ pub(crate) struct Arguments {
 
 enum Work {
     Start(Box<TrainRequest>),
-    Resume(PathBuf),
+    Resume { run: PathBuf, settings: Vec<(String, String)> },
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let show_recipe = arguments.show_recipe;
     let work = match arguments.resume.clone() {
-        Some(run) => Work::Resume(run),
+        Some(run) => Work::Resume { run, settings: arguments.settings.overrides() },
         None => {
             let recipe = recipe(&arguments)?;
             if show_recipe {
@@ -86,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let is_cancelled = || interrupt.is_cancelled();
         let summary = match work {
             Work::Start(request) => descry_trainer::train(&request, &mut display, &is_cancelled),
-            Work::Resume(run) => descry_trainer::resume(&run, &mut display, &is_cancelled),
+            Work::Resume { run, settings } => descry_trainer::resume(&run, &settings, &mut display, &is_cancelled),
         };
         display.clear();
         summary
@@ -100,8 +99,9 @@ fn recipe(arguments: &Arguments) -> anyhow::Result<Recipe> {
     let method = arguments.method.context("give --method")?;
     let dataset = arguments.dataset.context("give --dataset")?;
     let settings = &arguments.settings;
+    settings.check_method(method)?;
     let preset = Recipe::preset(settings.preset.unwrap_or(Preset::Published), method, dataset);
-    let recipe = Recipe::layered(preset, settings.config.as_deref(), &settings.overrides(method)?)?;
+    let recipe = Recipe::layered(preset, settings.config.as_deref(), &settings.overrides())?;
     recipe.validate()?;
     Ok(recipe)
 }
@@ -189,17 +189,32 @@ mod tests {
         assert!(message.contains("--experts") && message.contains("dm-adapter"), "{message}");
         let message = recipe_of("--method clip --no-lora").unwrap_err().to_string();
         assert!(message.contains("--no-lora") && message.contains("up-person"), "{message}");
+        let message = recipe_of("--method dm-adapter --set up_person.rank=8").unwrap_err().to_string();
+        assert!(message.contains("--set up_person.rank is for up-person, not for dm-adapter"), "{message}");
+        let message = recipe_of("--method up-person --set loss.balancing_weight=1").unwrap_err().to_string();
+        assert!(message.contains("loss.balancing_weight is for dm-adapter"), "{message}");
         assert!(recipe_of("--method up-person --no-prefix --no-lora --no-adapter").is_err());
         assert!(recipe_of("--method clip --set epoch=3").unwrap_err().to_string().contains("epoch"));
     }
 
     #[test]
+    fn a_file_may_be_a_whole_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.yaml");
+        let recipe = recipe_of("--method dm-adapter --preset small --experts 4").unwrap();
+        std::fs::write(&path, serde_json::to_string_pretty(&recipe).unwrap()).unwrap();
+        assert_eq!(recipe_of(&format!("--method dm-adapter --config {}", path.display())).unwrap(), recipe);
+    }
+
+    #[test]
     fn what_is_missing_or_too_much_is_told() {
         assert!(parse("--resume runs/one").is_ok());
+        let arguments = parse("--resume runs/one --set loading.threads=4").unwrap();
+        assert_eq!(arguments.settings.overrides(), [("loading.threads".to_owned(), "4".to_owned())]);
         for line in [
-            "--resume runs/one --epochs 3",
-            "--resume runs/one --set epochs=3",
-            "--resume runs/one --no-lora",
+            "--resume runs/one --method clip",
+            "--resume runs/one --config recipe.yaml",
+            "--resume runs/one --preset small",
             "--method clip --dataset cuhk-pedes --root data",
             "--method clip --root data --out runs/one",
             "--method clip --dataset cuhk-pedes --root data --out runs/one --device tpu",

@@ -1,5 +1,6 @@
 //! From a base checkpoint and a recipe to a model: which tensors there are, and which of them are trained.
 
+mod positions;
 mod shapes;
 
 use crate::initialization::{Initializer, new_clip};
@@ -10,7 +11,7 @@ use crate::run::ModelShape;
 use crate::tower::{Side, TextBalance};
 use crate::{DeviceKind, DeviceSettings, Method, Recipe, TrainError, TrainingPrecision};
 use candle_core::{DType, Device};
-use ndarray::{ArrayD, Ix2};
+use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// What the names of the towers' tensors start with; everything else of a checkpoint is left out.
@@ -51,7 +52,7 @@ pub(crate) fn assemble(
         TOWERS.iter().chain(&LEARNERS).any(|start| key.starts_with(start)) && !key.contains(".attn.prefix.")
     });
     let shape = measure(recipe, &tensors)?;
-    fit_positions(recipe, &shape, &mut tensors)?;
+    positions::fit(recipe, &shape, &mut tensors)?;
     shapes::check(&shape, &tensors)?;
     let added = match recipe.method {
         Method::Clip => BTreeMap::new(),
@@ -180,23 +181,6 @@ fn measure(recipe: &Recipe, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<M
         patch_px,
         stride_px: recipe.input.stride_px.unwrap_or(patch_px),
     })
-}
-
-/// Resizes the position embeddings of a square grid, as CLIP's are, to the recipe's images.
-fn fit_positions(
-    recipe: &Recipe,
-    shape: &ModelShape,
-    tensors: &mut BTreeMap<String, ArrayD<f32>>,
-) -> Result<(), TrainError> {
-    const POSITIONS: &str = "visual.positional_embedding";
-    let stored = tensors.get(POSITIONS).cloned().and_then(|stored| stored.into_dimensionality::<Ix2>().ok());
-    let Some(stored) = stored else {
-        return Err(TrainError::Tensor { key: POSITIONS.to_owned(), reason: "expected a matrix".to_owned() });
-    };
-    let size_px = (recipe.input.height_px, recipe.input.width_px);
-    let fitted = descry_export::fit_image_positions(stored, size_px, shape.patch_px, shape.stride_px)?;
-    tensors.insert(POSITIONS.to_owned(), fitted.into_dyn());
-    Ok(())
 }
 
 fn balance(recipe: &Recipe) -> TextBalance {

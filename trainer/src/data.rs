@@ -11,7 +11,7 @@ mod augmentation;
 mod captions;
 mod evaluation_inputs;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod image_cache;
 mod image_files;
 mod loader;

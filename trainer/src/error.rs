@@ -60,8 +60,8 @@ pub enum TrainError {
     },
     /// More unreadable images than the settings allow.
     #[error(
-        "{count} images cannot be read, at most {limit} may be skipped (setting loading.max_unreadable_images); the \
-         last was {path}: {reason}"
+        "{count} images cannot be read, at most {limit} may be skipped; the last was {path}: {reason}; repair them and \
+         go on with --resume RUN, or add --set loading.max_unreadable_images=N to allow more"
     )]
     TooManyUnreadableImages {
         /// Images that could not be read so far.
@@ -89,8 +89,8 @@ pub enum TrainError {
     },
     /// The device has no room for a step.
     #[error(
-        "out of memory in a step of {pairs} pairs; set micro_batch_size to {suggestion} or less: the loss stays that of \
-         the whole batch ({message})"
+        "out of memory in a step of {pairs} pairs ({message}); free some, or start a new run with micro_batch_size \
+         {suggestion} or less: the loss stays that of the whole batch"
     )]
     OutOfMemory {
         /// Pairs in memory at once.

@@ -9,7 +9,8 @@ use descry_evaluation::{RetrievalMetrics, retrieval_metrics};
 use ndarray::{Array2, ArrayView4, Axis, s};
 use std::ops::Range;
 
-/// Encodes all images and captions of a split and scores their ranking.
+/// Encodes all images and captions of a split and scores their ranking; `None` when it was cancelled, which is asked
+/// before each batch.
 ///
 /// # Errors
 /// [`TrainError::Dataset`] for what cannot be scored, [`TrainError::Unreadable`] for an image, [`TrainError::Computation`].
@@ -18,20 +19,28 @@ pub(crate) fn evaluate(
     inputs: &EvaluationInputs,
     batch_size: usize,
     threads: usize,
-) -> Result<RetrievalMetrics, TrainError> {
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Option<RetrievalMetrics>, TrainError> {
     let model = model.fixed()?;
     let mut images = Vec::new();
     for pixels in inputs.pixel_batches(batch_size)? {
+        if is_cancelled() {
+            return Ok(None);
+        }
         images.extend(encode_images(&model, pixels?.view(), threads)?);
     }
     let token_ids = inputs.token_ids();
     let mut captions = Vec::new();
     for part in token_ids.axis_chunks_iter(Axis(0), batch_size) {
+        if is_cancelled() {
+            return Ok(None);
+        }
         let texts = |range: &Range<usize>| model.encode_texts(part.slice(s![range.clone(), ..]));
         captions.extend(on_threads(threads, &cut(part.nrows(), part.nrows().div_ceil(threads)), texts)?);
     }
     let (captions, images) = (unit_rows(&captions)?, unit_rows(&images)?);
-    Ok(retrieval_metrics(captions.view(), inputs.caption_identities(), images.view(), inputs.image_identities())?)
+    let (described, shown) = (inputs.caption_identities(), inputs.image_identities());
+    Ok(Some(retrieval_metrics(captions.view(), described, images.view(), shown)?))
 }
 
 fn encode_images(model: &FixedModel, pixels: ArrayView4<'_, f32>, threads: usize) -> Result<Vec<Tensor>, TrainError> {

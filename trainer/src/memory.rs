@@ -31,6 +31,16 @@ pub(crate) fn check(recipe: &Recipe, shape: &ModelShape) -> Result<(), TrainErro
     })
 }
 
+/// The error of a device that has no room, which says so in its own words only, as [`TrainError::OutOfMemory`]; any
+/// other one as it is.
+pub(crate) fn shortage(error: TrainError, pairs: usize) -> TrainError {
+    let message = error.to_string();
+    if message.to_lowercase().replace('_', " ").contains("out of memory") {
+        return TrainError::OutOfMemory { pairs, suggestion: (pairs / 2).max(1), message };
+    }
+    error
+}
+
 fn bytes_a_pair(recipe: &Recipe, shape: &ModelShape) -> u64 {
     let steps = |side: usize| side.saturating_sub(shape.patch_px) / shape.stride_px.max(1) + 1;
     let patches = steps(recipe.input.height_px) * steps(recipe.input.width_px) + 1;

@@ -99,6 +99,20 @@ impl Parameters {
     }
 }
 
+/// The tensor of a saved state that has this name and number of values. The error is the reason, for the caller to say
+/// what to do.
+pub(crate) fn saved<'a>(
+    state: &'a BTreeMap<String, ArrayD<f32>>,
+    name: &str,
+    values: usize,
+) -> Result<&'a ArrayD<f32>, String> {
+    match state.get(name) {
+        Some(tensor) if tensor.len() == values => Ok(tensor),
+        Some(tensor) => Err(format!("`{name}` has {} values, expected {values}", tensor.len())),
+        None => Err(format!("it has no `{name}`")),
+    }
+}
+
 /// The values of a tensor, wherever it is.
 fn array(tensor: &Tensor) -> Result<ArrayD<f32>, TrainError> {
     let values = tensor.flatten_all()?.to_vec1::<f32>()?;

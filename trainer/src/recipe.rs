@@ -1,11 +1,12 @@
 //! What a run does: every number that the papers give, and those they leave open.
 //!
 //! A recipe is written into the run folder at the start. Continuing a run reads it back, so that a changed default cannot
-//! change a run in its middle.
+//! change a run in its middle, and takes no other settings than those that `continuation` lists.
 
 use descry_evaluation::DatasetLayout;
 use serde::{Deserialize, Serialize};
 
+mod continuation;
 mod layers;
 mod names;
 mod presets;

@@ -10,6 +10,7 @@
 //! | `state.safetensors` | what a continuation needs |
 //! | `run.lock` | locked while a process trains into the folder |
 
+mod claim;
 mod curves;
 mod description;
 mod durable_file;
@@ -27,11 +28,12 @@ pub(crate) use published_settings::ModelShape;
 pub(crate) use state::{Progress, TrainingState};
 
 use crate::TrainError;
+use claim::{check_empty, lock, remove_partial_files};
 use half::f16;
 use metrics_log::MetricsLog;
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tensor_file::Element;
@@ -133,6 +135,22 @@ impl RunFolder {
         &self.description
     }
 
+    /// Writes down another description: what is given when a run goes on, and what it finds out at its start.
+    ///
+    /// # Errors
+    /// [`TrainError::Unwritable`]; the description is then as it was.
+    pub(crate) fn describe(&mut self, description: &RunDescription) -> Result<(), TrainError> {
+        let path = self.path.join(DESCRIPTION);
+        description.write(&path)?;
+        self.description = RunDescription::read(&path)?;
+        Ok(())
+    }
+
+    /// What to tell of a saved state that can be read and yet is no state of this run.
+    pub(crate) fn damaged_state(&self, reason: &str) -> TrainError {
+        state::damaged(&self.path.join(STATE), reason)
+    }
+
     /// The run's own copy of the vocabulary.
     pub(crate) fn tokenizer_path(&self) -> PathBuf {
         self.path.join(TOKENIZER)
@@ -196,56 +214,6 @@ impl RunFolder {
         let Some(drawing) = drawing else { return Ok(()) };
         durable_file::write(&path, |writer| writer.write_all(drawing.as_bytes()))
     }
-}
-
-fn lock(folder: &Path) -> Result<File, TrainError> {
-    let path = folder.join(LOCK);
-    let mut options = OpenOptions::new();
-    let file =
-        options.write(true).create(true).truncate(false).open(&path).map_err(|source| unwritable(&path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TrainError::RunFolder {
-            path: folder.to_owned(),
-            reason: "another process is training into it; wait for it, or choose another folder".to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(unwritable(&path, source)),
-    }
-}
-
-/// Accepts no folder, an empty one, and one in which a process was killed while it made its run.
-fn check_empty(folder: &Path) -> Result<(), TrainError> {
-    let refuse = |reason: String| Err(TrainError::RunFolder { path: folder.to_owned(), reason });
-    let names = match names(folder) {
-        Ok(names) => names,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(unreadable(folder, source)),
-    };
-    if names.iter().any(|name| name == DESCRIPTION) {
-        return refuse("it holds a run already; continue that with --resume, or choose another folder".to_owned());
-    }
-    // Without the lock's file, none of these is ours to overwrite.
-    let was_begun = names.iter().any(|name| name == LOCK);
-    let is_ours =
-        |name: &str| was_begun && ([LOCK, TOKENIZER, METRICS].contains(&name) || durable_file::is_partial(name));
-    match names.iter().find(|name| !is_ours(name.as_str())) {
-        Some(name) => refuse(format!("it is not empty: it holds {name:?}; choose a new or empty folder")),
-        None => Ok(()),
-    }
-}
-
-fn names(folder: &Path) -> std::io::Result<Vec<String>> {
-    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-fn remove_partial_files(folder: &Path) -> Result<(), TrainError> {
-    for name in names(folder).map_err(|source| unreadable(folder, source))? {
-        if durable_file::is_partial(&name) {
-            // It would be overwritten by the next write of that file anyway.
-            let _ = fs::remove_file(folder.join(name));
-        }
-    }
-    Ok(())
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> TrainError {

@@ -1,28 +1,28 @@
 //! The loop: epochs of steps, with everything that is written, measured and told around them.
 
+mod measurement;
 mod pace;
 mod preparation;
+#[cfg(test)]
+mod tests;
+mod update;
 
 use crate::data::{BatchLoader, LoaderPlan, epoch_batches};
-use crate::evaluation::evaluate;
-use crate::optimizer::{Adam, gradient_norm};
-use crate::report::{
-    EpochReport, EvaluationReport, Position, StepReport, TrainRequest, TrainSummary, TrainingObserver,
-};
-use crate::run::{MetricsRecord, Progress, RunFolder, TrainingState, WeightsFile};
-use crate::schedule::learning_rate;
-use crate::step::{StepInput, StepResult, StepSettings, compute};
+use crate::optimizer::Adam;
+use crate::report::{EpochReport, EvaluationReport, Position, TrainRequest, TrainSummary, TrainingObserver};
+use crate::run::{MetricsRecord, Progress, RunDescription, RunFolder, TrainingState, WeightsFile};
+use crate::step::StepInput;
 use crate::{Recipe, TrainError, assembly};
 use pace::Pace;
 use preparation::{Prepared, prepare};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Starts a run.
 ///
-/// `is_cancelled` is asked between steps; the run then saves everything that [`resume`] needs and ends.
+/// `is_cancelled` is asked between steps and between the batches of an evaluation; the run then saves everything that
+/// [`resume`] needs and ends.
 ///
 /// # Errors
 /// [`TrainError`], which says what to do.
@@ -31,8 +31,8 @@ pub fn train(
     observer: &mut dyn TrainingObserver,
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
-    let folder = preparation::start(request)?;
-    match prepare(&folder, None) {
+    let mut folder = preparation::start(request)?;
+    match prepare(&mut folder, None) {
         Ok(prepared) => run(folder, prepared, None, observer, is_cancelled),
         Err(error) => {
             folder.abandon();
@@ -43,15 +43,24 @@ pub fn train(
 
 /// Goes on with a run where it was saved last, bit for bit as if it had not been interrupted.
 ///
+/// `settings` are names and values as [`Recipe::layered`] takes them. Only those are accepted that change nothing of
+/// what is computed, such as `loading.threads`; the run keeps them.
+///
 /// # Errors
 /// [`TrainError`], which says what to do.
 pub fn resume(
     run_folder: &Path,
+    settings: &[(String, String)],
     observer: &mut dyn TrainingObserver,
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
-    let (folder, state) = RunFolder::open(run_folder)?;
-    let prepared = prepare(&folder, state.as_ref())?;
+    let (mut folder, state) = RunFolder::open(run_folder)?;
+    if !settings.is_empty() {
+        let recipe = folder.description().recipe.continued(settings)?;
+        let description = RunDescription { recipe, ..folder.description().clone() };
+        folder.describe(&description)?;
+    }
+    let prepared = prepare(&mut folder, state.as_ref())?;
     run(folder, prepared, state, observer, is_cancelled)
 }
 
@@ -67,17 +76,15 @@ fn run(
     let mut progress = Progress::default();
     let is_resumed = state.is_some();
     if let Some(state) = state {
-        adam.restore(state.progress.steps_total, &state.tensors);
+        adam.restore(state.progress.steps_total, &state.tensors, prepared.model.parameters())
+            .map_err(|reason| folder.damaged_state(&reason))?;
         progress = state.progress;
     }
     let pace = Pace::start(&recipe, &prepared, progress.epoch, progress.step);
-    let mut training = Training { folder, recipe, prepared, adam, progress, pace, last: None, observer };
+    let mut training = Training { folder, recipe, prepared, adam, progress, pace, last: None, observer, is_cancelled };
     training.announce(is_resumed)?;
-    training.all_epochs(is_cancelled)
+    training.all_epochs()
 }
-
-/// Beyond it Adam's squares of gradients would be infinite in float32.
-const LARGEST: f64 = 1e18;
 
 /// A run under way.
 struct Training<'a> {
@@ -89,36 +96,36 @@ struct Training<'a> {
     pace: Pace,
     last: Option<EvaluationReport>,
     observer: &'a mut dyn TrainingObserver,
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Training<'_> {
     fn announce(&mut self, is_resumed: bool) -> Result<(), TrainError> {
-        let resumed_at = is_resumed.then(|| Position { epoch: self.progress.epoch + 1, step: self.progress.step });
+        let resumed_at = is_resumed.then(|| self.position());
         let report = self.prepared.start_report(&self.recipe, resumed_at);
         self.folder.append_metrics(&MetricsRecord::from(&report))?;
         self.observer.started(&report);
         Ok(())
     }
 
-    fn all_epochs(mut self, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Result<TrainSummary, TrainError> {
-        self.evaluate_when_due()?;
-        while self.progress.epoch < self.recipe.epochs {
-            if self.epoch(is_cancelled)? {
-                self.write_weights(WeightsFile::Last)?;
-                self.save()?;
-                self.folder.draw_curves()?;
-                return Ok(self.summary(true));
-            }
+    fn all_epochs(mut self) -> Result<TrainSummary, TrainError> {
+        let mut was_cancelled = self.evaluate_when_due()?;
+        while !was_cancelled && self.progress.epoch < self.recipe.epochs {
+            was_cancelled = self.epoch()?;
         }
-        Ok(self.summary(false))
+        if was_cancelled {
+            self.write_weights(WeightsFile::Last)?;
+            self.save()?;
+            self.folder.draw_curves()?;
+        }
+        Ok(self.summary(was_cancelled))
     }
 
     /// One epoch, or what is left of it; whether the run was cancelled.
-    fn epoch(&mut self, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Result<bool, TrainError> {
+    fn epoch(&mut self) -> Result<bool, TrainError> {
         let recipe = &self.recipe;
         let epoch = self.progress.epoch;
-        let pairs = &self.prepared.pairs;
-        let batches = epoch_batches(pairs, recipe.sampler, recipe.batch_size, recipe.seed, epoch);
+        let batches = self.batches(epoch);
         let steps = batches.len();
         let plan = LoaderPlan {
             input: recipe.input.clone(),
@@ -129,12 +136,13 @@ impl Training<'_> {
             seed: recipe.seed,
             epoch,
         };
-        let mut loader = BatchLoader::start(Arc::clone(pairs), Arc::clone(&self.prepared.cache), plan)?;
+        let (pairs, cache) = (Arc::clone(&self.prepared.pairs), Arc::clone(&self.prepared.cache));
+        let mut loader = BatchLoader::start(pairs, cache, plan)?;
         let started = Instant::now();
         let mut seen = 0;
         while let Some(batch) = loader.next_batch() {
             let batch = batch?;
-            if is_cancelled() {
+            if (self.is_cancelled)() {
                 return Ok(true);
             }
             let input = StepInput {
@@ -154,12 +162,18 @@ impl Training<'_> {
             }
         }
         drop(loader);
-        self.end_epoch(seen, started.elapsed().as_secs_f64())?;
-        Ok(false)
+        self.end_epoch(seen, started.elapsed().as_secs_f64())
     }
 
-    /// Everything between two epochs. Weights and state are saved before the evaluation, which takes long and can fail.
-    fn end_epoch(&mut self, pairs: usize, seconds: f64) -> Result<(), TrainError> {
+    /// Pairs of every step of an epoch, which counts from 0.
+    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let recipe = &self.recipe;
+        epoch_batches(&self.prepared.pairs, recipe.sampler, recipe.batch_size, recipe.seed, epoch)
+    }
+
+    /// Everything between two epochs; whether the run was cancelled. Weights and state are saved before the evaluation,
+    /// which takes long and can fail.
+    fn end_epoch(&mut self, pairs: usize, seconds: f64) -> Result<bool, TrainError> {
         let report = EpochReport {
             epoch: self.progress.epoch + 1,
             epochs: self.recipe.epochs,
@@ -178,82 +192,9 @@ impl Training<'_> {
             done.is_multiple_of(self.recipe.evaluation.every_epochs) || done == self.recipe.epochs;
         self.write_weights(WeightsFile::Last)?;
         self.save()?;
-        self.evaluate_when_due()?;
-        self.folder.draw_curves()
-    }
-
-    /// One step: gradients, checks, new weights.
-    fn step(&mut self, input: StepInput<'_>, step: usize, steps: usize) -> Result<StepReport, TrainError> {
-        let recipe = &self.recipe;
-        let epoch = self.progress.epoch;
-        let settings = StepSettings {
-            matching: recipe.loss.matching,
-            temperature: recipe.loss.temperature,
-            balancing_weight: recipe.loss.balancing_weight,
-            threads: recipe.device.threads,
-            micro_batch_size: recipe.micro_batch_size,
-        };
-        let pairs = input.identities.len();
-        let result = compute(&self.prepared.model, input, settings)
-            .map_err(|error| told_as_memory(error, recipe.micro_batch_size.unwrap_or(pairs).min(pairs)))?;
-        let norm = gradient_norm(&result.gradients)?;
-        for (what, value) in [("the loss", result.loss), ("the gradient", norm)] {
-            if !value.is_finite() || value > LARGEST {
-                // The weights have not moved yet, so they are worth keeping.
-                self.write_weights(WeightsFile::Last)?;
-                self.folder.draw_curves()?;
-                return Err(TrainError::NotFinite { what, epoch: epoch + 1, step: step + 1 });
-            }
-        }
-        let within = if recipe.schedule.every_step { step as f64 / steps as f64 } else { 0.0 };
-        let rate = learning_rate(&recipe.optimizer, &recipe.schedule, recipe.epochs, epoch as f64 + within);
-        let clip = recipe.optimizer.gradient_clip_norm.map_or(1.0, |longest| (longest / norm).min(1.0));
-        self.adam.step(self.prepared.model.parameters(), &result.gradients, rate, clip as f32)?;
-        self.progress.steps_total = self.adam.steps();
-        let (pairs_per_second, seconds_left) = self.pace.step(pairs);
-        Ok(StepReport {
-            epoch: epoch + 1,
-            epochs: recipe.epochs,
-            step: step + 1,
-            steps_in_epoch: steps,
-            loss: result.loss,
-            parts: parts(&result, recipe),
-            learning_rate: rate,
-            gradient_norm: norm,
-            pairs_per_second,
-            seconds_left,
-        })
-    }
-
-    fn evaluate_when_due(&mut self) -> Result<(), TrainError> {
-        if !self.progress.evaluation_due {
-            return Ok(());
-        }
-        let (settings, epoch) = (&self.recipe.evaluation, self.progress.epoch);
-        let started = Instant::now();
-        let threads = self.recipe.device.threads;
-        // What fits into memory for training fits for measuring.
-        let batch_size = settings.batch_size.min(self.recipe.micro_batch_size.unwrap_or(self.recipe.batch_size));
-        let metrics = evaluate(&self.prepared.model, &self.prepared.evaluation, batch_size, threads)
-            .map_err(|error| told_as_memory(error, batch_size))?;
-        let best = self.progress.best.as_ref().map(EvaluationReport::from);
-        let is_best = best.is_none_or(|best| metrics.rank1 > best.metrics.rank1);
-        let report = EvaluationReport {
-            epoch,
-            split: settings.split.clone(),
-            metrics,
-            is_best,
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        if is_best {
-            self.write_weights(WeightsFile::Best)?;
-            self.progress.best = Some((&report).into());
-        }
-        self.folder.append_metrics(&MetricsRecord::from(&report))?;
-        self.observer.evaluated(&report);
-        self.last = Some(report);
-        self.progress.evaluation_due = false;
-        self.save()
+        let was_cancelled = self.evaluate_when_due()?;
+        self.folder.draw_curves()?;
+        Ok(was_cancelled)
     }
 
     fn write_weights(&self, file: WeightsFile) -> Result<(), TrainError> {
@@ -264,7 +205,7 @@ impl Training<'_> {
 
     /// Saves everything that a continuation needs.
     fn save(&mut self) -> Result<(), TrainError> {
-        self.progress.unreadable_images = self.prepared.cache.unreadable_count();
+        self.progress.unreadable_images = self.prepared.cache.unreadable();
         self.progress.elapsed_seconds += self.pace.lap_seconds();
         let mut tensors = self.adam.state();
         let values = self.prepared.model.parameters().trained_values()?;
@@ -272,7 +213,17 @@ impl Training<'_> {
         self.folder.save_state(&TrainingState { progress: self.progress.clone(), tensors })
     }
 
+    /// Where the run stands: before a step, or behind all steps of an epoch that is still to be measured.
+    fn position(&self) -> Position {
+        let Progress { epoch, step, evaluation_due, .. } = self.progress;
+        if evaluation_due {
+            return Position { epoch, step: self.batches(epoch.saturating_sub(1)).len() };
+        }
+        Position { epoch: (epoch + 1).min(self.recipe.epochs), step }
+    }
+
     fn summary(self, was_cancelled: bool) -> TrainSummary {
+        let position = self.position();
         let best = self.progress.best.as_ref().map(EvaluationReport::from);
         let file = if best.is_some() { WeightsFile::Best } else { WeightsFile::Last };
         TrainSummary {
@@ -280,26 +231,8 @@ impl Training<'_> {
             last: self.last,
             run: self.folder.path().to_owned(),
             weights: self.folder.weights_path(file),
-            position: Position { epoch: (self.progress.epoch + 1).min(self.recipe.epochs), step: self.progress.step },
+            position,
             was_cancelled,
         }
     }
-}
-
-/// The loss' parts, where it has more than one.
-fn parts(result: &StepResult, recipe: &Recipe) -> BTreeMap<String, f64> {
-    let mut parts = BTreeMap::from([(recipe.loss.matching.name().to_owned(), result.matching)]);
-    if result.balancing > 0.0 {
-        parts.insert("balancing".to_owned(), result.balancing);
-    }
-    parts
-}
-
-/// A device that has no room says so in its own words only.
-fn told_as_memory(error: TrainError, pairs: usize) -> TrainError {
-    let message = error.to_string();
-    if message.to_lowercase().replace('_', " ").contains("out of memory") {
-        return TrainError::OutOfMemory { pairs, suggestion: (pairs / 2).max(1), message };
-    }
-    error
 }

@@ -77,82 +77,63 @@ struct Device {
     index: usize,
 }
 
-/// A flag that was given, the setting it stands for, and the method that knows it.
+/// A setting as it was asked for.
 struct Given {
-    flag: &'static str,
-    setting: &'static str,
+    /// The flag, or `--set` with the name.
+    flag: String,
+    setting: String,
     value: String,
-    method: Option<Method>,
 }
 
 impl SettingArguments {
-    /// The flags as settings, in the order in which they win.
-    pub(super) fn overrides(&self, method: Method) -> anyhow::Result<Vec<(String, String)>> {
-        let mut overrides = Vec::new();
-        for given in self.general().into_iter().chain(self.of_up_person()).chain(self.of_dm_adapter()) {
-            if let Some(known_by) = given.method.filter(|&known_by| known_by != method) {
-                anyhow::bail!("{} is for {known_by}, not for {method}; leave it out", given.flag);
+    /// Flags and `--set` as settings, in the order in which they win.
+    pub(super) fn overrides(&self) -> Vec<(String, String)> {
+        self.given().into_iter().map(|given| (given.setting, given.value)).collect()
+    }
+
+    /// Refuses what is for another method and would have no effect. Files may hold such settings: whole recipes do.
+    pub(super) fn check_method(&self, method: Method) -> anyhow::Result<()> {
+        for Given { flag, setting, .. } in self.given() {
+            if let Some(known_by) = Method::of_setting(&setting).filter(|&known_by| known_by != method) {
+                anyhow::bail!("{flag} is for {known_by}, not for {method}; leave it out");
             }
-            overrides.push((given.setting.to_owned(), given.value));
         }
-        overrides.extend(self.set.iter().cloned());
-        Ok(overrides)
+        Ok(())
     }
 
-    fn general(&self) -> Vec<Given> {
-        let given =
-            |flag, setting, value: Option<String>| value.map(|value| Given { flag, setting, value, method: None });
-        let text = |number: Option<usize>| number.map(|number| number.to_string());
-        [
-            given("--seed", "seed", self.seed.map(|seed| seed.to_string())),
-            given("--epochs", "epochs", text(self.epochs)),
-            given("--batch-size", "batch_size", text(self.batch_size)),
-            given("--micro-batch-size", "micro_batch_size", text(self.micro_batch_size)),
-            given("--learning-rate", "optimizer.learning_rate", self.learning_rate.map(|rate| rate.to_string())),
-            given("--device", "device.kind", self.device.map(|device| device.kind.to_owned())),
-            given("--device", "device.index", text(self.device.map(|device| device.index))),
-            given("--threads", "device.threads", text(self.threads)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
-    fn of_up_person(&self) -> Vec<Given> {
-        let given = |flag, setting, value: Option<String>| {
-            value.map(|value| Given { flag, setting, value, method: Some(Method::UpPerson) })
-        };
+    fn given(&self) -> Vec<Given> {
         let switch = |is_off: bool, value: &str| is_off.then(|| value.to_owned());
         let text = |number: Option<usize>| number.map(|number| number.to_string());
-        [
-            given("--no-prefix", "up_person.depth_prefix", switch(self.no_prefix, "0")),
-            given("--no-lora", "up_person.depth_lora", switch(self.no_lora, "0")),
+        let flags = [
+            ("--seed", "seed", self.seed.map(|seed| seed.to_string())),
+            ("--epochs", "epochs", text(self.epochs)),
+            ("--batch-size", "batch_size", text(self.batch_size)),
+            ("--micro-batch-size", "micro_batch_size", text(self.micro_batch_size)),
+            ("--learning-rate", "optimizer.learning_rate", self.learning_rate.map(|rate| rate.to_string())),
+            ("--device", "device.kind", self.device.map(|device| device.kind.to_owned())),
+            ("--device", "device.index", text(self.device.map(|device| device.index))),
+            ("--threads", "device.threads", text(self.threads)),
+            ("--no-prefix", "up_person.depth_prefix", switch(self.no_prefix, "0")),
+            ("--no-lora", "up_person.depth_lora", switch(self.no_lora, "0")),
             // Adapters are counted from their first block, so none of them is no such block.
-            given("--no-adapter", "up_person.depth_adapter", switch(self.no_adapter, "null")),
-            given("--depth-prefix", "up_person.depth_prefix", text(self.depth_prefix)),
-            given("--depth-lora", "up_person.depth_lora", text(self.depth_lora)),
-            given("--depth-adapter", "up_person.depth_adapter", text(self.depth_adapter)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
-    fn of_dm_adapter(&self) -> Vec<Given> {
-        let given = |flag, setting, value: Option<String>| {
-            value.map(|value| Given { flag, setting, value, method: Some(Method::DmAdapter) })
-        };
-        let switch = |is_off: bool, value: &str| is_off.then(|| value.to_owned());
-        let text = |number: Option<usize>| number.map(|number| number.to_string());
-        [
-            given("--experts", "dm_adapter.experts", text(self.experts)),
-            given("--top-k", "dm_adapter.top_k", text(self.top_k)),
-            given("--no-domain-prompt", "dm_adapter.domain_prompt", switch(self.no_domain_prompt, "false")),
-            given("--no-balancing-loss", "loss.balancing_weight", switch(self.no_balancing_loss, "0")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+            ("--no-adapter", "up_person.depth_adapter", switch(self.no_adapter, "null")),
+            ("--depth-prefix", "up_person.depth_prefix", text(self.depth_prefix)),
+            ("--depth-lora", "up_person.depth_lora", text(self.depth_lora)),
+            ("--depth-adapter", "up_person.depth_adapter", text(self.depth_adapter)),
+            ("--experts", "dm_adapter.experts", text(self.experts)),
+            ("--top-k", "dm_adapter.top_k", text(self.top_k)),
+            ("--no-domain-prompt", "dm_adapter.domain_prompt", switch(self.no_domain_prompt, "false")),
+            ("--no-balancing-loss", "loss.balancing_weight", switch(self.no_balancing_loss, "0")),
+        ];
+        let flags = flags.into_iter().filter_map(|(flag, setting, value)| {
+            Some(Given { flag: flag.to_owned(), setting: setting.to_owned(), value: value? })
+        });
+        let set = self.set.iter().map(|(setting, value)| Given {
+            flag: format!("--set {setting}"),
+            setting: setting.clone(),
+            value: value.clone(),
+        });
+        flags.chain(set).collect()
     }
 }
 

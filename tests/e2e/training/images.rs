@@ -1,6 +1,7 @@
 //! Damaged images: training goes without some of them, measuring does not.
 
-use super::stand::{Training, draw, last_record, records};
+use super::stand::{Training, draw, last_record, records, resuming};
+use crate::stands::commands::succeed;
 use descry_tests::enormous_png;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,11 @@ fn some_images_of_the_training_split_may_be_damaged_and_are_counted() {
     assert!(complaint.contains("loading.max_unreadable_images"), "{complaint}");
     let names: Vec<&str> = damaged.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     assert!(names.iter().any(|name| complaint.contains(name)), "none of {names:?} is in: {complaint}");
+    // As it advises.
+    let mut going_on = resuming(&run).to_vec();
+    going_on.extend(["--set", "loading.max_unreadable_images=3"]);
+    succeed(&going_on);
+    assert_eq!(last_record(&run, "epoch")["unreadable_images"], 3);
 }
 
 #[test]

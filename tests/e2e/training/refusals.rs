@@ -40,6 +40,9 @@ fn settings_that_make_no_sense_are_named() {
     check_refused("dm-adapter", &["optimizer.learning_rate=1e30"], &[], &["optimizer.learning_rate"]);
     check_refused("dm-adapter", &["epochs=a few"], &[], &["epochs"]);
     check_refused("dm-adapter", &[], &["--experts", "2", "--top-k", "3"], &["dm_adapter.top_k", "1 to 2"]);
+    check_refused("dm-adapter", &["up_person.rank=8"], &[], &["--set up_person.rank", "up-person"]);
+    check_refused("up-person", &[], &["--no-balancing-loss"], &["--no-balancing-loss", "dm-adapter"]);
+    check_refused("dm-adapter", &["input.stride_px=17"], &[], &["input.stride_px", "patch size"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("recipe.yaml");
     fs::write(&file, "optimizer:\n  weight_deca: 0\n").unwrap();
@@ -64,6 +67,16 @@ fn a_base_that_does_not_fit_is_told_by_its_tensor() {
     let (base, out) = (demo_folder().join("dm_adapter.pth"), folder.path().join("another"));
     let complaint = Training { base: Some(&base), ..Training::of("up-person", &out) }.fail();
     check_mentions(&complaint, &["feed_forward", "up-person", "plain CLIP"]);
+}
+
+#[test]
+fn a_run_goes_on_with_nothing_else_than_it_was_begun_with() {
+    for (more, setting) in [(["--set", "loss.temperature=1"], "loss.temperature"), (["--epochs", "9"], "epochs")] {
+        let mut arguments = resuming(&finished("clip").folder).to_vec();
+        arguments.extend(more);
+        let (_, complaint) = fail(&arguments);
+        check_mentions(&complaint, &[setting, "loading.max_unreadable_images", "checkpoint.every_steps"]);
+    }
 }
 
 #[test]

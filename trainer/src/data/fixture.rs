@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 
 /// Token ids of a caption at most.
-pub(super) const CONTEXT_LENGTH: usize = 24;
+pub(crate) const CONTEXT_LENGTH: usize = 24;
 
 /// The demonstration's tokenizer.
-pub(super) fn tokenizer() -> (TextTokenizer, Vocabulary) {
+pub(crate) fn tokenizer() -> (TextTokenizer, Vocabulary) {
     let bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/tokenizer.json")).unwrap();
     let vocabulary = Vocabulary::of_tokenizer(&bytes).unwrap();
     let input = TextInput {
@@ -25,12 +25,12 @@ pub(super) fn tokenizer() -> (TextTokenizer, Vocabulary) {
 }
 
 /// Images of 16x8 pixels.
-pub(super) fn input() -> InputSettings {
+pub(crate) fn input() -> InputSettings {
     InputSettings { height_px: 16, width_px: 8, stride_px: None, context_length: CONTEXT_LENGTH }
 }
 
 /// Room for everything, two batches ahead.
-pub(super) fn loading(threads: usize) -> LoadingSettings {
+pub(crate) fn loading(threads: usize) -> LoadingSettings {
     LoadingSettings {
         threads,
         batches_ahead: 2,
@@ -41,7 +41,7 @@ pub(super) fn loading(threads: usize) -> LoadingSettings {
 }
 
 /// The published changes, with a border that fits the small images.
-pub(super) fn augmentation() -> AugmentationSettings {
+pub(crate) fn augmentation() -> AugmentationSettings {
     AugmentationSettings {
         flip_probability: 0.5,
         pad_px: 2,
@@ -54,7 +54,7 @@ pub(super) fn augmentation() -> AugmentationSettings {
 
 /// Writes a data set in CUHK-PEDES' layout: image `imgs/{i}.bmp` for each split and identity, with one caption of words
 /// and a blank one.
-pub(super) fn write_dataset(root: &Path, images: &[(&str, i64)]) {
+pub(crate) fn write_dataset(root: &Path, images: &[(&str, i64)]) {
     fs::create_dir_all(root.join("imgs")).unwrap();
     let mut entries = Vec::new();
     for (index, (split, identity)) in images.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(super) fn write_dataset(root: &Path, images: &[(&str, i64)]) {
 }
 
 /// Writes an uncompressed 24-bit BMP; images of different patterns differ.
-pub(super) fn write_image(path: &Path, width: usize, height: usize, pattern: usize) {
+pub(crate) fn write_image(path: &Path, width: usize, height: usize, pattern: usize) {
     const HEADER_BYTES: usize = 14 + 40;
     let row_bytes = (width * 3).next_multiple_of(4);
     let size = HEADER_BYTES + row_bytes * height;

@@ -76,6 +76,21 @@ impl ImageCache {
         }
     }
 
+    /// Tries images again that could not be read before the run went on: those that still cannot are counted before its
+    /// next step, as if it had not been interrupted.
+    ///
+    /// # Errors
+    /// [`TrainError::TooManyUnreadableImages`] beyond `loading.max_unreadable_images`.
+    pub(crate) fn retry(&self, images: &[usize]) -> Result<(), TrainError> {
+        images.iter().filter(|&&image| image < self.slots.len()).try_for_each(|&image| self.image(image).map(drop))
+    }
+
+    /// Images that could not be read so far, by index.
+    pub(crate) fn unreadable(&self) -> Vec<usize> {
+        let is_unreadable = |index: &usize| matches!(self.slots[*index].get(), Some(Slot::Unreadable));
+        (0..self.slots.len()).filter(is_unreadable).collect()
+    }
+
     /// Images that could not be read so far, each counted once.
     pub(crate) fn unreadable_count(&self) -> usize {
         self.lock().count
@@ -186,5 +201,31 @@ mod tests {
         assert!(reason.contains("not a readable image"), "{reason}");
         assert!(cache.image(0).is_err(), "the limit stays passed");
         assert!(cache.image(1).unwrap().is_some());
+    }
+
+    #[test]
+    fn unreadable_images_stay_counted_when_a_run_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = files(folder.path(), 4);
+        fs::write(&paths[0], b"no image").unwrap();
+        fs::write(&paths[3], b"no image").unwrap();
+        let before = ImageCache::new(paths.clone(), &fixture::input(), &fixture::loading(1));
+        assert!(before.image(3).unwrap().is_none() && before.image(0).unwrap().is_none());
+        assert_eq!(before.unreadable(), [0, 3]);
+
+        let after = ImageCache::new(paths.clone(), &fixture::input(), &fixture::loading(1));
+        // A place that there is not comes from a damaged file or another data set.
+        after.retry(&[0, 3, 4]).unwrap();
+        assert_eq!((after.unreadable(), after.unreadable_count()), (vec![0, 3], 2));
+        assert!(after.image(3).unwrap().is_none());
+        assert_eq!(after.unreadable_count(), 2, "none is counted twice");
+
+        let strict = LoadingSettings { max_unreadable_images: 1, ..fixture::loading(1) };
+        let error = ImageCache::new(paths.clone(), &fixture::input(), &strict).retry(&[0, 3]).unwrap_err();
+        assert!(matches!(error, TrainError::TooManyUnreadableImages { count: 2, limit: 1, .. }), "{error}");
+        fixture::write_image(&paths[3], 8, 16, 3);
+        let repaired = ImageCache::new(paths, &fixture::input(), &strict);
+        repaired.retry(&[0, 3]).unwrap();
+        assert_eq!(repaired.unreadable(), [0]);
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct TrainingPairs {
     image_paths: Vec<PathBuf>,
     identity_count: usize,
     vocabulary: Vocabulary,
+    annotations_sha256: String,
 }
 
 #[derive(Debug)]
@@ -48,6 +49,9 @@ impl TrainingPairs {
             let reason = format!("the split {TRAINING_SPLIT} in {} has no captions", dataset.folder().display());
             return Err(TrainError::Setting { name: "dataset".to_owned(), reason });
         }
+        let annotations = dataset.folder().join(dataset.layout().annotation_file());
+        let annotations_sha256 = descry_model::file_sha256(&annotations)
+            .map_err(|source| TrainError::Unreadable { path: annotations, source })?;
         check_images(&dataset)?;
         let token_ids = tokenize_all(tokenizer, dataset.captions())?;
         let pairs: Vec<Pair> = dataset
@@ -58,7 +62,7 @@ impl TrainingPairs {
             .collect();
         let identity_count = pairs.iter().map(|pair| pair.identity).collect::<HashSet<_>>().len();
         let image_paths = dataset.images().iter().map(|image| image.path.clone()).collect();
-        Ok(Self { pairs, image_paths, identity_count, vocabulary: *vocabulary })
+        Ok(Self { pairs, image_paths, identity_count, vocabulary: *vocabulary, annotations_sha256 })
     }
 
     /// Number of pairs, at least 1.
@@ -105,6 +109,11 @@ impl TrainingPairs {
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
+
+    /// The annotation file's digest, all splits together, as 64 hexadecimal digits: it tells one data set from another.
+    pub(crate) fn annotations_sha256(&self) -> &str {
+        &self.annotations_sha256
+    }
 }
 
 fn check_images(dataset: &Dataset) -> Result<(), TrainError> {
@@ -126,7 +135,8 @@ impl TrainingPairs {
     pub(super) fn of_identities(identities: &[i64]) -> Self {
         let (_, vocabulary) = super::fixture::tokenizer();
         let pairs = identities.iter().map(|&identity| Pair { token_ids: Vec::new(), identity, image: 0 }).collect();
-        Self { pairs, image_paths: Vec::new(), identity_count: identities.len(), vocabulary }
+        let (image_paths, annotations_sha256) = (Vec::new(), String::new());
+        Self { pairs, image_paths, identity_count: identities.len(), vocabulary, annotations_sha256 }
     }
 }
 
@@ -155,6 +165,8 @@ mod tests {
         let marks = [pairs.vocabulary().start_of_text_id, pairs.vocabulary().end_of_text_id];
         assert_eq!(pairs.token_ids_of(1), marks, "the second caption of an image is blank");
         assert!(pairs.token_ids_of(0).len() > 2 && pairs.longest_caption() <= fixture::CONTEXT_LENGTH);
+        let annotations = fs::read(folder.path().join("reid_raw.json")).unwrap();
+        assert_eq!(pairs.annotations_sha256(), descry_model::sha256_hex(&annotations));
     }
 
     #[test]

@@ -17,6 +17,16 @@ impl Method {
             Self::UpPerson => "up-person",
         }
     }
+
+    /// The only method that a setting has an effect for, such as [`Method::UpPerson`] for `up_person.rank`; `None` for
+    /// what concerns others as well, and for names that no setting has.
+    pub fn of_setting(name: &str) -> Option<Self> {
+        match name.split_once('.').unwrap_or((name, "")) {
+            ("dm_adapter", _) | ("loss", "balancing_weight" | "balance_padding") => Some(Self::DmAdapter),
+            ("up_person", _) => Some(Self::UpPerson),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Method {
@@ -52,5 +62,24 @@ mod tests {
         }
         let message = "DM-Adapter".parse::<Method>().unwrap_err().to_string();
         assert!(message.contains("clip, dm-adapter, up-person"), "{message}");
+    }
+
+    #[test]
+    fn settings_of_one_method_are_known() {
+        let recipe = crate::Recipe::published(Method::Clip, descry_evaluation::DatasetLayout::CuhkPedes);
+        let recipe = serde_json::to_value(recipe).unwrap();
+        let mut of_one = Vec::new();
+        for (section, value) in recipe.as_object().unwrap() {
+            for key in value.as_object().into_iter().flat_map(|entries| entries.keys()) {
+                let name = format!("{section}.{key}");
+                of_one.extend(Method::of_setting(&name).map(|method| format!("{method} {name}")));
+            }
+        }
+        assert_eq!(of_one.iter().filter(|name| name.starts_with("dm-adapter dm_adapter.")).count(), 4);
+        assert_eq!(of_one.iter().filter(|name| name.starts_with("dm-adapter loss.balanc")).count(), 2);
+        assert_eq!(of_one.iter().filter(|name| name.starts_with("up-person up_person.")).count(), 7);
+        assert_eq!(of_one.len(), 13);
+        assert_eq!(Method::of_setting("up_person"), Some(Method::UpPerson));
+        assert_eq!(Method::of_setting("epochs"), None);
     }
 }

@@ -24,6 +24,10 @@ pub(crate) struct RunDescription {
     pub(crate) tokenizer: String,
     /// The data set's folder, or the folder that holds it.
     pub(crate) root: PathBuf,
+    /// Its annotation file's digest: other pairs are another run. `None` until the data set is read for the first time,
+    /// as in runs of earlier versions.
+    #[serde(default)]
+    pub(crate) dataset_sha256: Option<String>,
     /// The program that started it.
     pub(crate) descry_version: String,
 }

@@ -3,7 +3,8 @@
 use super::metrics_record::EvaluationRecord;
 use super::tensor_file::{self, Element, Tensors};
 use crate::TrainError;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -37,8 +38,9 @@ pub(crate) struct Progress {
     pub(crate) evaluation_due: bool,
     /// The evaluation of the weights in `best.safetensors`.
     pub(crate) best: Option<EvaluationRecord>,
-    /// Images skipped so far.
-    pub(crate) unreadable_images: usize,
+    /// Images skipped so far, by their places in the training split.
+    #[serde(deserialize_with = "places")]
+    pub(crate) unreadable_images: Vec<usize>,
     /// Time spent in all sessions.
     pub(crate) elapsed_seconds: f64,
     /// Length of `metrics.jsonl` at this moment, filled in as the state is saved: what was written later tells of steps
@@ -57,19 +59,59 @@ impl TrainingState {
 
     /// `None` where a run was interrupted before its first save.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, TrainError> {
-        if !path.exists() {
+        if !path.try_exists().map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })? {
             return Ok(None);
         }
-        let damaged = |reason: String| TrainError::RunFolder {
-            path: path.to_owned(),
-            reason: format!(
-                "the state is damaged ({reason}); bring it back from a copy, or start a new run in another folder. The \
-                 weights in best.safetensors and last.safetensors beside it can still be exported"
-            ),
-        };
-        let (metadata, tensors) = tensor_file::read(path).map_err(damaged)?;
-        let text = metadata.get(METADATA_KEY).ok_or_else(|| damaged(format!("its header lacks {METADATA_KEY}")))?;
-        let progress = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        let fault = |reason: String| damaged(path, &reason);
+        let (metadata, tensors) = tensor_file::read(path).map_err(fault)?;
+        let text = metadata.get(METADATA_KEY).ok_or_else(|| fault(format!("its header lacks {METADATA_KEY}")))?;
+        let progress = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
         Ok(Some(Self { progress, tensors }))
+    }
+}
+
+/// What is told of a state that nothing can go on with.
+pub(super) fn damaged(path: &Path, reason: &str) -> TrainError {
+    TrainError::RunFolder {
+        path: path.to_owned(),
+        reason: format!(
+            "the state is damaged ({reason}); bring it back from a copy, or start a new run in another folder. The \
+             weights in best.safetensors and last.safetensors beside it can still be exported"
+        ),
+    }
+}
+
+/// Reads places of images. Earlier versions wrote how many there were, which tells no image from another.
+fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    let stored = serde_json::Value::deserialize(deserializer)?;
+    if stored.is_number() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_value(stored).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_cannot_be_looked_for_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(TrainingState::read(&folder.path().join("missing")).unwrap(), None);
+        let file = folder.path().join("no folder");
+        std::fs::write(&file, "").unwrap();
+        let error = TrainingState::read(&file.join("state.safetensors")).unwrap_err();
+        assert!(matches!(error, TrainError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_mere_number_of_unreadable_images_is_read_as_none() {
+        let progress = Progress { unreadable_images: vec![3, 8], ..Progress::default() };
+        let mut stored = serde_json::to_value(&progress).unwrap();
+        assert_eq!(serde_json::from_value::<Progress>(stored.clone()).unwrap(), progress);
+        stored["unreadable_images"] = 2.into();
+        assert_eq!(serde_json::from_value::<Progress>(stored.clone()).unwrap(), Progress::default());
+        stored["unreadable_images"] = "many".into();
+        assert!(serde_json::from_value::<Progress>(stored).is_err());
     }
 }

@@ -23,6 +23,7 @@ fn description() -> RunDescription {
         base_sha256: Some("0".repeat(64)),
         tokenizer: "CLIP's published merge table".to_owned(),
         root: PathBuf::from("data"),
+        dataset_sha256: None,
         descry_version: "0.1.0".to_owned(),
     }
 }
@@ -58,7 +59,7 @@ fn state(epoch: usize) -> TrainingState {
             evaluation_due: false,
             steps_total: 40,
             best: Some(evaluation(1)),
-            unreadable_images: 2,
+            unreadable_images: vec![3, 8],
             elapsed_seconds: 61.25,
             metrics_bytes: 0,
         },
@@ -101,6 +102,28 @@ fn a_run_goes_on_where_it_was_saved() {
     run.append_metrics(&line).unwrap();
     assert_eq!(fs::read(path.join(METRICS)).unwrap(), [saved.clone(), saved].concat());
     assert_eq!(fs::read(run.tokenizer_path()).unwrap(), b"{}");
+}
+
+#[test]
+fn what_is_written_down_later_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = create(folder.path()).unwrap();
+    let changed = RunDescription { dataset_sha256: Some("1".repeat(64)), ..run.description().clone() };
+    run.describe(&changed).unwrap();
+    assert_eq!(*run.description(), changed);
+    drop(run);
+    assert_eq!(*RunFolder::open(folder.path()).unwrap().0.description(), changed);
+}
+
+#[test]
+fn a_description_of_an_earlier_version_has_no_digest_of_the_data_set() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path()).unwrap();
+    let path = folder.path().join(DESCRIPTION);
+    let mut description: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    description.as_object_mut().unwrap().remove("dataset_sha256").unwrap();
+    fs::write(&path, description.to_string()).unwrap();
+    assert_eq!(RunFolder::open(folder.path()).unwrap().0.description().dataset_sha256, None);
 }
 
 #[test]

@@ -106,8 +106,11 @@ impl Mixture {
         // Which experts are chosen has no gradient.
         let gates = route(arithmetic, &logits.detach(), self.top_k)?;
         let is_chosen = gates.gt(0.0)?.to_dtype(gates.dtype())?;
-        let counts = is_chosen.broadcast_mul(&weights.unsqueeze(1)?)?.sum(0)?.to_vec1::<f32>()?;
-        let tokens = f64::from(weights.sum_all()?.to_scalar::<f32>()?);
-        Ok(RoutingLoad { probability_sums, counts: counts.into_iter().map(f64::from).collect(), tokens })
+        let counts = is_chosen.broadcast_mul(&weights.unsqueeze(1)?)?.sum(0)?;
+        // Read back together: each reading waits for a GPU.
+        let sums = Tensor::cat(&[counts, weights.sum_all()?.unsqueeze(0)?], 0)?.to_vec1::<f32>()?;
+        let mut counts: Vec<f64> = sums.into_iter().map(f64::from).collect();
+        let tokens = counts.pop().unwrap_or_default();
+        Ok(RoutingLoad { probability_sums, counts, tokens })
     }
 }

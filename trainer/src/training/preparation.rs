@@ -3,6 +3,7 @@
 use crate::assembly::{Assembled, assemble};
 use crate::data::{EvaluationInputs, ImageCache, TrainingPairs, epoch_batches};
 use crate::model::Model;
+use crate::parameters::saved;
 use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
@@ -71,30 +72,35 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
         base_sha256: base.map(|base| base.source_sha256),
         tokenizer,
         root: request.root.clone(),
+        dataset_sha256: None,
         descry_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     RunFolder::create(&request.out, &description, &json)
 }
 
 /// Reads base, data and, for a continuation, the saved weights.
-pub(super) fn prepare(folder: &RunFolder, state: Option<&TrainingState>) -> Result<Prepared, TrainError> {
-    let description = folder.description();
+pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> Result<Prepared, TrainError> {
+    let description = folder.description().clone();
     let recipe = &description.recipe;
     let (tokenizer, vocabulary) = read_tokenizer(&folder.tokenizer_path(), recipe)?;
     let ids = usize::try_from(vocabulary.highest_id).unwrap_or_default() + 1;
-    let base = read_base(description)?;
+    let base = read_base(&description)?;
     let Assembled { mut model, shape, device } = assemble(recipe, base, ids)?;
     memory::check(recipe, &shape)?;
     if let Some(state) = state {
-        restore(&mut model, &state.tensors)?;
+        restore(&mut model, &state.tensors).map_err(|reason| folder.damaged_state(&reason))?;
     }
     folder.write_settings(&shape)?;
     let pairs = TrainingPairs::load(recipe.dataset, &description.root, &tokenizer, &vocabulary)?;
+    check_dataset(folder, pairs.annotations_sha256())?;
     if epoch_batches(&pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0).is_empty() {
         let reason = "there are fewer identities than one batch needs; lower batch_size".to_owned();
         return Err(TrainError::Setting { name: "sampler".to_owned(), reason });
     }
     let cache = ImageCache::new(pairs.image_paths().to_vec(), &recipe.input, &recipe.loading);
+    if let Some(state) = state {
+        cache.retry(&state.progress.unreadable_images)?;
+    }
     let split = recipe.evaluation.split.as_str();
     let evaluation =
         EvaluationInputs::load(recipe.dataset, &description.root, split, &tokenizer, &recipe.input, &recipe.loading)?;
@@ -116,6 +122,27 @@ fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, Arr
     Ok(Some(base.tensors))
 }
 
+/// Checks that a run goes on with the pairs it began with. One that does not know yet, because it begins now or began
+/// with an earlier version, remembers these.
+fn check_dataset(folder: &mut RunFolder, digest: &str) -> Result<(), TrainError> {
+    let mut description = folder.description().clone();
+    match &description.dataset_sha256 {
+        Some(begun_with) if begun_with == digest => Ok(()),
+        Some(_) => {
+            let reason = format!(
+                "the annotation file of the data set in {} is not the one that the run was started with; put that one \
+                 back, or start a new run on this one",
+                description.root.display()
+            );
+            Err(TrainError::RunFolder { path: folder.path().to_owned(), reason })
+        }
+        None => {
+            description.dataset_sha256 = Some(digest.to_owned());
+            folder.describe(&description)
+        }
+    }
+}
+
 fn read_tokenizer(path: &Path, recipe: &Recipe) -> Result<(TextTokenizer, Vocabulary), TrainError> {
     let json = std::fs::read(path).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
     let vocabulary = Vocabulary::of_tokenizer(&json)?;
@@ -130,15 +157,13 @@ fn read_tokenizer(path: &Path, recipe: &Recipe) -> Result<(TextTokenizer, Vocabu
     Ok((TextTokenizer::from_bytes(&json, input)?, vocabulary))
 }
 
-fn restore(model: &mut Model, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<(), TrainError> {
-    let names: Vec<String> = model.parameters().trained().keys().cloned().collect();
-    for name in names {
-        let key = format!("{TRAINED}{name}");
-        let values = tensors.get(&key).ok_or_else(|| TrainError::Tensor {
-            key,
-            reason: "the run's saved state lacks it; it was saved by another version or with other settings".to_owned(),
-        })?;
-        model.set_trained(&name, values)?;
+/// Puts saved weights into the model. The error is the reason, for the caller to say what to do.
+fn restore(model: &mut Model, state: &BTreeMap<String, ArrayD<f32>>) -> Result<(), String> {
+    let trained = model.parameters().trained().iter();
+    let sizes: Vec<(String, usize)> = trained.map(|(name, variable)| (name.clone(), variable.elem_count())).collect();
+    for (name, size) in sizes {
+        let values = saved(state, &format!("{TRAINED}{name}"), size)?;
+        model.set_trained(&name, values).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
