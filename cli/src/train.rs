@@ -2,6 +2,7 @@
 
 mod display;
 mod settings;
+mod shell;
 
 use crate::interrupt::{self, EXIT_INTERRUPTED};
 use crate::output::say;
@@ -122,22 +123,21 @@ fn request(arguments: Arguments, recipe: Recipe) -> anyhow::Result<TrainRequest>
 }
 
 fn report(summary: &TrainSummary) -> ExitCode {
-    let run = summary.run.display();
     if let Some(best) = &summary.best {
         say!("\nbest: epoch {}, {}", best.epoch, display::qualities(best));
     }
-    say!("run: {run}");
+    say!("run: {}", summary.run.display());
     if summary.was_cancelled {
         let position = summary.position;
         say!("interrupted in epoch {} after {} steps; everything is saved", position.epoch, position.step);
-        say!("\nGo on:\n  descry train --resume {run}");
+        say!("\nGo on:\n  descry train --resume {}", shell::word(&summary.run));
         return ExitCode::from(EXIT_INTERRUPTED);
     }
     let name = summary.run.file_name().map_or(Path::new("trained"), Path::new);
     say!(
         "\nNext:\n  descry export --checkpoint {} --out {}",
-        summary.weights.display(),
-        Path::new("bundles").join(name).display()
+        shell::word(&summary.weights),
+        shell::word(&Path::new("bundles").join(name))
     );
     ExitCode::SUCCESS
 }

@@ -1,5 +1,7 @@
 //! The data set's files, and the threads that make them.
 
+mod json_file;
+
 use crate::caption;
 use crate::person::{Person, crowd};
 use crate::shot;
@@ -18,7 +20,6 @@ const ANNOTATIONS: &str = "reid_raw.json";
 const IMAGES: &str = "imgs";
 /// Tells how the data set was made, and by which folder is known to be ours.
 const SETTINGS: &str = "synthesis.json";
-const PARTIAL: &str = ".reid_raw.json.partial";
 
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,9 +83,7 @@ pub fn synthesize(
         validation_identities: counts.validation,
         test_identities: counts.test,
     };
-    let (partial, annotations) = (out.join(PARTIAL), out.join(ANNOTATIONS));
-    write_json(&partial, &entries)?;
-    fs::rename(&partial, &annotations).map_err(SynthesisError::unwritable(&annotations))?;
+    json_file::write(&out.join(ANNOTATIONS), &entries)?;
     Ok(summary)
 }
 
@@ -93,8 +92,13 @@ fn prepare(settings: &SynthesisSettings, out: &Path) -> Result<(), SynthesisErro
     let path = out.join(SETTINGS);
     let origin = Origin { descry_synthesis: 1, settings: settings.clone() };
     fs::create_dir_all(out).map_err(SynthesisError::unwritable(out))?;
-    let is_empty = fs::read_dir(out).map_err(SynthesisError::unreadable(out))?.next().is_none();
-    if !is_empty {
+    // A run that was killed before it could say what the folder will hold leaves this.
+    let partial = json_file::partial_path(&path);
+    let mut entries = fs::read_dir(out).map_err(SynthesisError::unreadable(out))?;
+    let is_empty = entries.all(|entry| entry.is_ok_and(|entry| entry.path() == partial));
+    if is_empty {
+        json_file::write(&path, &origin)?;
+    } else {
         if !path.is_file() {
             return Err(SynthesisError::NotOurs { path: out.to_owned() });
         }
@@ -113,7 +117,6 @@ fn prepare(settings: &SynthesisSettings, out: &Path) -> Result<(), SynthesisErro
             fs::remove_file(&annotations).map_err(SynthesisError::unwritable(&annotations))?;
         }
     }
-    write_json(&path, &origin)?;
     for split in ["train", "val", "test"] {
         let folder = out.join(IMAGES).join(split);
         fs::create_dir_all(&folder).map_err(SynthesisError::unwritable(&folder))?;
@@ -212,15 +215,6 @@ fn encode(settings: &SynthesisSettings, pixels: &[u8]) -> Result<Vec<u8>, image:
         ExtendedColorType::Rgb8,
     )?;
     Ok(jpeg)
-}
-
-fn write_json(path: &Path, content: &impl Serialize) -> Result<(), SynthesisError> {
-    let text = serde_json::to_vec_pretty(content).map_err(std::io::Error::from);
-    text.and_then(|mut text| {
-        text.push(b'\n');
-        fs::write(path, text)
-    })
-    .map_err(SynthesisError::unwritable(path))
 }
 
 #[cfg(test)]

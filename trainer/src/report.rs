@@ -65,6 +65,8 @@ pub struct StartReport {
     pub threads: usize,
     /// Where it goes on; `None` for a new run.
     pub resumed_at: Option<Position>,
+    /// Whether all steps of all epochs are done, so that at most an evaluation is left.
+    pub is_trained: bool,
 }
 
 impl StartReport {
@@ -115,7 +117,7 @@ pub struct EpochReport {
     pub epoch: usize,
     /// Epochs of the run.
     pub epochs: usize,
-    /// Mean of its steps, of those since the run went on in its middle.
+    /// Mean of its steps, those before an interruption included.
     pub mean_loss: f64,
     /// The epoch's time without its evaluation.
     pub seconds: f64,
@@ -143,13 +145,14 @@ pub struct EvaluationReport {
 /// A run that ended or was interrupted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSummary {
-    /// The evaluation of the weights in `best.safetensors`; `None` before the first one of the run.
+    /// The evaluation of the weights in `best.safetensors`; `None` before the first one of the run, and where the run
+    /// was interrupted in one.
     pub best: Option<EvaluationReport>,
     /// The last evaluation; `None` before the first one of this session.
     pub last: Option<EvaluationReport>,
     /// The run folder.
     pub run: PathBuf,
-    /// The weights to export: the best, or the last where nothing was measured yet.
+    /// The weights to export: the best, or the last where `best` is `None`.
     pub weights: PathBuf,
     /// Where the run stands.
     pub position: Position,

@@ -89,7 +89,8 @@ impl RunFolder {
         // Again: another process may have made its run between the look and the lock.
         check_empty(&path)?;
         durable_file::write(&path.join(TOKENIZER), |writer| writer.write_all(tokenizer))?;
-        let metrics = MetricsLog::open(&path.join(METRICS), 0)?;
+        let mut metrics = MetricsLog::new(path.join(METRICS), 0);
+        metrics.sync()?;
         description.write(&path.join(DESCRIPTION))?;
         let description = RunDescription::read(&path.join(DESCRIPTION))?;
         Ok(Self { path, description, metrics, _lock: lock })
@@ -106,7 +107,7 @@ impl RunFolder {
     }
 
     /// Opens the folder of a run to go on, with the state it was saved in: `None` where it was never saved, so that it
-    /// begins anew. Lines of the metrics that are of later than that state are cut off.
+    /// begins anew. Lines of the metrics that are of later than that state are cut off when the first one is added.
     ///
     /// # Errors
     /// [`TrainError::RunFolder`] for a folder that holds no run, is in use or is damaged.
@@ -121,7 +122,7 @@ impl RunFolder {
         let state = TrainingState::read(&path.join(STATE))?;
         remove_partial_files(&path)?;
         let kept_bytes = state.as_ref().map_or(0, |state| state.progress.metrics_bytes);
-        let metrics = MetricsLog::open(&path.join(METRICS), kept_bytes)?;
+        let metrics = MetricsLog::new(path.join(METRICS), kept_bytes);
         Ok((Self { path, description, metrics, _lock: lock }, state))
     }
 
@@ -135,15 +136,23 @@ impl RunFolder {
         &self.description
     }
 
-    /// Writes down another description: what is given when a run goes on, and what it finds out at its start.
+    /// Takes another description: what is given when a run goes on, and what it finds out at its start. It is written
+    /// down when the run begins.
+    pub(crate) fn describe(&mut self, description: RunDescription) {
+        self.description = description;
+    }
+
+    /// Writes down what is known before the first step: the description, where it has changed, and the settings. To be
+    /// called when nothing can refuse the run any more.
     ///
     /// # Errors
-    /// [`TrainError::Unwritable`]; the description is then as it was.
-    pub(crate) fn describe(&mut self, description: &RunDescription) -> Result<(), TrainError> {
+    /// [`TrainError::Unwritable`].
+    pub(crate) fn begin(&self, shape: &ModelShape) -> Result<(), TrainError> {
         let path = self.path.join(DESCRIPTION);
-        description.write(&path)?;
-        self.description = RunDescription::read(&path)?;
-        Ok(())
+        if RunDescription::read(&path)? != self.description {
+            self.description.write(&path)?;
+        }
+        self.write_settings(shape)
     }
 
     /// What to tell of a saved state that can be read and yet is no state of this run.
@@ -162,7 +171,7 @@ impl RunFolder {
     }
 
     /// Writes the settings that `descry export` and the published code read beside the weights.
-    pub(crate) fn write_settings(&self, shape: &ModelShape) -> Result<(), TrainError> {
+    fn write_settings(&self, shape: &ModelShape) -> Result<(), TrainError> {
         let RunDescription { recipe, base, root, .. } = &self.description;
         let text = published_settings::text(recipe, shape, base.as_deref(), root, &self.path);
         durable_file::write(&self.path.join(SETTINGS), |writer| writer.write_all(text.as_bytes()))

@@ -58,7 +58,7 @@ pub fn resume(
     if !settings.is_empty() {
         let recipe = folder.description().recipe.continued(settings)?;
         let description = RunDescription { recipe, ..folder.description().clone() };
-        folder.describe(&description)?;
+        folder.describe(description);
     }
     let prepared = prepare(&mut folder, state.as_ref())?;
     run(folder, prepared, state, observer, is_cancelled)
@@ -80,6 +80,8 @@ fn run(
             .map_err(|reason| folder.damaged_state(&reason))?;
         progress = state.progress;
     }
+    // Nothing refuses the run any more.
+    folder.begin(&prepared.shape)?;
     let pace = Pace::start(&recipe, &prepared, progress.epoch, progress.step);
     let mut training = Training { folder, recipe, prepared, adam, progress, pace, last: None, observer, is_cancelled };
     training.announce(is_resumed)?;
@@ -102,7 +104,7 @@ struct Training<'a> {
 impl Training<'_> {
     fn announce(&mut self, is_resumed: bool) -> Result<(), TrainError> {
         let resumed_at = is_resumed.then(|| self.position());
-        let report = self.prepared.start_report(&self.recipe, resumed_at);
+        let report = self.prepared.start_report(&self.recipe, resumed_at, self.is_trained());
         self.folder.append_metrics(&MetricsRecord::from(&report))?;
         self.observer.started(&report);
         Ok(())
@@ -110,14 +112,14 @@ impl Training<'_> {
 
     fn all_epochs(mut self) -> Result<TrainSummary, TrainError> {
         let mut was_cancelled = self.evaluate_when_due()?;
-        while !was_cancelled && self.progress.epoch < self.recipe.epochs {
+        while !was_cancelled && !self.is_trained() {
             was_cancelled = self.epoch()?;
         }
         if was_cancelled {
             self.write_weights(WeightsFile::Last)?;
             self.save()?;
-            self.folder.draw_curves()?;
         }
+        self.folder.draw_curves()?;
         Ok(self.summary(was_cancelled))
     }
 
@@ -213,18 +215,24 @@ impl Training<'_> {
         self.folder.save_state(&TrainingState { progress: self.progress.clone(), tensors })
     }
 
-    /// Where the run stands: before a step, or behind all steps of an epoch that is still to be measured.
+    /// Whether all steps of all epochs are done.
+    fn is_trained(&self) -> bool {
+        self.progress.epoch >= self.recipe.epochs
+    }
+
+    /// Where the run stands: before a step, or behind all of an epoch that is still to be measured or was the last one.
     fn position(&self) -> Position {
         let Progress { epoch, step, evaluation_due, .. } = self.progress;
-        if evaluation_due {
+        if evaluation_due || self.is_trained() {
             return Position { epoch, step: self.batches(epoch.saturating_sub(1)).len() };
         }
-        Position { epoch: (epoch + 1).min(self.recipe.epochs), step }
+        Position { epoch: epoch + 1, step }
     }
 
     fn summary(self, was_cancelled: bool) -> TrainSummary {
         let position = self.position();
-        let best = self.progress.best.as_ref().map(EvaluationReport::from);
+        // A kill within an evaluation may have left newer weights in the file than those that these numbers are of.
+        let best = self.progress.best.as_ref().filter(|_| !self.progress.evaluation_due).map(EvaluationReport::from);
         let file = if best.is_some() { WeightsFile::Best } else { WeightsFile::Last };
         TrainSummary {
             best,

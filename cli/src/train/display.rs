@@ -33,8 +33,10 @@ impl TrainingObserver for Display {
         say!("{} pairs, {} images, {} people", report.pairs, report.images, report.identities);
         let StartReport { epochs, steps_per_epoch, device, threads, .. } = report;
         say!("{epochs} epochs of {steps_per_epoch} steps on {device}, {threads} threads");
-        if let Some(position) = report.resumed_at {
-            say!("going on in epoch {} after {} steps", position.epoch, position.step);
+        match report.resumed_at {
+            Some(_) if report.is_trained => say!("all {epochs} epochs are trained already"),
+            Some(position) => say!("going on in epoch {} after {} steps", position.epoch, position.step),
+            None => {}
         }
     }
 

@@ -91,6 +91,21 @@ fn other_content_is_left_alone() {
 }
 
 #[test]
+fn a_run_killed_at_its_very_start_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, settings) = (folder.path(), folder.path().join(SETTINGS));
+    fs::write(json_file::partial_path(&settings), "{").unwrap();
+    make(&small(1), out).unwrap();
+    let made = files(out);
+    assert!(made.keys().all(|name| !name.to_string_lossy().ends_with(".partial")));
+    // What says the same is not written again: nothing could be lost.
+    let text = serde_json::from_slice::<serde_json::Value>(&made[Path::new(SETTINGS)]).unwrap().to_string();
+    fs::write(&settings, &text).unwrap();
+    make(&small(1), out).unwrap();
+    assert_eq!(fs::read_to_string(&settings).unwrap(), text);
+}
+
+#[test]
 fn a_cancelled_run_leaves_no_complete_data_set() {
     let folder = tempfile::tempdir().unwrap();
     make(&small(1), folder.path()).unwrap();

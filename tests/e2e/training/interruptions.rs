@@ -3,13 +3,25 @@
 use super::stand::{STEPS_AN_EPOCH, Training, last_record, records, resuming};
 use crate::stands::commands::{Running, succeed};
 use crate::stands::polling::until;
+use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// Steps whose lines are there when a run is killed: before anything is saved, within an epoch, while it is measured,
-/// and within the next one.
-const KILLED_AFTER: [usize; 4] = [1, 5, STEPS_AN_EPOCH, STEPS_AN_EPOCH + 4];
+/// Where a run is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// As soon as the lines of so many steps are there.
+    Step(usize),
+    /// As soon as all is saved that comes before an evaluation.
+    Evaluation,
+}
+
+/// Before anything is saved, within an epoch, while it is measured, and within the next one.
+const KILLED_AT: [Place; 4] = [Place::Step(1), Place::Step(5), Place::Evaluation, Place::Step(STEPS_AN_EPOCH + 4)];
+
+/// Runs that may be measured faster than they are killed.
+const ATTEMPTS: usize = 5;
 
 /// Lines of a kind without what a clock said.
 fn without_times(run: &Path, kind: &str) -> Vec<Value> {
@@ -22,15 +34,9 @@ fn without_times(run: &Path, kind: &str) -> Vec<Value> {
 }
 
 fn check_same_end(whole: &Path, interrupted: &Path) {
-    for kind in ["step", "evaluation"] {
+    for (kind, count) in [("step", 2 * STEPS_AN_EPOCH), ("epoch", 2), ("evaluation", 2)] {
+        assert_eq!(records(whole, kind).len(), count);
         assert_eq!(without_times(interrupted, kind), without_times(whole, kind));
-    }
-    assert_eq!(records(whole, "step").len(), 2 * STEPS_AN_EPOCH);
-    let epochs = records(interrupted, "epoch");
-    assert_eq!(epochs.len(), 2);
-    for epoch in epochs {
-        // Also where an epoch went on behind its last step.
-        assert!(epoch["mean_loss"].as_f64().unwrap() > 0.0, "{epoch}");
     }
     for name in ["last.safetensors", "best.safetensors"] {
         let read = |run: &Path| fs::read(run.join(name)).unwrap();
@@ -38,38 +44,67 @@ fn check_same_end(whole: &Path, interrupted: &Path) {
     }
 }
 
-/// Waits until a run has written the lines of so many steps.
-async fn reach(running: &mut Running, run: &Path, steps: usize) {
-    until("the run makes its steps", async || {
+/// Whether a run that goes on now begins with an evaluation.
+fn is_evaluation_due(run: &Path) -> bool {
+    let Ok(state) = fs::read(run.join("state.safetensors")) else { return false };
+    let (_, header) = SafeTensors::read_metadata(&state).unwrap();
+    let progress = &header.metadata().as_ref().unwrap()["descry_training_state"];
+    serde_json::from_str::<Value>(progress).unwrap()["evaluation_due"] == true
+}
+
+/// Waits until a run is there.
+async fn reach(running: &mut Running, run: &Path, place: Place) {
+    until("the run gets there", async || {
         let has_ended = running.has_ended();
-        if records(run, "step").len() >= steps {
-            return Some(());
-        }
-        assert!(!has_ended, "the run ended before step {steps}");
-        None
+        let is_there = match place {
+            Place::Step(steps) => records(run, "step").len() >= steps,
+            // One that has ended was measured between two looks.
+            Place::Evaluation => is_evaluation_due(run) || has_ended,
+        };
+        assert!(is_there || !has_ended, "the run ended before {place:?}");
+        is_there.then_some(())
     })
     .await;
+}
+
+/// Kills a run at each place, lets it go on and come to its end. Returns whether one kill really hit an evaluation.
+async fn kill_again_and_again(training: &Training<'_>) -> bool {
+    let run = training.out;
+    let mut was_hit = false;
+    let mut running = training.start();
+    for place in KILLED_AT {
+        reach(&mut running, run, place).await;
+        running.kill();
+        // What counts is what the continuation finds: the evaluation may have come to its end before the kill.
+        was_hit |= place == Place::Evaluation && is_evaluation_due(run);
+        running = Running::start(&resuming(run));
+    }
+    let (status, printed, complaint) = running.end().await;
+    assert!(status.success(), "{printed}{complaint}");
+    was_hit
 }
 
 #[tokio::test]
 async fn a_run_killed_again_and_again_ends_with_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    let settings = ["epochs=2", "checkpoint.every_steps=2"];
+    let whole = folder.path().join("whole");
+    // The largest split takes the longest to measure, so it is the easiest to hit.
+    let settings = ["epochs=2", "checkpoint.every_steps=2", "evaluation.split=train"];
     Training { settings: &settings, ..Training::of("dm-adapter", &whole) }.succeed();
 
-    let mut running = Training { settings: &settings, ..Training::of("dm-adapter", &killed) }.start();
-    for steps in KILLED_AFTER {
-        reach(&mut running, &killed, steps).await;
-        running.kill();
-        running = Running::start(&resuming(&killed));
+    let mut was_hit = false;
+    for attempt in 0..ATTEMPTS {
+        let killed = folder.path().join(format!("killed-{attempt}"));
+        was_hit = kill_again_and_again(&Training { settings: &settings, ..Training::of("dm-adapter", &killed) }).await;
+        assert!(!last_record(&killed, "start")["resumed_at"].is_null(), "it did not go on, it began anew");
+        check_same_end(&whole, &killed);
+        let left: Vec<_> = fs::read_dir(&killed).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".partial")), "{left:?}");
+        if was_hit {
+            break;
+        }
     }
-    let (status, printed, complaint) = running.end().await;
-    assert!(status.success(), "{printed}{complaint}");
-    assert!(!last_record(&killed, "start")["resumed_at"].is_null(), "it did not go on, it began anew");
-    check_same_end(&whole, &killed);
-    let left: Vec<_> = fs::read_dir(&killed).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".partial")), "{left:?}");
+    assert!(was_hit, "none of {ATTEMPTS} runs was killed while it was measured");
 }
 
 #[tokio::test]
@@ -81,7 +116,7 @@ async fn an_interrupted_run_goes_on_where_it_was() {
     Training { settings: &settings, ..Training::of("up-person", &whole) }.succeed();
 
     let mut running = Training { settings: &settings, ..Training::of("up-person", &interrupted) }.start();
-    reach(&mut running, &interrupted, 3).await;
+    reach(&mut running, &interrupted, Place::Step(3)).await;
     running.interrupt();
     let (status, printed, complaint) = running.end().await;
     assert_eq!(status.code(), Some(130), "{printed}{complaint}");

@@ -64,6 +64,14 @@ mod tests {
     }
 
     #[test]
+    fn the_ablations_take_a_run_with_such_a_setting_for_the_same() {
+        let script = include_str!("../../ablations.py");
+        let (_, rest) = script.split_once("NEUTRAL = (").unwrap();
+        let (listed, _) = rest.split_once(')').unwrap();
+        assert_eq!(listed.split('"').skip(1).step_by(2).collect::<Vec<_>>(), NEUTRAL);
+    }
+
+    #[test]
     fn everything_else_is_refused_with_what_is_allowed() {
         for (name, value) in [
             ("epochs", "3"),

@@ -16,8 +16,8 @@ impl Recipe {
     /// `base`, overridden by a YAML file with any subset of its keys, overridden by dotted names with values in YAML's
     /// notation, such as `("optimizer.learning_rate", "1e-4")` or `("micro_batch_size", "null")`; the last of two wins.
     ///
-    /// Values must be of the setting's type: no text for a number, no fraction for a count. Ranges are checked by
-    /// [`Recipe::validate`] only.
+    /// Values must be of the setting's type: no text for a number, no fraction for a count. A whole section is no
+    /// value. Ranges are checked by [`Recipe::validate`] only.
     ///
     /// # Errors
     /// [`TrainError::Setting`] for an unknown name or a value of the wrong type; [`TrainError::Unreadable`].
@@ -64,6 +64,11 @@ fn parse(yaml: &str) -> Result<Config, ConfigError> {
 /// One setting as a layer of its own, so that a later one wins over an earlier one of the same name.
 fn single(name: &str, text: &str) -> Result<Config, ConfigError> {
     let value: config::Value = parse(&format!("value: {text}"))?.get("value")?;
+    if matches!(value.kind, ValueKind::Table(_)) {
+        // Its keys would get past whoever looks at names to see what is set.
+        let reason = format!("is a whole section; give its settings one by one, such as {name}.KEY=VALUE");
+        return Err(ConfigError::Message(reason));
+    }
     Config::builder().set_override(name, value)?.build()
 }
 

@@ -1,6 +1,6 @@
 //! Whose a folder is: free for a new run, or held by a process that trains into it.
 
-use super::{DESCRIPTION, LOCK, METRICS, TOKENIZER, durable_file, unreadable, unwritable};
+use super::{DESCRIPTION, LOCK, METRICS, SETTINGS, TOKENIZER, durable_file, unreadable, unwritable};
 use crate::TrainError;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -25,7 +25,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, TrainError> {
     }
 }
 
-/// Accepts no folder, an empty one, and one in which a process was killed while it made its run.
+/// Accepts no folder, an empty one, and one in which a process was killed while it made its run or took it back.
 ///
 /// # Errors
 /// [`TrainError::RunFolder`] naming what is in the way; [`TrainError::Unreadable`].
@@ -41,8 +41,8 @@ pub(super) fn check_empty(folder: &Path) -> Result<(), TrainError> {
     }
     // Without the lock's file, none of these is ours to overwrite.
     let was_begun = names.iter().any(|name| name == LOCK);
-    let is_ours =
-        |name: &str| was_begun && ([LOCK, TOKENIZER, METRICS].contains(&name) || durable_file::is_partial(name));
+    let ours = [LOCK, TOKENIZER, SETTINGS, METRICS];
+    let is_ours = |name: &str| was_begun && (ours.contains(&name) || durable_file::is_partial(name));
     match names.iter().find(|name| !is_ours(name.as_str())) {
         Some(name) => refuse(format!("it is not empty: it holds {name:?}; choose a new or empty folder")),
         None => Ok(()),
@@ -62,4 +62,20 @@ pub(super) fn remove_partial_files(folder: &Path) -> Result<(), TrainError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kill_leaves_of_making_a_run_and_of_taking_it_back_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [LOCK, ".tokenizer.json.partial", TOKENIZER, SETTINGS, METRICS, ".run.json.partial"] {
+            fs::write(folder.path().join(name), "").unwrap();
+            check_empty(folder.path()).unwrap();
+        }
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        assert!(check_empty(folder.path()).is_err());
+    }
 }

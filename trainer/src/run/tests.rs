@@ -91,6 +91,7 @@ fn a_run_goes_on_where_it_was_saved() {
     let saved = fs::read(path.join(METRICS)).unwrap();
     // Steps after the save are lost, and their lines with them.
     run.append_metrics(&MetricsRecord::Evaluation(evaluation(2))).unwrap();
+    let longer = fs::read(path.join(METRICS)).unwrap();
     drop(run);
 
     let (mut run, read) = RunFolder::open(&path).unwrap();
@@ -98,7 +99,7 @@ fn a_run_goes_on_where_it_was_saved() {
     let mut expected = state(1);
     expected.progress.metrics_bytes = saved.len() as u64;
     assert_eq!(read, Some(expected));
-    assert_eq!(fs::read(path.join(METRICS)).unwrap(), saved);
+    assert_eq!(fs::read(path.join(METRICS)).unwrap(), longer, "it may still be refused");
     run.append_metrics(&line).unwrap();
     assert_eq!(fs::read(path.join(METRICS)).unwrap(), [saved.clone(), saved].concat());
     assert_eq!(fs::read(run.tokenizer_path()).unwrap(), b"{}");
@@ -109,8 +110,11 @@ fn what_is_written_down_later_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(folder.path()).unwrap();
     let changed = RunDescription { dataset_sha256: Some("1".repeat(64)), ..run.description().clone() };
-    run.describe(&changed).unwrap();
-    assert_eq!(*run.description(), changed);
+    let read = || RunDescription::read(&folder.path().join(DESCRIPTION)).unwrap();
+    let before = read();
+    run.describe(changed.clone());
+    assert_eq!((run.description(), read()), (&changed, before));
+    run.begin(&SHAPE).unwrap();
     drop(run);
     assert_eq!(*RunFolder::open(folder.path()).unwrap().0.description(), changed);
 }
@@ -138,7 +142,7 @@ fn metrics_that_a_power_cut_shortened_are_whole_lines() {
     let path = folder.path().join(METRICS);
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-    drop(RunFolder::open(folder.path()).unwrap());
+    RunFolder::open(folder.path()).unwrap().0.save_state(&state(2)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole[..whole.len() / 2]);
 }
 
@@ -146,12 +150,16 @@ fn metrics_that_a_power_cut_shortened_are_whole_lines() {
 fn a_run_that_was_never_saved_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(folder.path()).unwrap();
-    run.append_metrics(&MetricsRecord::Evaluation(evaluation(1))).unwrap();
+    let line = MetricsRecord::Evaluation(evaluation(1));
+    run.append_metrics(&line).unwrap();
     drop(run);
+    let path = folder.path().join(METRICS);
+    let once = fs::read(&path).unwrap();
     fs::write(folder.path().join(".state.safetensors.partial"), "torn").unwrap();
-    let (_run, state) = RunFolder::open(folder.path()).unwrap();
+    let (mut run, state) = RunFolder::open(folder.path()).unwrap();
     assert_eq!(state, None);
-    assert_eq!(fs::read(folder.path().join(METRICS)).unwrap(), b"");
+    run.append_metrics(&line).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), once);
     assert!(!folder.path().join(".state.safetensors.partial").exists());
 }
 

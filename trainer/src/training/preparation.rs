@@ -5,7 +5,7 @@ use crate::data::{EvaluationInputs, ImageCache, TrainingPairs, epoch_batches};
 use crate::model::Model;
 use crate::parameters::saved;
 use crate::report::{Position, StartReport, TrainRequest};
-use crate::run::{RunDescription, RunFolder, TrainingState};
+use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
 use descry_export::Checkpoint;
 use descry_model::{TextInput, TextTokenizer, Vocabulary};
@@ -24,11 +24,12 @@ pub(super) struct Prepared {
     pub(super) pairs: Arc<TrainingPairs>,
     pub(super) cache: Arc<ImageCache>,
     pub(super) evaluation: EvaluationInputs,
+    pub(super) shape: ModelShape,
     device: String,
 }
 
 impl Prepared {
-    pub(super) fn start_report(&self, recipe: &Recipe, resumed_at: Option<Position>) -> StartReport {
+    pub(super) fn start_report(&self, recipe: &Recipe, resumed_at: Option<Position>, is_trained: bool) -> StartReport {
         let (trained_parameters, total_parameters) = self.model.parameters().counts();
         let batches = epoch_batches(&self.pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0);
         StartReport {
@@ -43,6 +44,7 @@ impl Prepared {
             device: self.device.clone(),
             threads: recipe.device.threads,
             resumed_at,
+            is_trained,
         }
     }
 }
@@ -78,7 +80,8 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
     RunFolder::create(&request.out, &description, &json)
 }
 
-/// Reads base, data and, for a continuation, the saved weights.
+/// Reads base, data and, for a continuation, the saved weights, and checks them. Writes nothing: a refused continuation
+/// leaves its folder as it was.
 pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> Result<Prepared, TrainError> {
     let description = folder.description().clone();
     let recipe = &description.recipe;
@@ -90,7 +93,6 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
     if let Some(state) = state {
         restore(&mut model, &state.tensors).map_err(|reason| folder.damaged_state(&reason))?;
     }
-    folder.write_settings(&shape)?;
     let pairs = TrainingPairs::load(recipe.dataset, &description.root, &tokenizer, &vocabulary)?;
     check_dataset(folder, pairs.annotations_sha256())?;
     if epoch_batches(&pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0).is_empty() {
@@ -109,7 +111,7 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
         let reason = format!("is `{split}`, where no caption has an image of its person; choose another split");
         return Err(TrainError::Setting { name: "evaluation.split".to_owned(), reason });
     }
-    Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, device })
+    Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, shape, device })
 }
 
 fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {
@@ -138,7 +140,8 @@ fn check_dataset(folder: &mut RunFolder, digest: &str) -> Result<(), TrainError>
         }
         None => {
             description.dataset_sha256 = Some(digest.to_owned());
-            folder.describe(&description)
+            folder.describe(description);
+            Ok(())
         }
     }
 }

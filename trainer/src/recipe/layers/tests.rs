@@ -139,6 +139,14 @@ fn values_of_another_type_are_refused_by_name() {
 }
 
 #[test]
+fn a_whole_section_is_no_value() {
+    for (name, value) in [("loss", "{balancing_weight: 1}"), ("dm_adapter", "{}"), ("loss", "\n  matching: itc")] {
+        let reason = refused(&[(name, value)], name);
+        assert!(reason.contains(&format!("{name}.KEY=VALUE")), "{reason}");
+    }
+}
+
+#[test]
 fn another_method_than_the_presets_is_refused() {
     refused(&[("method", "up-person")], "method");
     refused(&[("dataset", "rstpreid")], "dataset");
