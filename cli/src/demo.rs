@@ -41,8 +41,8 @@ enum Method {
 impl Method {
     fn checkpoint(self) -> &'static str {
         match self {
-            Self::DmAdapter => "dm_adapter.pth",
-            Self::UpPerson => "up_person.pth",
+            Self::DmAdapter => "dm_adapter.safetensors",
+            Self::UpPerson => "up_person.safetensors",
         }
     }
 
@@ -64,9 +64,9 @@ impl Method {
 
 /// None of these sentences stands in the gallery's metadata; the images alone answer them.
 const DESCRIPTIONS: [&str; 3] = [
-    "a man in a gray jacket and red trousers pulling a yellow suitcase",
-    "a woman in a red long coat holding a purple umbrella",
-    "a girl with long black hair in a white jacket carrying a handbag",
+    "a man in a white long coat and green trousers with a blue backpack",
+    "a woman in a red long coat holding a black umbrella",
+    "a man in a yellow long coat and black trousers with a blue bag",
 ];
 const HITS: u32 = 8;
 
@@ -102,7 +102,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         "
 Next:
   descry serve --model {bundle} --data {out}
-  descry search \"a man with an orange cap\" --gallery {gallery} --sheet hits.png
+  descry search \"a woman in a purple skirt\" --gallery {gallery} --sheet hits.png
   descry index YOUR_FOLDER --gallery yours   then   descry search --gallery yours \"...\"
   descry demo --method dm-adapter
 (`descry` is target/release/descry)",

@@ -27,7 +27,7 @@ fn eval(model: &Path, dataset: &str, root: &Path, more: &[&str]) -> Result<Value
 /// decides, and the metrics can be computed by hand.
 fn write_dataset(folder: &Path, annotation: &str, entries: &Value) {
     fs::create_dir_all(folder.join("imgs")).unwrap();
-    let picture = demo_folder().join("gallery/imgs/test/p1347_c1_0.jpg");
+    let picture = demo_folder().join("gallery/imgs/test/p2601_c3_0.jpg");
     for entry in entries.as_array().unwrap() {
         let name = entry.get("file_path").or_else(|| entry.get("img_path")).unwrap().as_str().unwrap();
         let path = folder.join("imgs").join(name);
@@ -100,7 +100,7 @@ fn rstpreid() {
 fn check_published(checkpoint: &str) {
     let folder = tempfile::tempdir().unwrap();
     let bundle = export_fixture(&demo_folder().join(checkpoint), ModelFlags::default(), folder.path());
-    let name = checkpoint.trim_end_matches(".pth");
+    let name = checkpoint.trim_end_matches(".safetensors");
     let golden = golden_folder().join("demo");
     let published: Value = serde_json::from_slice(&fs::read(golden.join(format!("{name}.json"))).unwrap()).unwrap();
     let report = eval(bundle.directory(), "cuhk-pedes", &demo_folder().join("gallery"), &[]).unwrap();
@@ -139,10 +139,10 @@ fn check_published(checkpoint: &str) {
 
 #[test]
 fn dm_adapter_repeats_published_results() {
-    check_published("dm_adapter.pth");
+    check_published("dm_adapter.safetensors");
 }
 
 #[test]
 fn up_person_repeats_published_results() {
-    check_published("up_person.pth");
+    check_published("up_person.safetensors");
 }

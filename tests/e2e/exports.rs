@@ -33,7 +33,7 @@ fn the_same_input_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| {
         let out = folder.path().join(name);
-        export(&demo_folder().join("up_person.pth"), &out, &[]).unwrap();
+        export(&demo_folder().join("up_person.safetensors"), &out, &[]).unwrap();
         let mut files: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files.iter().map(|path| (path.file_name().unwrap().to_owned(), fs::read(path).unwrap())).collect::<Vec<_>>()
@@ -44,7 +44,7 @@ fn the_same_input_gives_the_same_bytes() {
 #[test]
 fn the_summary_tells_what_was_exported() {
     let folder = tempfile::tempdir().unwrap();
-    let summary = export(&demo_folder().join("dm_adapter.pth"), &folder.path().join("bundle"), &[]).unwrap();
+    let summary = export(&demo_folder().join("dm_adapter.safetensors"), &folder.path().join("bundle"), &[]).unwrap();
     for word in ["dm-adapter", "fingerprint", "6, top-2", "parameters", "tokenizer.json", "128 x 48"] {
         assert!(summary.contains(word), "{word:?} is not in: {summary}");
     }
@@ -121,19 +121,25 @@ fn write_safetensors(path: &Path, tensors: &[(String, ndarray::ArrayD<f32>)]) {
 #[test]
 fn damaged_and_foreign_checkpoints_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = fs::read(demo_folder().join("dm_adapter.pth")).unwrap();
+    let whole = |path: std::path::PathBuf| fs::read(path).unwrap();
+    let published = whole(golden_folder().join("fixtures/dm-adapter/best.pth"));
+    let ours = whole(demo_folder().join("dm_adapter.safetensors"));
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
     };
-    check_refused(&write("cut.pth", &whole[..whole.len() / 2]), &[], &["cut.pth"]);
+    check_refused(&write("cut.pth", &published[..published.len() / 2]), &[], &["cut.pth"]);
+    check_refused(&write("cut.safetensors", &ours[..ours.len() / 2]), &[], &["cut.safetensors"]);
     check_refused(&write("empty.pth", b""), &[], &["empty.pth"]);
     check_refused(&write("text.pth", b"hello, world"), &[], &["text.pth", "PyTorch"]);
     check_refused(&folder.path().join("nowhere.pth"), &[], &["nowhere.pth"]);
 
-    let mut tensors: Vec<_> =
-        descry_export::Checkpoint::open(&demo_folder().join("dm_adapter.pth")).unwrap().tensors.into_iter().collect();
+    let mut tensors: Vec<_> = descry_export::Checkpoint::open(&demo_folder().join("dm_adapter.safetensors"))
+        .unwrap()
+        .tensors
+        .into_iter()
+        .collect();
     let export_of = |name: &str, tensors: &[(String, ndarray::ArrayD<f32>)], mentions: &[&str]| {
         let path = folder.path().join(name);
         write_safetensors(&path, tensors);
@@ -176,26 +182,26 @@ fn malicious_pickles_are_refused() {
 fn a_folder_that_is_no_bundle_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "years of work").unwrap();
-    let message = export(&demo_folder().join("dm_adapter.pth"), folder.path(), &[]).unwrap_err();
+    let message = export(&demo_folder().join("dm_adapter.safetensors"), folder.path(), &[]).unwrap_err();
     assert!(message.contains("thesis.tex"), "{message}");
     assert!(folder.path().join("thesis.tex").exists());
 
     // Neither somebody else's manifest nor a bundle with more in its folder.
     fs::write(folder.path().join("manifest.json"), "{}").unwrap();
-    export(&demo_folder().join("dm_adapter.pth"), folder.path(), &[]).unwrap_err();
+    export(&demo_folder().join("dm_adapter.safetensors"), folder.path(), &[]).unwrap_err();
     let bundle = folder.path().join("bundle");
-    export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap();
+    export(&demo_folder().join("dm_adapter.safetensors"), &bundle, &[]).unwrap();
     fs::write(bundle.join("notes.txt"), "mine").unwrap();
-    let message = export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap_err();
+    let message = export(&demo_folder().join("dm_adapter.safetensors"), &bundle, &[]).unwrap_err();
     assert!(message.contains("notes.txt"), "{message}");
     fs::remove_file(bundle.join("notes.txt")).unwrap();
-    export(&demo_folder().join("dm_adapter.pth"), &bundle, &[]).unwrap();
+    export(&demo_folder().join("dm_adapter.safetensors"), &bundle, &[]).unwrap();
 }
 
 #[test]
 fn a_damaged_bundle_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
-    let bundle = export_fixture(&demo_folder().join("dm_adapter.pth"), ModelFlags::default(), folder.path());
+    let bundle = export_fixture(&demo_folder().join("dm_adapter.safetensors"), ModelFlags::default(), folder.path());
     let path = bundle.vision_path();
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;

@@ -100,7 +100,7 @@ fn least_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f64 {
 
 /// Exports both methods in a narrower format; they must stay close to float32, and rows must not feel each other.
 fn check_precision(arguments: &[&str], precision: Precision, dialect: Dialect, closeness: f64) {
-    for checkpoint in ["dm_adapter.pth", "up_person.pth"] {
+    for checkpoint in ["dm_adapter.safetensors", "up_person.safetensors"] {
         let folder = tempfile::tempdir().unwrap();
         let bundle = export_demo(checkpoint, &folder.path().join("narrow"), arguments).unwrap();
         assert_eq!((bundle.manifest().precision, bundle.manifest().dialect), (precision, dialect));
@@ -147,7 +147,7 @@ fn static_scales_leave_no_trace_of_neighbours() {
     let set = calibration_folder(folder.path());
     for arguments in [&["--precision", "int8", "--calibrate", set.to_str().unwrap()][..], &["--precision", "int8"][..]]
     {
-        let bundle = export_demo("dm_adapter.pth", &folder.path().join("bundle"), arguments).unwrap();
+        let bundle = export_demo("dm_adapter.safetensors", &folder.path().join("bundle"), arguments).unwrap();
         let OpenedTowers { mut vision, .. } = open_towers(&bundle, &config(bundle.directory())).unwrap();
         let input = &bundle.manifest().image;
         let image = descry_model::preprocess_image(&fs::read(&demo_images()[0]).unwrap(), input, 1_000_000).unwrap();
@@ -177,7 +177,7 @@ fn a_comparison_on_a_data_set_is_reported() {
         })
         .collect();
     fs::write(dataset.join("reid_raw.json"), serde_json::to_string(&entries).unwrap()).unwrap();
-    let checkpoint = demo_folder().join("dm_adapter.pth");
+    let checkpoint = demo_folder().join("dm_adapter.safetensors");
     let out = folder.path().join("bundles/int8");
     fs::create_dir_all(out.parent().unwrap()).unwrap();
     let arguments = ["export", "--checkpoint", checkpoint.to_str().unwrap(), "--precision", "int8", "--calibrate"];
@@ -207,7 +207,7 @@ fn contradictory_forms_are_refused() {
         (vec!["--precision", "int8", "--eval", calibration], "data sets"),
         (vec!["--eval", calibration], "--precision"),
     ] {
-        let message = export_demo("dm_adapter.pth", &out, &arguments).unwrap_err();
+        let message = export_demo("dm_adapter.safetensors", &out, &arguments).unwrap_err();
         assert!(message.contains(mention), "{mention:?} is not in: {message}");
     }
 }
@@ -228,7 +228,7 @@ fn a_device_asked_for_by_name_comes_up_or_the_start_fails() {
 fn a_tampered_bound_fails_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let form = TowerForm { dialect: Some(Dialect::Standard), ..TowerForm::FP32 };
-    let checkpoint = demo_folder().join("dm_adapter.pth");
+    let checkpoint = demo_folder().join("dm_adapter.safetensors");
     let bundle = export_form(&checkpoint, ModelFlags::default(), form, folder.path());
     let path = bundle.directory().join("manifest.json");
     let mut manifest: Manifest = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -243,7 +243,7 @@ fn a_tampered_bound_fails_the_start() {
 fn bf16_has_a_fingerprint_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let form = TowerForm { dialect: Some(Dialect::Standard), ..TowerForm::FP32 };
-    let checkpoint = demo_folder().join("up_person.pth");
+    let checkpoint = demo_folder().join("up_person.safetensors");
     let bundle = export_form(&checkpoint, ModelFlags::default(), form, folder.path());
     let open = |device: DeviceName, precision: DevicePrecision| {
         let mut config = config(bundle.directory());

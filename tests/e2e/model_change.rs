@@ -66,7 +66,7 @@ fn other_bundle() -> &'static Path {
     static BUNDLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = BUNDLE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let bundle = export_fixture(&demo_folder().join("up_person.pth"), ModelFlags::default(), folder.path());
+        let bundle = export_fixture(&demo_folder().join("up_person.safetensors"), ModelFlags::default(), folder.path());
         let path = bundle.directory().to_owned();
         (folder, path)
     });

@@ -25,10 +25,10 @@ use tonic::transport::Channel;
 /// Images of the demo's first twelve people, four of each.
 pub(crate) const LOBBY_IMAGES: u32 = 48;
 
-/// The demo's description of person 1301. Cosines: 0.76 and more to that person's images, 0.66 and less to all others
+/// The demo's description of person 2601. Cosines: 0.79 and more to that person's images, 0.39 and less to all others
 /// of the lobby.
-pub(crate) const CAPTION: &str = "A female pedestrian with short brown hair is wearing an orange jacket and a pair of \
-    orange trousers. She wears a green hat. With blue shoes.";
+pub(crate) const CAPTION: &str = "This man wears a navy plaid collared shirt and black short pants and has a grey \
+    shoulder bag at his side. He wears a gray wide-brimmed hat and glasses. He wears yellow sneakers.";
 
 /// A port that nobody listens at.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";

@@ -31,7 +31,7 @@ pub(crate) fn demo_images(count: usize) -> Vec<Image> {
     assert!(files.len() >= count);
     let image = |(index, path): (usize, &std::path::PathBuf)| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        // p1301_c5_0.jpg: person 1301, camera c5.
+        // p2601_c3_0.jpg: person 2601, camera c3.
         let mut parts = name.trim_end_matches(".jpg").split('_');
         let metadata = ImageMetadata {
             person_id: parts.next().map(|person| person.trim_start_matches('p').to_owned()),
@@ -82,11 +82,11 @@ async fn a_description_finds_the_person() {
     let gallery = client.get_gallery(GetGalleryRequest { name: "lobby".to_owned() }).await.unwrap().into_inner();
     assert_eq!((gallery.images, gallery.embedding_dimension), (200, 128));
 
-    let request = text_search("lobby", "a man in a gray jacket and red trousers pulling a yellow suitcase", 4);
+    let request = text_search("lobby", "a man in a white long coat and green trousers with a blue backpack", 4);
     let hits = client.search(request.clone()).await.unwrap().into_inner().hits;
     assert_eq!(hits.len(), 4);
     let metadata = hits[0].metadata.clone().unwrap();
-    assert_eq!(metadata.person_id.as_deref(), Some("1347"));
+    assert_eq!(metadata.person_id.as_deref(), Some("2602"));
     assert_eq!(metadata.attributes["weather"], "rain");
     assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
 
@@ -102,7 +102,7 @@ async fn a_description_finds_the_person() {
     let hits = client.search(filtered(camera)).await.unwrap().into_inner().hits;
     let expected = images.iter().filter(|image| image.metadata.as_ref().unwrap().camera_id.as_deref() == Some("c1"));
     assert_eq!(hits.len(), expected.count());
-    let person = Filter { person_ids: vec!["1347".to_owned()], ..Filter::default() };
+    let person = Filter { person_ids: vec!["2602".to_owned()], ..Filter::default() };
     assert_eq!(client.search(filtered(person)).await.unwrap().into_inner().hits.len(), 4);
     let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
     let window =

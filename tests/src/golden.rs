@@ -49,7 +49,8 @@ pub fn demo_bundle() -> &'static Path {
     static BUNDLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = BUNDLE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-        let bundle = export_fixture(&demo_folder().join("dm_adapter.pth"), ModelFlags::default(), folder.path());
+        let bundle =
+            export_fixture(&demo_folder().join("dm_adapter.safetensors"), ModelFlags::default(), folder.path());
         let path = bundle.directory().to_owned();
         (folder, path)
     });

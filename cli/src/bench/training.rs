@@ -21,7 +21,7 @@ Examples:
   descry bench train --random vit-b-16 --method dm-adapter --batch 32 --threads 8
   descry bench train --random vit-b-16 --method up-person --batch 64 --micro-batch-size 16
   descry bench train --checkpoint runs/cuhk/best.safetensors --balancing-loss
-  descry bench train --checkpoint demo/up_person.pth --steps 50 --json -")]
+  descry bench train --checkpoint demo/up_person.safetensors --steps 50 --json -")]
 pub(crate) struct Arguments {
     /// Checkpoint of DM-Adapter, UP-Person or plain CLIP, which tells the method.
     #[arg(long, value_name = "PATH", required_unless_present = "random")]

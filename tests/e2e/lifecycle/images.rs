@@ -148,8 +148,8 @@ pub(super) async fn what_meets_a_filter_is_deleted(lobby: &mut Lobby) {
     };
     for (request, word) in [
         (delete(&[], Some(Filter::default())), "restrict"),
-        (delete(&["p1303_c1_3.jpg"], Some(camera("c3"))), "not both"),
-        (delete(&["p1303_c1_3.jpg"], Some(Filter::default())), "not both"),
+        (delete(&["p2603_c1_1.jpg"], Some(camera("c3"))), "not both"),
+        (delete(&["p2603_c1_1.jpg"], Some(Filter::default())), "not both"),
     ] {
         let status = lobby.client.delete_images(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");

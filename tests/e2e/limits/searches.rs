@@ -64,7 +64,7 @@ pub(super) async fn parts(lobby: &mut Lobby) {
         part(What::Embedding(EmbeddingPart { values, fingerprint: fingerprint.to_owned() }), 1.0)
     };
     let by_text = |weight| part(text(CAPTION), weight);
-    let by_image = |weight| part(image_id("p1301_c0_2.jpg"), weight);
+    let by_image = |weight| part(image_id("p2601_c1_1.jpg"), weight);
     for (parts, word) in [
         (vec![by_text(1.0); 17], "17 parts"),
         (vec![by_text(1.0), QueryPart { what: None, weight: None }], "query.parts[1]"),

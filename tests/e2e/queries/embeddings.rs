@@ -49,9 +49,9 @@ async fn check(keep: impl Fn(&mut SearchConfig)) {
     // Nor is one asked for an image of the gallery, and any length will do.
     let long =
         EmbeddingPart { values: embedding.values.iter().map(|value| value * 50.0).collect(), ..embedding.clone() };
-    let request = of_parts(vec![by(&long), part(image_id("p1301_c0_2.jpg"), 0.1)], 10);
+    let request = of_parts(vec![by(&long), part(image_id("p2601_c1_1.jpg"), 0.1)], 10);
     let hits = client.search(request).await.unwrap().into_inner().hits;
-    assert!(hits[..4].iter().all(|hit| hit.image_id.starts_with("p1301_")), "{:?}", ids(&hits));
+    assert!(hits[..4].iter().all(|hit| hit.image_id.starts_with("p2601_")), "{:?}", ids(&hits));
 
     let other = EmbeddingPart { fingerprint: "5a".repeat(32), ..embedding.clone() };
     let status = client.search(of_parts(vec![by(&other)], 10)).await.unwrap_err();

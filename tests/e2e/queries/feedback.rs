@@ -22,13 +22,13 @@ pub(super) async fn judged_images_move_the_ranking(lobby: &mut Lobby) {
     let unjudged = refine(lobby, search.clone(), &[], &[]).await.unwrap();
     assert_eq!(ids(&unjudged), ids(&before));
 
-    // The description is of 1301, but 1303 was meant.
-    let (accepted, rejected) = ("p1303_c1_3.jpg", "p1301_c0_2.jpg");
+    // The description is of 2601, but 2603 was meant.
+    let (accepted, rejected) = ("p2603_c1_1.jpg", "p2601_c1_1.jpg");
     let after = refine(lobby, search.clone(), &[accepted], &[rejected]).await.unwrap();
     assert_eq!(after.len(), LOBBY_IMAGES as usize - 2);
     assert!(after.is_sorted_by(|a, b| a.score >= b.score));
     assert!(after.iter().all(|hit| ![accepted, rejected].contains(&hit.image_id.as_str())));
-    let meant: Vec<String> = lobby.ids_of("1303").into_iter().filter(|image_id| image_id != accepted).collect();
+    let meant: Vec<String> = lobby.ids_of("2603").into_iter().filter(|image_id| image_id != accepted).collect();
     assert_eq!(meant.len(), 3);
     for image_id in &meant {
         // More than the two places that the judged images leave.
@@ -58,7 +58,7 @@ pub(super) async fn judgements_that_make_no_sense_are_refused(lobby: &mut Lobby)
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().contains(word), "{word:?} is not in: {status}");
     };
-    let (first, second) = ("p1301_c0_2.jpg", "p1303_c1_3.jpg");
+    let (first, second) = ("p2601_c1_1.jpg", "p2603_c1_1.jpg");
     let both = refine(lobby, search.clone(), &[second, first], &[first]).await;
     check(both, Code::InvalidArgument, first);
     let unknown = refine(lobby, search.clone(), &["unknown.jpg"], &[]).await;

@@ -53,11 +53,11 @@ async fn check(lobby: &mut Lobby, filter: Filter, meets: impl Fn(&str, &ImageMet
 }
 
 pub(super) async fn nested_filters_agree_with_looking_at_each_image(lobby: &mut Lobby) {
-    // At c5, or of 1302 and not at c2.
-    let elsewhere = Filter { all: vec![person("1302")], none: vec![cameras(&["c2"])], ..Filter::default() };
+    // At c5, or of 2602 and not at c2.
+    let elsewhere = Filter { all: vec![person("2602")], none: vec![cameras(&["c2"])], ..Filter::default() };
     let either = Filter { any: vec![cameras(&["c5"]), elsewhere], ..Filter::default() };
     let is_either =
-        |metadata: &ImageMetadata| is_at(metadata, "c5") || (is_of(metadata, "1302") && !is_at(metadata, "c2"));
+        |metadata: &ImageMetadata| is_at(metadata, "c5") || (is_of(metadata, "2602") && !is_at(metadata, "c2"));
     check(lobby, either.clone(), |_, metadata| is_either(metadata)).await;
     let neither = Filter { none: vec![either], ..Filter::default() };
     check(lobby, neither.clone(), |_, metadata| !is_either(metadata)).await;
@@ -65,7 +65,7 @@ pub(super) async fn nested_filters_agree_with_looking_at_each_image(lobby: &mut 
     check(lobby, not_neither, |_, metadata| is_either(metadata)).await;
     // Conditions of every kind side by side, all of which hold.
     let seconds = 1_700_000_000 - 10;
-    let people = ["1301", "1302", "1305"];
+    let people = ["2601", "2602", "2605"];
     let all = Filter {
         captured_from: Some(Timestamp { seconds, nanos: 0 }),
         any: people.map(person).into(),
@@ -80,11 +80,11 @@ pub(super) async fn nested_filters_agree_with_looking_at_each_image(lobby: &mut 
     })
     .await;
 
-    let named = ["p1301_c0_2.jpg", "p1307_c4_2.jpg", "unknown.jpg"];
+    let named = ["p2601_c1_1.jpg", "p2607_c4_2.jpg", "unknown.jpg"];
     check(lobby, images(&named), |image_id, _| named.contains(&image_id)).await;
     let unnamed = Filter { none: vec![images(&named)], ..Filter::default() };
     check(lobby, unnamed, |image_id, _| !named.contains(&image_id)).await;
-    let nobody = Filter { all: vec![person("1301"), person("1302")], ..Filter::default() };
+    let nobody = Filter { all: vec![person("2601"), person("2602")], ..Filter::default() };
     assert!(found(lobby, nobody).await.is_empty());
     assert!(found(lobby, images(&["unknown.jpg"])).await.is_empty());
 }

@@ -10,7 +10,7 @@ pub(super) async fn one_part_may_be_given_either_way(lobby: &mut Lobby) {
     let short = lobby.search(text_search("lobby", CAPTION, 10)).await;
     assert_eq!(short.len(), 10);
     assert!(short.iter().all(|hit| hit.contributions == [hit.score]), "one part gives all of the score");
-    assert!(short[..4].iter().all(|hit| hit.image_id.starts_with("p1301_")), "{:?}", ids(&short));
+    assert!(short[..4].iter().all(|hit| hit.image_id.starts_with("p2601_")), "{:?}", ids(&short));
     // Whatever weight it has.
     let long = lobby.search(of_parts(vec![part(text(CAPTION), 3.0)], 10)).await;
     assert_eq!(ids(&long), ids(&short));
@@ -18,7 +18,7 @@ pub(super) async fn one_part_may_be_given_either_way(lobby: &mut Lobby) {
 }
 
 pub(super) async fn contributions_add_up_to_the_score(lobby: &mut Lobby) {
-    let (like, unlike) = ("p1302_c0_1.jpg", "p1303_c1_3.jpg");
+    let (like, unlike) = ("p2602_c0_1.jpg", "p2603_c1_1.jpg");
     let content = lobby.image(like).content.clone();
     let parts = vec![part(text(CAPTION), 1.0), part(What::Image(content), 0.5), part(image_id(unlike), -0.3)];
     let hits = lobby.search(of_parts(parts, LOBBY_IMAGES)).await;
@@ -32,7 +32,7 @@ pub(super) async fn contributions_add_up_to_the_score(lobby: &mut Lobby) {
     // In the order of the parts: an image is most like itself.
     let most =
         |part: usize| hits.iter().max_by(|a, b| a.contributions[part].total_cmp(&b.contributions[part])).unwrap();
-    assert!(most(0).image_id.starts_with("p1301_"));
+    assert!(most(0).image_id.starts_with("p2601_"));
     assert_eq!(most(1).image_id, like);
     let lowered = hits.iter().min_by(|a, b| a.contributions[2].total_cmp(&b.contributions[2])).unwrap();
     assert_eq!(lowered.image_id, unlike);
@@ -40,11 +40,11 @@ pub(super) async fn contributions_add_up_to_the_score(lobby: &mut Lobby) {
 }
 
 pub(super) async fn a_negative_part_lowers_what_is_like_it(lobby: &mut Lobby) {
-    let wanted = part(image_id("p1301_c0_2.jpg"), 1.0);
-    let unwanted = part(image_id("p1302_c0_1.jpg"), -0.5);
+    let wanted = part(image_id("p2601_c1_1.jpg"), 1.0);
+    let unwanted = part(image_id("p2602_c0_1.jpg"), -0.5);
     let before = lobby.search(of_parts(vec![wanted.clone()], LOBBY_IMAGES)).await;
     let after = lobby.search(of_parts(vec![wanted, unwanted], LOBBY_IMAGES)).await;
-    let unwanted = lobby.ids_of("1302");
+    let unwanted = lobby.ids_of("2602");
     assert_eq!(unwanted.len(), 4);
     for image_id in &unwanted {
         let score = |hits: &[Hit]| hits[rank(hits, image_id)].score;
@@ -52,12 +52,12 @@ pub(super) async fn a_negative_part_lowers_what_is_like_it(lobby: &mut Lobby) {
     }
     let ranks = |hits: &[Hit]| unwanted.iter().map(|image_id| rank(hits, image_id)).sum::<usize>();
     assert!(ranks(&after) > ranks(&before), "others come before them: {:?}", ids(&after));
-    assert!(after[..4].iter().all(|hit| hit.image_id.starts_with("p1301_")), "{:?}", ids(&after));
+    assert!(after[..4].iter().all(|hit| hit.image_id.starts_with("p2601_")), "{:?}", ids(&after));
 }
 
 pub(super) async fn reciprocal_ranks_are_added(lobby: &mut Lobby) {
     let parts: [(What, f32); 3] =
-        [(text(CAPTION), 1.0), (image_id("p1303_c1_3.jpg"), 0.5), (image_id("p1306_c3_0.jpg"), -0.25)];
+        [(text(CAPTION), 1.0), (image_id("p2603_c1_1.jpg"), 0.5), (image_id("p2606_c3_2.jpg"), -0.25)];
     // By hand, from the ranking of each part alone.
     let mut expected: HashMap<String, [f32; 3]> = HashMap::new();
     for (index, (what, weight)) in parts.iter().enumerate() {

@@ -42,6 +42,7 @@ fn settings_that_make_no_sense_are_named() {
     check_refused("dm-adapter", &[], &["--experts", "2", "--top-k", "3"], &["dm_adapter.top_k", "1 to 2"]);
     check_refused("dm-adapter", &["up_person.rank=8"], &[], &["--set up_person.rank", "up-person"]);
     check_refused("up-person", &[], &["--no-balancing-loss"], &["--no-balancing-loss", "dm-adapter"]);
+    check_refused("up-person", &["loss={balancing_weight: 1}"], &[], &["setting loss", "loss.KEY=VALUE"]);
     check_refused("dm-adapter", &["input.stride_px=17"], &[], &["input.stride_px", "patch size"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("recipe.yaml");
@@ -64,7 +65,7 @@ fn a_base_that_does_not_fit_is_told_by_its_tensor() {
     let complaint = Training { base: Some(&base), ..Training::of("dm-adapter", &out) }.fail();
     check_mentions(&complaint, &["visual.ln_pre.weight", "missing"]);
 
-    let (base, out) = (demo_folder().join("dm_adapter.pth"), folder.path().join("another"));
+    let (base, out) = (demo_folder().join("dm_adapter.safetensors"), folder.path().join("another"));
     let complaint = Training { base: Some(&base), ..Training::of("up-person", &out) }.fail();
     check_mentions(&complaint, &["feed_forward", "up-person", "plain CLIP"]);
 }

@@ -1,6 +1,6 @@
 //! Watches and streams that are refused.
 
-use super::{Client, LIKE_1301, PATIENCE, create_lobby, follow, listed, look_often, request, watch};
+use super::{Client, LIKE_2601, PATIENCE, create_lobby, follow, listed, look_often, request, watch};
 use crate::queries::{CAPTION, image_id, of_parts, part, text};
 use crate::services::{demo_images, index};
 use descry_proto::search::v1::{
@@ -21,7 +21,7 @@ async fn watches_that_make_no_sense_are_refused() {
     let stack = TestStack::start_with(|_, search| search.limits.max_watches = 2).await;
     let mut client = stack.search().await;
     index(&mut client, "lobby", demo_images(2)).await;
-    let good = request("good", text(CAPTION), LIKE_1301);
+    let good = request("good", text(CAPTION), LIKE_2601);
     let named = |name: &str| CreateWatchRequest { name: name.to_owned(), ..good.clone() };
     let scored = |min_score: f32| CreateWatchRequest { min_score, ..good.clone() };
     let filtered = |filter: Filter| CreateWatchRequest { filter: Some(filter), ..good.clone() };
