@@ -6,8 +6,8 @@
 #
 # PEOPLE is the number of people in the gallery, 50 unless given.
 #
-# tests/golden/demo holds what PyTorch computes from the demo's checkpoints, and tests/e2e names people of its gallery:
-# both go with what is in the demo now.
+# tests/golden/demo holds what PyTorch computes from the checkpoints in demo, and tests/e2e names people of its gallery:
+# who takes others over has to renew both.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains DM-Adapter and UP-Person with parts switched off, one run after the other, and writes one Markdown table.
 
-    python3 trainer/ablations.py --base runs/clip/best.safetensors --root data/SYNTH-PEDES --write docs/TRAINING.md
+    python3 trainer/ablations.py --base runs/clip/best.safetensors --root data/drawn --write docs/TRAINING.md
 
 Can be stopped and started again with the same arguments at any time: finished runs are read from their folders, an
 interrupted one goes on where it was saved. Needs Python 3.8 or later and nothing else.

@@ -16,15 +16,16 @@ use std::process::ExitCode;
 /// Fine-tune CLIP with DM-Adapter or UP-Person, or train a small CLIP from nothing.
 ///
 /// The run folder holds weights that `descry export` and the published Python code read, the metrics of every step, and
-/// all that a continuation needs: Ctrl-C finishes the step and saves, --resume goes on as if nothing had happened.
+/// what a continuation needs besides base and data set: Ctrl-C finishes the step and saves, --resume goes on as if
+/// nothing had happened.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   descry train --method dm-adapter --base ViT-B-16.pt --dataset cuhk-pedes --root data --out runs/cuhk --device cuda
-  descry train --method up-person --base models/clip_base.pt --preset small --dataset cuhk-pedes \\
-      --root data/SYNTH-PEDES --out runs/synth
-  descry train --method clip --preset small --dataset cuhk-pedes --root data/SYNTH-PEDES \\
-      --tokenizer demo/tokenizer.json --out runs/clip
+  descry train --method clip --preset small --dataset cuhk-pedes --root data/drawn \\
+      --tokenizer demo/tokenizer.json --set input.context_length=77 --out runs/clip
+  descry train --method up-person --base runs/clip/best.safetensors --preset small --dataset cuhk-pedes \\
+      --root data/drawn --set input.context_length=77 --out runs/up
   descry train --method up-person --base ViT-B-16.pt --dataset rstpreid --root data --out runs/no-prefix \\
       --no-prefix --set up_person.rank=8 --set optimizer.gradient_clip_norm=1
   descry train --resume runs/cuhk
@@ -52,8 +53,8 @@ pub(crate) struct Arguments {
     /// Print all settings as preset, file and flags give them, and stop. What is printed can be given as --config.
     #[arg(long)]
     show_recipe: bool,
-    /// Go on with an interrupted run, from its folder alone. Only settings that change nothing of what is computed can
-    /// be given anew, such as --set loading.max_unreadable_images=100; the run keeps them.
+    /// Go on with an interrupted run; base and data set must lie where they lay. Only settings that change nothing of
+    /// what is computed can be given anew, such as --set loading.max_unreadable_images=100; the run keeps them.
     #[arg(long, value_name = "RUN", conflicts_with_all = [
         "method", "base", "dataset", "root", "out", "tokenizer", "show_recipe", "preset", "config",
     ])]
