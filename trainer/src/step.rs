@@ -8,11 +8,11 @@
 //! anything else, and each part is computed a second time, with what its gradient needs, when its turn comes (GradCache,
 //! Gao et al. 2021).
 
-use crate::TrainError;
 use crate::loss::{Balance, matching};
 use crate::model::Model;
 use crate::recipe::MatchingLoss;
 use crate::tower::Encoded;
+use crate::{Recipe, TrainError};
 use candle_core::Tensor;
 use ndarray::{ArrayView2, ArrayView4, s};
 use std::collections::BTreeMap;
@@ -39,6 +39,18 @@ pub(crate) struct StepSettings {
     pub(crate) threads: usize,
     /// Pairs in memory at once; `None`: all.
     pub(crate) micro_batch_size: Option<usize>,
+}
+
+impl From<&Recipe> for StepSettings {
+    fn from(recipe: &Recipe) -> Self {
+        Self {
+            matching: recipe.loss.matching,
+            temperature: recipe.loss.temperature,
+            balancing_weight: recipe.loss.balancing_weight,
+            threads: recipe.device.threads,
+            micro_batch_size: recipe.micro_batch_size,
+        }
+    }
 }
 
 /// Loss and gradients of a batch.

@@ -131,13 +131,7 @@ fn measure(
     let batch = RandomBatch::new(recipe, shape.vocabulary_size, benchmark.seed)?;
     let input =
         StepInput { pixels: batch.pixels.view(), token_ids: batch.token_ids.view(), identities: &batch.identities };
-    let settings = StepSettings {
-        matching: recipe.loss.matching,
-        temperature: recipe.loss.temperature,
-        balancing_weight: recipe.loss.balancing_weight,
-        threads: recipe.device.threads,
-        micro_batch_size: recipe.micro_batch_size,
-    };
+    let settings = StepSettings::from(recipe);
     let mut adam = Adam::new(recipe.optimizer.clone());
     let mut step_ms = Vec::new();
     let mut last_loss = None;

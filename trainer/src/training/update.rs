@@ -18,13 +18,7 @@ impl Training<'_> {
     pub(super) fn step(&mut self, input: StepInput<'_>, step: usize, steps: usize) -> Result<StepReport, TrainError> {
         let recipe = &self.recipe;
         let epoch = self.progress.epoch;
-        let settings = StepSettings {
-            matching: recipe.loss.matching,
-            temperature: recipe.loss.temperature,
-            balancing_weight: recipe.loss.balancing_weight,
-            threads: recipe.device.threads,
-            micro_batch_size: recipe.micro_batch_size,
-        };
+        let settings = StepSettings::from(recipe);
         let pairs = input.identities.len();
         let result = compute(&self.prepared.model, input, settings)
             .map_err(|error| memory::shortage(error, recipe.micro_batch_size.unwrap_or(pairs).min(pairs)))?;

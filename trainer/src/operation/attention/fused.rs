@@ -157,6 +157,39 @@ impl Attention {
     }
 }
 
+impl Attention {
+    fn run(
+        &self,
+        (queries, queries_layout): (&CpuStorage, &Layout),
+        (keys_values, keys_values_layout): (&CpuStorage, &Layout),
+        prefix: &[f32],
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = queries_layout.shape().dims2()?;
+        let queries = of_storage(queries, queries_layout)?;
+        let keys_values = of_storage(keys_values, keys_values_layout)?;
+        output(self.forward(Inputs { queries, keys_values, prefix, width }), queries_layout.shape())
+    }
+
+    fn gradients(
+        &self,
+        queries: &Tensor,
+        keys_values: &Tensor,
+        prefix: &[f32],
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Vec<f32>)> {
+        let (_, width) = queries.dims2()?;
+        let result = with_values(queries, |queries| {
+            with_values(keys_values, |keys_values| {
+                with_values(gradient, |gradient| {
+                    Ok(self.backward(Inputs { queries, keys_values, prefix, width }, gradient))
+                })
+            })
+        })?;
+        let of_queries = Some(tensor(result.queries, queries.shape())?);
+        Ok((of_queries, Some(tensor(result.keys_values, keys_values.shape())?), result.prefix))
+    }
+}
+
 impl CustomOp2 for Attention {
     fn name(&self) -> &'static str {
         "attention"
@@ -169,14 +202,7 @@ impl CustomOp2 for Attention {
         keys_values: &CpuStorage,
         keys_values_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = queries_layout.shape().dims2()?;
-        let inputs = Inputs {
-            queries: of_storage(queries, queries_layout)?,
-            keys_values: of_storage(keys_values, keys_values_layout)?,
-            prefix: &[],
-            width,
-        };
-        output(self.forward(inputs), queries_layout.shape())
+        self.run((queries, queries_layout), (keys_values, keys_values_layout), &[])
     }
 
     fn bwd(
@@ -186,15 +212,8 @@ impl CustomOp2 for Attention {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, width) = queries.dims2()?;
-        let result = with_values(queries, |queries| {
-            with_values(keys_values, |keys_values| {
-                with_values(gradient, |gradient| {
-                    Ok(self.backward(Inputs { queries, keys_values, prefix: &[], width }, gradient))
-                })
-            })
-        })?;
-        Ok((Some(tensor(result.queries, queries.shape())?), Some(tensor(result.keys_values, keys_values.shape())?)))
+        let (of_queries, of_keys_values, _) = self.gradients(queries, keys_values, &[], gradient)?;
+        Ok((of_queries, of_keys_values))
     }
 }
 
@@ -212,14 +231,8 @@ impl CustomOp3 for Attention {
         prefix: &CpuStorage,
         prefix_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = queries_layout.shape().dims2()?;
-        let inputs = Inputs {
-            queries: of_storage(queries, queries_layout)?,
-            keys_values: of_storage(keys_values, keys_values_layout)?,
-            prefix: of_storage(prefix, prefix_layout)?,
-            width,
-        };
-        output(self.forward(inputs), queries_layout.shape())
+        let prefix = of_storage(prefix, prefix_layout)?;
+        self.run((queries, queries_layout), (keys_values, keys_values_layout), prefix)
     }
 
     fn bwd(
@@ -230,20 +243,8 @@ impl CustomOp3 for Attention {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, width) = queries.dims2()?;
-        let result = with_values(queries, |queries| {
-            with_values(keys_values, |keys_values| {
-                with_values(prefix, |prefix| {
-                    with_values(gradient, |gradient| {
-                        Ok(self.backward(Inputs { queries, keys_values, prefix, width }, gradient))
-                    })
-                })
-            })
-        })?;
-        Ok((
-            Some(tensor(result.queries, queries.shape())?),
-            Some(tensor(result.keys_values, keys_values.shape())?),
-            Some(tensor(result.prefix, prefix.shape())?),
-        ))
+        let (of_queries, of_keys_values, of_prefix) =
+            with_values(prefix, |prefix| self.gradients(queries, keys_values, prefix, gradient))?;
+        Ok((of_queries, of_keys_values, Some(tensor(of_prefix, prefix.shape())?)))
     }
 }
