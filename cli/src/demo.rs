@@ -3,7 +3,7 @@
 use crate::contact_sheet::{self, Row};
 use crate::output::say;
 use crate::serve::Stack;
-use crate::{connection::Target, export, index, search};
+use crate::{connection::Target, export, index, search, shell};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_encoder::EncoderConfig;
@@ -106,8 +106,8 @@ Next:
   descry index YOUR_FOLDER --gallery yours   then   descry search --gallery yours \"...\"
   descry demo --method dm-adapter
 (`descry` is target/release/descry)",
-        bundle = bundle.display(),
-        out = out.display(),
+        bundle = shell::word(&bundle),
+        out = shell::word(&out),
         gallery = method.gallery(),
     );
     Ok(ExitCode::SUCCESS)

@@ -23,6 +23,7 @@ mod precision_comparison;
 mod progress;
 mod search;
 mod serve;
+mod shell;
 mod synth;
 mod time;
 mod train;

@@ -2,7 +2,7 @@
 
 use crate::interrupt::{self, EXIT_INTERRUPTED};
 use crate::output::say;
-use crate::{export, progress};
+use crate::{export, progress, shell};
 use anyhow::Context as _;
 use descry_synthesis::{Domain, SynthesisError, SynthesisSettings, synthesize};
 use std::path::PathBuf;
@@ -77,13 +77,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     say!("{} people, {} images, {} captions", summary.identities, summary.images, summary.captions);
-    let out = arguments.out.display();
+    let root = shell::word(&arguments.out);
     say!(
-        "data set: {out}\n
+        "data set: {}\n
 Next:
-  descry train --method clip --preset small --dataset cuhk-pedes --root {out} \\
+  descry train --method clip --preset small --dataset cuhk-pedes --root {root} \\
       --tokenizer demo/tokenizer.json --set input.context_length=77 --out runs/clip
-  descry eval --model BUNDLE --dataset cuhk-pedes --root {out}"
+  descry eval --model BUNDLE --dataset cuhk-pedes --root {root}",
+        arguments.out.display()
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -2,10 +2,10 @@
 
 mod display;
 mod settings;
-mod shell;
 
 use crate::interrupt::{self, EXIT_INTERRUPTED};
 use crate::output::say;
+use crate::shell;
 use anyhow::Context as _;
 use descry_evaluation::DatasetLayout;
 use descry_trainer::{Method, Preset, Recipe, TrainRequest, TrainSummary};
