@@ -106,6 +106,9 @@ def parse_arguments() -> argparse.Namespace:
         "--evaluate-every", type=positive, metavar="N", help="epochs between evaluations [default: the last one only]"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--context-length", type=positive, metavar="N", help="token ids that are read, as by the base [default: 56]"
+    )
     between = f"document in which the table replaces what is between {BEGIN} and {END}"
     parser.add_argument("--write", type=Path, metavar="FILE", help=between)
     return parser.parse_args()
@@ -191,7 +194,10 @@ class Bench:
 
     def settings(self, flags: str):
         common = f"--preset small --dataset cuhk-pedes --epochs {self.arguments.epochs} --seed {self.arguments.seed}"
-        return [*flags.split(), *common.split(), "--set", f"evaluation.every_epochs={self.evaluate_every}"]
+        settings = [f"evaluation.every_epochs={self.evaluate_every}"]
+        if self.arguments.context_length is not None:
+            settings.append(f"input.context_length={self.arguments.context_length}")
+        return [*flags.split(), *common.split(), *(word for setting in settings for word in ("--set", setting))]
 
     def recipe(self, flags: str, log: Path):
         return parse_json(self.call(["train", *self.settings(flags), "--show-recipe"], log), log)
@@ -251,6 +257,8 @@ class Bench:
         paths = ["--base", arguments.base, "--root", arguments.root]
         command = f"python3 trainer/ablations.py {shlex.join(paths)}"
         command += f" --epochs {arguments.epochs} --seed {arguments.seed}"
+        if arguments.context_length is not None:
+            command += f" --context-length {arguments.context_length}"
         if has_best:
             command += f" --evaluate-every {self.evaluate_every}"
         yield f"`{command}`:"
