@@ -1,4 +1,4 @@
-//! Data sets in the public layouts through `descry eval`, and the demo's gallery against published results.
+//! Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 
 use descry_export::ModelFlags;
 use descry_tests::{demo_bundle, demo_folder, descry, export_fixture, golden_folder};
@@ -97,25 +97,25 @@ fn rstpreid() {
     assert!(message.contains("1.jpg"), "{message}");
 }
 
-fn check_published(checkpoint: &str) {
+fn check_pytorch(checkpoint: &str) {
     let folder = tempfile::tempdir().unwrap();
     let bundle = export_fixture(&demo_folder().join(checkpoint), ModelFlags::default(), folder.path());
     let name = checkpoint.trim_end_matches(".safetensors");
     let golden = golden_folder().join("demo");
-    let published: Value = serde_json::from_slice(&fs::read(golden.join(format!("{name}.json"))).unwrap()).unwrap();
+    let computed: Value = serde_json::from_slice(&fs::read(golden.join(format!("{name}.json"))).unwrap()).unwrap();
     let report = eval(bundle.directory(), "cuhk-pedes", &demo_folder().join("gallery"), &[]).unwrap();
     for field in ["rank1", "rank5", "rank10", "map", "minp", "queries", "gallery"] {
-        let (found, expected) = (report[field].as_f64().unwrap(), published[field].as_f64().unwrap());
-        assert!((found - expected).abs() <= MAX_METRIC_DIFFERENCE, "{field}: {found}, published {expected}");
+        let (found, expected) = (report[field].as_f64().unwrap(), computed[field].as_f64().unwrap());
+        assert!((found - expected).abs() <= MAX_METRIC_DIFFERENCE, "{field}: {found}, PyTorch {expected}");
     }
 
     // The first images and captions, through `descry embed`.
     let annotations: Value =
         serde_json::from_slice(&fs::read(demo_folder().join("gallery/reid_raw.json")).unwrap()).unwrap();
     let entries = annotations.as_array().unwrap();
-    let mut published = NpzReader::new(File::open(golden.join(format!("{name}.npz"))).unwrap()).unwrap();
-    let images: Array2<f32> = published.by_name("images").unwrap();
-    let texts: Array2<f32> = published.by_name("texts").unwrap();
+    let mut computed = NpzReader::new(File::open(golden.join(format!("{name}.npz"))).unwrap()).unwrap();
+    let images: Array2<f32> = computed.by_name("images").unwrap();
+    let texts: Array2<f32> = computed.by_name("texts").unwrap();
     let captions = entries.iter().flat_map(|entry| entry["captions"].as_array().unwrap()).take(texts.nrows());
     let lines: String = captions.map(|caption| format!("{caption}\n")).collect();
     let (texts_file, out) = (folder.path().join("captions.jsonl"), folder.path().join("out.npz"));
@@ -127,10 +127,10 @@ fn check_published(checkpoint: &str) {
     let output = descry(arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut written = NpzReader::new(File::open(out).unwrap()).unwrap();
-    for (array, published) in [("images", images), ("texts", texts)] {
+    for (array, computed) in [("images", images), ("texts", texts)] {
         let found: Array2<f32> = written.by_name(array).unwrap();
-        assert_eq!(found.dim(), published.dim());
-        for (row, (a, b)) in found.outer_iter().zip(published.outer_iter()).enumerate() {
+        assert_eq!(found.dim(), computed.dim());
+        for (row, (a, b)) in found.outer_iter().zip(computed.outer_iter()).enumerate() {
             let cosine = a.dot(&b);
             assert!(cosine >= MIN_COSINE, "{array} row {row}: cosine {cosine}");
         }
@@ -138,11 +138,11 @@ fn check_published(checkpoint: &str) {
 }
 
 #[test]
-fn dm_adapter_repeats_published_results() {
-    check_published("dm_adapter.safetensors");
+fn dm_adapter_repeats_pytorchs_results() {
+    check_pytorch("dm_adapter.safetensors");
 }
 
 #[test]
-fn up_person_repeats_published_results() {
-    check_published("up_person.safetensors");
+fn up_person_repeats_pytorchs_results() {
+    check_pytorch("up_person.safetensors");
 }

@@ -9,7 +9,7 @@ mod accuracy;
 mod calibration;
 // The stack of docker-compose.yml: its order, its users, its volumes.
 mod compose;
-// Data sets in the public layouts through `descry eval`, and the demo's gallery against published results.
+// Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
 mod exports;
