@@ -71,7 +71,7 @@ impl Stand {
         TrainRequest {
             recipe,
             base: None,
-            tokenizer: Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/tokenizer.json"))),
+            tokenizer: Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/tokenizer.json"))),
             root: self.folder.path().join("data"),
             out: self.run(name),
         }

@@ -11,7 +11,7 @@ pub(crate) const CONTEXT_LENGTH: usize = 24;
 
 /// The demonstration's tokenizer.
 pub(crate) fn tokenizer() -> (TextTokenizer, Vocabulary) {
-    let bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/tokenizer.json")).unwrap();
+    let bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/tokenizer.json")).unwrap();
     let vocabulary = Vocabulary::of_tokenizer(&bytes).unwrap();
     let input = TextInput {
         context_length: CONTEXT_LENGTH,

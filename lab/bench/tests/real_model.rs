@@ -17,14 +17,14 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// An image of the demo's gallery.
-const CROP: &[u8] = include_bytes!("../../demo/gallery/imgs/test/p2601_c1_1.jpg");
+const CROP: &[u8] = include_bytes!("../../../demo/gallery/imgs/test/p2601_c1_1.jpg");
 
 fn config() -> EncoderConfig {
     static BUNDLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, bundle) = BUNDLE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("bundle");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/dm_adapter.safetensors");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/dm_adapter.safetensors");
         let request = ExportRequest {
             source: ModelSource::Checkpoint { path, config: None, base: None },
             tokenizer: None,

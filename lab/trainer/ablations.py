@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains DM-Adapter and UP-Person with parts switched off, one run after the other, and writes one Markdown table.
 
-    python3 trainer/ablations.py --base runs/clip/best.safetensors --root data/drawn --write docs/TRAINING.md
+    python3 lab/trainer/ablations.py --base runs/clip/best.safetensors --root data/drawn --write docs/TRAINING.md
 
 Can be stopped and started again with the same arguments at any time: finished runs are read from their folders, an
 interrupted one goes on where it was saved. Needs Python 3.8 or later and nothing else.
@@ -23,7 +23,7 @@ END = "<!-- ablations:end -->"
 
 LOG_LINES_SHOWN = 15
 
-# What `descry train --resume --set` takes (trainer/src/recipe/continuation.rs): it changes nothing of what is computed.
+# What `descry train --resume --set` takes (lab/trainer/src/recipe/continuation.rs): it changes nothing of what is computed.
 NEUTRAL = (
     "loading.threads",
     "loading.batches_ahead",
@@ -255,7 +255,7 @@ class Bench:
     def introduction(self, has_best: bool):
         arguments = self.arguments
         paths = ["--base", arguments.base, "--root", arguments.root]
-        command = f"python3 trainer/ablations.py {shlex.join(paths)}"
+        command = f"python3 lab/trainer/ablations.py {shlex.join(paths)}"
         command += f" --epochs {arguments.epochs} --seed {arguments.seed}"
         if arguments.context_length is not None:
             command += f" --context-length {arguments.context_length}"

@@ -1,7 +1,7 @@
 """Measures the same CLIP training step as this crate, in PyTorch: see src/main.rs.
 
-    python3 trainer/framework-comparison/pytorch_step.py demo
-    python3 trainer/framework-comparison/pytorch_step.py vit-b-16 4 --threads 2
+    python3 lab/trainer/framework-comparison/pytorch_step.py demo
+    python3 lab/trainer/framework-comparison/pytorch_step.py vit-b-16 4 --threads 2
 
 Needs torch and numpy.
 """

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! export RAYON_NUM_THREADS=2
-//! cargo run --release --manifest-path trainer/framework-comparison/Cargo.toml -- candle demo
-//! cargo run --release --manifest-path trainer/framework-comparison/Cargo.toml -- burn vit-b-16 4
+//! cargo run --release --manifest-path lab/trainer/framework-comparison/Cargo.toml -- candle demo
+//! cargo run --release --manifest-path lab/trainer/framework-comparison/Cargo.toml -- burn vit-b-16 4
 //! ```
 //!
 //! The arguments are the framework (`candle` or `burn`), the size (`demo` or `vit-b-16`) and the number of measured
