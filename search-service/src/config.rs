@@ -1,11 +1,10 @@
 //! Settings of the search service. `config/default.yaml` documents every one of them.
 
-use crate::vector_store::embedded::EmbeddedConfig;
-use crate::vector_store::qdrant::{ApiKey, QdrantConfig};
 use descry_serving::config::{ConfigError, load};
 use descry_serving::metrics::MetricsConfig;
 use descry_serving::telemetry::LogConfig;
 use descry_serving::{ServerConfig, TelemetryConfig};
+use descry_store::{ApiKey, EmbeddedConfig, QdrantConfig};
 use serde::Deserialize;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -137,6 +136,8 @@ pub struct QdrantSettings {
 pub struct RequestLimits {
     /// Hits of one search.
     pub max_hits: usize,
+    /// Sightings of one answer, of all its persons together.
+    pub max_sightings: usize,
     /// Values in one filter list.
     pub max_filter_values: usize,
     /// Image ids in one delete request.
@@ -220,6 +221,7 @@ impl SearchConfig {
         self.server.check()?;
         let allowed = [
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
+            ("limits.max_sightings", self.limits.max_sightings, 1..=1_000_000),
             ("limits.max_match_streams", self.limits.max_match_streams, 1..=100_000),
             ("limits.max_query_parts", self.limits.max_query_parts, 1..=1_000),
             ("limits.max_filter_depth", self.limits.max_filter_depth, 1..=32),

@@ -3,6 +3,7 @@
 use crate::SearchError;
 use crate::encoder_client::{EncoderClient, EncoderModel};
 use descry_model::Fingerprint;
+use descry_store::StoreError;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// All encoders that the service may ask. Clones share their connections.
@@ -65,11 +66,12 @@ impl EncoderPool {
             match answer {
                 Ok(model) if model.fingerprint == *fingerprint => return Ok((member.client.clone(), model)),
                 Ok(model) => {
-                    refusal.get_or_insert(SearchError::FingerprintMismatch {
+                    let mismatch = StoreError::FingerprintMismatch {
                         name: gallery.to_owned(),
                         gallery: fingerprint.clone(),
                         given: model.fingerprint,
-                    });
+                    };
+                    refusal.get_or_insert(mismatch.into());
                 }
                 // It may run the model, so its absence is the better reason.
                 Err(error) => refusal = Some(error),

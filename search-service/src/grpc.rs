@@ -10,12 +10,13 @@ mod watching;
 use crate::calibration::Calibrations;
 use crate::config::{RequestLimits, WatchConfig};
 use crate::encoder_pool::EncoderPool;
+use crate::galleries::Galleries;
 use crate::indexing::Indexer;
 use crate::retrieval::Retriever;
-use crate::vector_store::VectorStore;
 use crate::{IndexingConfig, SearchService};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::search_service_server::{SearchService as SearchGrpcService, SearchServiceServer};
+use descry_store::VectorStore;
 use futures::stream::BoxStream;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -27,7 +28,9 @@ use tonic::{Request, Response, Status, Streaming};
 pub const SERVICE_NAME: &str = descry_proto::search::v1::search_service_server::SERVICE_NAME;
 
 struct SearchGrpc {
+    /// For reading; what changes something goes through `galleries`.
     store: Arc<dyn VectorStore>,
+    galleries: Galleries,
     encoders: EncoderPool,
     calibrations: Calibrations,
     retriever: Retriever,
@@ -46,18 +49,19 @@ struct SearchGrpc {
 
 /// Adds the search service to a server's routes.
 pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, max_message_bytes: usize) {
-    let SearchService { store, encoders, limits, indexing, watches, retention: _, shutdown } = service;
+    let SearchService { galleries, store, encoders, limits, indexing, watches, retention: _, shutdown } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
     let retriever = Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), limits.clone());
     let grpc = SearchGrpc {
         index_streams: Arc::new(Semaphore::new(indexing.max_streams)),
         memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
         match_streams: Arc::new(Semaphore::new(limits.max_match_streams)),
-        indexer: Indexer::new(encoders.clone(), Arc::clone(&store), limits.clone(), indexing.clone()),
+        indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
         retriever,
         encoders,
         calibrations,
         store,
+        galleries,
         limits,
         indexing,
         watches,

@@ -1,15 +1,15 @@
 //! The search service: galleries of person images, and the ranking of their images for a description.
 //!
 //! Must never link ONNX Runtime: it meets the model only over gRPC, through `encoder_client`. The layers, each knowing
-//! only the next: `grpc` (messages) → `retrieval`, `indexing`, `generations`, `retention`, `watches`, `calibration` →
-//! `encoder_pool` and `vector_store`.
+//! only the next: `grpc` (messages) → `retrieval`, `indexing`, `retention`, `watches`, `calibration` → `galleries` (every
+//! change of one) → `encoder_pool` and `descry-store`.
 
 pub mod calibration;
 mod config;
 mod encoder_client;
 mod encoder_pool;
 mod error;
-mod generations;
+mod galleries;
 mod grpc;
 mod indexing;
 mod metrics;
@@ -17,7 +17,6 @@ mod readiness;
 mod retention;
 mod retrieval;
 mod validation;
-pub mod vector_store;
 mod watches;
 
 pub use config::{
@@ -29,10 +28,9 @@ pub use grpc::{SERVICE_NAME, add_search_service};
 
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::EncoderPool;
-use crate::vector_store::VectorStore;
-use crate::vector_store::embedded::EmbeddedStore;
-use crate::vector_store::qdrant::QdrantStore;
-use descry_serving::Health;
+use crate::galleries::Galleries;
+use descry_serving::{Health, deadline};
+use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -44,6 +42,7 @@ use tonic::transport::Channel;
 #[derive(Clone)]
 pub struct SearchService {
     store: Arc<dyn VectorStore>,
+    galleries: Galleries,
     encoders: EncoderPool,
     limits: RequestLimits,
     indexing: IndexingConfig,
@@ -70,9 +69,10 @@ impl SearchService {
             StoreKind::Embedded => {
                 Arc::new(EmbeddedStore::open(&config.embedded.path, (&config.embedded).into()).await?)
             }
-            StoreKind::Qdrant => Arc::new(QdrantStore::connect(&(&config.qdrant).into())?),
+            StoreKind::Qdrant => Arc::new(QdrantStore::connect(&(&config.qdrant).into(), deadline::remaining)?),
         };
         Ok(Self {
+            galleries: Galleries::new(Arc::clone(&store)),
             store,
             encoders: EncoderPool::new(encoders),
             limits: config.limits.clone(),
@@ -86,8 +86,7 @@ impl SearchService {
     /// Keeps the health service informed, and removes what has been kept long enough, until
     /// [`SearchService::stop_intake`].
     pub async fn tend(self, health: Health) {
-        let sweeping =
-            retention::sweep(Arc::clone(&self.store), self.retention.sweep_interval_ms, self.shutdown.clone());
+        let sweeping = retention::sweep(self.galleries, self.retention.sweep_interval_ms, self.shutdown.clone());
         tokio::join!(readiness::watch(self.encoders, self.store, health, self.shutdown), sweeping);
     }
 

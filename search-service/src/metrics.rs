@@ -1,6 +1,6 @@
 //! What an operator wants to know of galleries, besides what is counted of every request.
 
-use crate::indexing::{Acknowledgement, Indexed};
+use crate::galleries::{Acknowledgement, Indexed};
 
 const IMAGES: &str = "descry_search_images_total";
 const REMOVED: &str = "descry_search_images_removed_total";

@@ -2,8 +2,8 @@
 
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
-use crate::vector_store::VectorStore;
 use descry_serving::Health;
+use descry_store::VectorStore;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ pub(crate) async fn watch(
 ) {
     let mut was_ready = None;
     loop {
-        let probe = async { encoders.ready().await.and(store.ready().await) };
+        let probe = async { encoders.ready().await.and(store.ready().await.map_err(SearchError::from)) };
         let probed = tokio::select! {
             probed = tokio::time::timeout(PROBE_LIMIT, probe) => probed,
             () = shutdown.cancelled() => break,

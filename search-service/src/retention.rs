@@ -1,12 +1,11 @@
 //! How long images are kept, and their removal.
 
 use crate::SearchError;
-use crate::indexing::all_generations_of;
+use crate::galleries::{Galleries, Removal};
 use crate::metrics;
-use crate::vector_store::{SearchFilter, VectorStore, now_ms};
+use descry_store::{Generation, SearchFilter, VectorStore, now_ms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -24,16 +23,15 @@ pub(crate) struct Retention {
 const KEY: &str = "retention";
 
 impl Retention {
-    pub(crate) async fn of(store: &dyn VectorStore, gallery: &str) -> Result<Self, SearchError> {
+    pub(crate) async fn of(store: &dyn VectorStore, gallery: &Generation) -> Result<Self, SearchError> {
         let Some(text) = store.document(gallery, KEY).await? else { return Ok(Self::default()) };
         // Removing by a rule that is not understood would be worse than keeping.
-        serde_json::from_str(&text)
-            .map_err(|source| SearchError::Store { activity: "reading a retention", source: Box::new(source) })
+        serde_json::from_str(&text).map_err(|error| SearchError::failed("reading a retention", error))
     }
 
-    pub(crate) async fn put(&self, store: &dyn VectorStore, gallery: &str) -> Result<(), SearchError> {
+    pub(crate) async fn put(&self, store: &dyn VectorStore, gallery: &Generation) -> Result<(), SearchError> {
         let text = if *self == Self::default() { None } else { serde_json::to_string(self).ok() };
-        store.put_document(gallery, KEY, text).await
+        Ok(store.put_document(gallery, KEY, text).await?)
     }
 
     /// What has been kept long enough at a time.
@@ -76,47 +74,47 @@ fn taken_before(time_ms: i64, among: &SearchFilter) -> [SearchFilter; 2] {
     [captured, indexed]
 }
 
-/// Removes what has been kept long enough, again and again, until `shutdown`. Several instances may do so at once.
-pub(crate) async fn sweep(store: Arc<dyn VectorStore>, interval_ms: u64, shutdown: CancellationToken) {
+/// Removes what has been kept long enough, again and again, until `shutdown`, which breaks off a sweep that waits for
+/// the store. Several instances may do so at once.
+pub(crate) async fn sweep(galleries: Galleries, interval_ms: u64, shutdown: CancellationToken) {
     if interval_ms == 0 {
         return;
     }
-    loop {
-        if let Err(error) = sweep_once(&*store, now_ms()).await {
-            tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
+    let sweeping = async {
+        loop {
+            if let Err(error) = sweep_once(&galleries, now_ms()).await {
+                tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
+            }
+            tokio::time::sleep(Duration::from_millis(interval_ms)).await;
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(interval_ms)) => {}
-            () = shutdown.cancelled() => break,
-        }
+    };
+    tokio::select! {
+        () = sweeping => {}
+        () = shutdown.cancelled() => {}
     }
 }
 
 /// One sweep over all galleries. One gallery's failure does not keep the others.
-async fn sweep_once(store: &dyn VectorStore, now_ms: i64) -> Result<(), SearchError> {
-    for gallery in store.list_galleries().await? {
-        match sweep_gallery(store, &gallery.name, now_ms).await {
-            Ok(0) | Err(SearchError::GalleryNotFound { .. }) => {}
+async fn sweep_once(galleries: &Galleries, now_ms: i64) -> Result<(), SearchError> {
+    for gallery in galleries.store().galleries().await? {
+        let name = &gallery.gallery;
+        match sweep_gallery(galleries, &gallery, now_ms).await {
+            Ok(0) => {}
+            Err(error) if error.is_not_found() => {}
             Ok(removed) => {
                 metrics::count_removed(removed);
-                tracing::info!(gallery = gallery.name, removed, "removed what had been kept long enough");
+                tracing::info!(gallery = name, removed, "removed what had been kept long enough");
             }
-            Err(error) => tracing::warn!(gallery = gallery.name, %error, "sweeping a gallery failed"),
+            Err(error) => tracing::warn!(gallery = name, %error, "sweeping a gallery failed"),
         }
     }
     Ok(())
 }
 
-async fn sweep_gallery(store: &dyn VectorStore, gallery: &str, now_ms: i64) -> Result<u64, SearchError> {
-    let filters = Retention::of(store, gallery).await?.expired(now_ms);
-    if filters.is_empty() {
-        return Ok(0);
-    }
+async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64) -> Result<u64, SearchError> {
     let mut removed = 0;
-    for target in all_generations_of(store, gallery).await? {
-        for filter in &filters {
-            removed += store.delete_matching(&target.address, filter).await?;
-        }
+    for filter in Retention::of(galleries.store(), gallery).await?.expired(now_ms) {
+        removed += galleries.remove(&gallery.gallery, Removal::Matching(&filter)).await?;
     }
     Ok(removed)
 }
@@ -124,7 +122,7 @@ async fn sweep_gallery(store: &dyn VectorStore, gallery: &str, now_ms: i64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector_store::ImageMetadata;
+    use descry_store::ImageMetadata;
 
     const DAY_MS: u64 = 86_400_000;
 

@@ -1,16 +1,14 @@
 //! A query becomes a ranked list of images.
 //!
-//! `retriever` does it; everything that needs neither encoder nor store is beside it: `parts` (several embeddings
-//! become one, and what each adds to a hit), `reciprocal_rank`, `duplicates`.
+//! `retriever` goes from the request to the answer: `query` (what may be asked), `parts` (embeddings, of which one is
+//! looked for), `ranking` (the store's answer, in order and judged), `sightings` (where a found person was seen).
 
-mod checks;
-mod duplicates;
-mod encoding;
-mod feedback;
 mod parts;
 mod query;
+mod ranking;
 mod reciprocal_rank;
 mod retriever;
+mod sightings;
 
 pub(crate) use query::{Fusion, Part, PartKind, RankedHit, Ranking, SearchSpec, Sighting};
 pub(crate) use retriever::Retriever;

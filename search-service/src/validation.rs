@@ -2,7 +2,7 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
-use crate::vector_store::{GalleryAddress, GallerySettings, ImageMetadata, SearchFilter};
+use descry_store::{GalleryAddress, GallerySettings, ImageMetadata, SearchFilter};
 
 const MAX_GALLERY_NAME_BYTES: usize = 63;
 

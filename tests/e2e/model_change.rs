@@ -79,6 +79,6 @@ async fn fingerprint(url: String) -> String {
 }
 
 async fn activate(client: &mut Client, generation: u32, force: bool) -> Result<Gallery, Status> {
-    let request = ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force };
+    let request = ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force, keep_surplus: false };
     client.activate_generation(request).await.map(|gallery| gallery.into_inner())
 }

@@ -215,8 +215,8 @@ async fn a_bad_item_leaves_its_neighbours_alone() {
 #[tokio::test]
 async fn a_gallery_of_another_model_is_refused_with_both_names() {
     use descry_model::Fingerprint;
-    use descry_search::vector_store::VectorStore as _;
-    use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
+    use descry_store::VectorStore as _;
+    use descry_store::{EmbeddedConfig, EmbeddedStore};
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("galleries.sqlite3");
     let other = Fingerprint::of_parts([("other", b"model".as_slice())]);
@@ -283,8 +283,8 @@ async fn health_and_reflection_answer() {
 #[tokio::test]
 async fn without_an_encoder_searches_say_so() {
     use descry_model::Fingerprint;
-    use descry_search::vector_store::VectorStore as _;
-    use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
+    use descry_store::VectorStore as _;
+    use descry_store::{EmbeddedConfig, EmbeddedStore};
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("galleries.sqlite3");
     {

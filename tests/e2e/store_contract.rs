@@ -8,6 +8,7 @@
 //! galleries get names of their own and are deleted afterwards.
 
 mod brute_force;
+mod by_address;
 mod documents;
 mod embedded_file;
 mod embedded_search;
@@ -86,6 +87,9 @@ check_promises![
     pages::pages_give_each_image_once,
     pages::writes_between_pages_lose_nothing,
     pages::places_that_are_none_are_refused,
+    generations::a_handle_of_a_gallery_that_was_made_anew_fails,
+    generations::numbers_are_given_once,
+    generations::all_generations_come_at_once,
     generations::a_begun_generation_is_gone_on_with,
     generations::generations_are_written_and_read_by_address,
     generations::switching_is_atomic,

@@ -4,6 +4,7 @@ use descry_evaluation::EvaluationError;
 use descry_model::ModelError;
 use descry_search::SearchError;
 use descry_serving::config::ConfigError;
+use descry_store::StoreError;
 use std::path::PathBuf;
 
 /// Why nothing could be measured.
@@ -30,9 +31,12 @@ pub enum GalleryBenchError {
     /// The system does not tell the memory of this process.
     #[error("cannot read the memory of this process: {0}")]
     Memory(#[from] procfs::ProcError),
-    /// The store or the service broke.
+    /// The service broke.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// The store broke.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Settings of the service that do not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),

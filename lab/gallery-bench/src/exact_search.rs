@@ -3,7 +3,7 @@
 use crate::store_report::RecallMeasurement;
 use crate::{GalleryBenchError, Progress};
 use descry_model::{Embedding, Fingerprint};
-use descry_search::vector_store::{GalleryImage, NearestQuery, PageRequest, VectorStore};
+use descry_store::{GalleryImage, Generation, NearestQuery, PageRequest, VectorStore};
 use ndarray::Array2;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ const TIE: f32 = 1e-6;
 /// before the end.
 pub(crate) async fn measure_recall(
     store: &dyn VectorStore,
-    gallery: &str,
+    gallery: &Generation,
     (queries, fingerprint): (&[Embedding], &Fingerprint),
     limit: usize,
     stop: &CancellationToken,
@@ -43,13 +43,13 @@ pub(crate) async fn measure_recall(
 /// For each query the score of the last true hit, and the number of true hits.
 async fn lowest_scores(
     store: &dyn VectorStore,
-    gallery: &str,
+    gallery: &Generation,
     queries: &[Embedding],
     limit: usize,
     stop: &CancellationToken,
     progress: Progress<'_>,
 ) -> Result<Option<Vec<(f32, usize)>>, GalleryBenchError> {
-    let images = store.gallery(gallery).await?.images;
+    let images = store.describe(gallery).await?.images;
     let mut best = BestScores::new(queries, limit)?;
     let mut request = PageRequest { limit: PAGE_IMAGES, ..PageRequest::default() };
     let mut compared = 0;

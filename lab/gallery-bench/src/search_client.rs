@@ -6,7 +6,7 @@ use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
-use descry_search::vector_store::{GalleryImage, ImageMetadata};
+use descry_store::{GalleryImage, ImageMetadata};
 use prost_types::Timestamp;
 use tonic::transport::Channel;
 

@@ -9,8 +9,8 @@ use crate::store_filling::BATCH_IMAGES;
 use crate::synthetic_gallery::{GalleryShape, SyntheticGallery};
 use crate::{GalleryBenchError, Progress};
 use descry_bench::{RatioSummary, median};
-use descry_search::vector_store::GalleryImage;
-use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
+use descry_store::GalleryImage;
+use descry_store::{EmbeddedConfig, EmbeddedStore};
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 

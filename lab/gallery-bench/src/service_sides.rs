@@ -4,8 +4,7 @@ use crate::GalleryBenchError;
 use crate::search_client::{Client, embedding_search, require_written, stored_image};
 use descry_model::{Embedding, Fingerprint};
 use descry_proto::search::v1 as proto;
-use descry_search::vector_store::embedded::EmbeddedStore;
-use descry_search::vector_store::{GalleryImage, NearestQuery, VectorStore as _};
+use descry_store::{EmbeddedStore, GalleryImage, Generation, NearestQuery, VectorStore as _};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ pub(crate) struct ServiceSide {
 /// The store without anything around it.
 pub(crate) struct StoreSide {
     store: EmbeddedStore,
-    fingerprint: Fingerprint,
+    gallery: Generation,
 }
 
 impl ServiceSide {
@@ -91,8 +90,8 @@ impl StoreSide {
         fingerprint: &Fingerprint,
         dimension: usize,
     ) -> Result<Self, GalleryBenchError> {
-        store.create_gallery(GALLERY, fingerprint, dimension).await?;
-        Ok(Self { store, fingerprint: fingerprint.clone() })
+        let gallery = store.create_gallery(GALLERY, fingerprint, dimension).await?;
+        Ok(Self { store, gallery })
     }
 
     /// Writes some batches, one after the other: the store has one writer.
@@ -100,15 +99,15 @@ impl StoreSide {
         let batches = batches.to_vec();
         let begin = Instant::now();
         for batch in batches {
-            self.store.upsert(GALLERY, &self.fingerprint, batch).await?;
+            self.store.upsert(&self.gallery, &self.gallery.fingerprint, batch).await?;
         }
         Ok(begin.elapsed())
     }
 
     pub(crate) async fn search(&self, query: &Embedding) -> Result<Answered, GalleryBenchError> {
-        let nearest = NearestQuery::new(query.clone(), self.fingerprint.clone(), LIMIT as usize);
+        let nearest = NearestQuery::new(query.clone(), self.gallery.fingerprint.clone(), LIMIT as usize);
         let begin = Instant::now();
-        let hits = self.store.nearest(GALLERY, nearest).await?;
+        let hits = self.store.nearest(&self.gallery, nearest).await?;
         let elapsed = begin.elapsed();
         Ok((hits.into_iter().map(|hit| hit.image_id).collect(), elapsed))
     }

@@ -7,7 +7,7 @@ use crate::store_report::{OpeningMeasurement, SearchKind, StoreReport};
 use crate::store_searches::{LIMIT, Searches};
 use crate::synthetic_gallery::{GalleryShape, SyntheticGallery};
 use crate::{GalleryBenchError, Progress};
-use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
+use descry_store::{EmbeddedConfig, EmbeddedStore, Generation};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -84,7 +84,7 @@ pub async fn run_store_benchmark(
         progress("opening", 0, 1);
         let (store, opening) = open(&path, config, (plan.images, plan.shape.dimension)).await?;
         report.opening = Some(opening);
-        ask(store, plan, &gallery, &mut report, stop, progress).await?;
+        ask((store, filled.generation), plan, &gallery, &mut report, stop, progress).await?;
     }
     report.interrupted = stop.is_cancelled();
     Ok(report)
@@ -110,7 +110,7 @@ async fn open(
 }
 
 async fn ask(
-    store: EmbeddedStore,
+    (store, generation): (EmbeddedStore, Generation),
     plan: &StorePlan,
     gallery: &SyntheticGallery,
     report: &mut StoreReport,
@@ -120,8 +120,7 @@ async fn ask(
     let store = Arc::new(store);
     let searches = Searches {
         store: store.clone(),
-        gallery: GALLERY.into(),
-        fingerprint: gallery.fingerprint().clone(),
+        gallery: Arc::new(generation.clone()),
         queries: gallery.queries(plan.queries, plan.images)?.into(),
     };
     for kind in SearchKind::ALL {
@@ -140,7 +139,7 @@ async fn ask(
     if plan.recall_queries > 0 && !stop.is_cancelled() {
         let compared = gallery.queries(plan.recall_queries, plan.images)?;
         let asked = (compared.as_slice(), gallery.fingerprint());
-        report.recall = measure_recall(&*store, GALLERY, asked, LIMIT, stop, progress).await?;
+        report.recall = measure_recall(&*store, &generation, asked, LIMIT, stop, progress).await?;
     }
     Ok(())
 }

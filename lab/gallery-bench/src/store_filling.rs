@@ -4,8 +4,7 @@ use crate::latencies::Latencies;
 use crate::store_report::FillingMeasurement;
 use crate::synthetic_gallery::SyntheticGallery;
 use crate::{GalleryBenchError, Progress};
-use descry_search::SearchError;
-use descry_search::vector_store::VectorStore;
+use descry_store::{Generation, StoreError, VectorStore};
 use std::path::Path;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const BATCH_IMAGES: u64 = 256;
 
 /// What became of the gallery.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Filled {
+    /// Where the images are.
+    pub(crate) generation: Generation,
     /// `None` when nothing had to be written.
     pub(crate) measured: Option<FillingMeasurement>,
     /// Images in it now; fewer than asked for when it was ended early.
@@ -31,12 +32,13 @@ pub(crate) async fn fill(
     progress: Progress<'_>,
 ) -> Result<Filled, GalleryBenchError> {
     let fingerprint = gallery.fingerprint();
-    let existing = match store.create_gallery(name, fingerprint, gallery.shape().dimension).await {
-        Err(SearchError::GalleryExists { .. }) => {
+    let generation = match store.create_gallery(name, fingerprint, gallery.shape().dimension).await {
+        Err(StoreError::GalleryExists { .. }) => {
             return Err(GalleryBenchError::OtherData { path: path.to_owned() });
         }
-        created => created?.images,
+        created => created?,
     };
+    let existing = store.describe(&generation).await?.images;
     if existing > images {
         return Err(GalleryBenchError::OtherData { path: path.to_owned() });
     }
@@ -46,7 +48,7 @@ pub(crate) async fn fill(
         let end = (written + BATCH_IMAGES).min(images);
         let batch = gallery.images(written..end)?;
         let begin = Instant::now();
-        store.upsert(name, fingerprint, batch).await?;
+        store.upsert(&generation, fingerprint, batch).await?;
         latencies.record(begin.elapsed());
         written = end;
         progress("writing", written, images);
@@ -57,5 +59,5 @@ pub(crate) async fn fill(
         images_per_s: (written - existing) as f64 / latencies.total_s(),
         batch,
     });
-    Ok(Filled { measured, images: written })
+    Ok(Filled { generation, measured, images: written })
 }

@@ -4,9 +4,8 @@ use crate::latencies::Latencies;
 use crate::store_report::{SearchKind, SearchMeasurement, ThroughputMeasurement};
 use crate::synthetic_gallery::{CAMERAS, camera_id};
 use crate::{GalleryBenchError, Progress};
-use descry_model::{Embedding, Fingerprint};
-use descry_search::SearchError;
-use descry_search::vector_store::{NearestQuery, VectorStore};
+use descry_model::Embedding;
+use descry_store::{Generation, NearestQuery, StoreError, VectorStore};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -26,8 +25,7 @@ const FEW: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Searches {
     pub(crate) store: Arc<dyn VectorStore>,
-    pub(crate) gallery: Arc<str>,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) gallery: Arc<Generation>,
     pub(crate) queries: Arc<[Embedding]>,
 }
 
@@ -80,7 +78,7 @@ impl Searches {
         Ok(Some(ThroughputMeasurement { callers, queries_per_s: latency.count as f64 / elapsed_s, latency }))
     }
 
-    async fn ask_in_turn(self, next: Arc<AtomicUsize>, stop: CancellationToken) -> Result<Latencies, SearchError> {
+    async fn ask_in_turn(self, next: Arc<AtomicUsize>, stop: CancellationToken) -> Result<Latencies, StoreError> {
         let mut latencies = Latencies::default();
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
@@ -93,9 +91,9 @@ impl Searches {
         }
     }
 
-    async fn ask(&self, kind: SearchKind, position: usize) -> Result<(), SearchError> {
+    async fn ask(&self, kind: SearchKind, position: usize) -> Result<(), StoreError> {
         let Some(embedding) = self.queries.get(position) else { return Ok(()) };
-        let mut query = NearestQuery::new(embedding.clone(), self.fingerprint.clone(), LIMIT);
+        let mut query = NearestQuery::new(embedding.clone(), self.gallery.fingerprint.clone(), LIMIT);
         match kind {
             SearchKind::Nearest => self.store.nearest(&self.gallery, query).await?,
             SearchKind::OneCamera => {

@@ -5,7 +5,7 @@
 
 use crate::GalleryBenchError;
 use descry_model::{Embedding, Fingerprint};
-use descry_search::vector_store::{GalleryImage, ImageMetadata};
+use descry_store::{GalleryImage, ImageMetadata};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use rand_distr::{Distribution as _, StandardNormal};

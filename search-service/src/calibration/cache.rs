@@ -2,7 +2,7 @@
 
 use super::Calibration;
 use crate::SearchError;
-use crate::vector_store::{Gallery, VectorStore};
+use descry_store::{Generation, VectorStore};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,28 +31,28 @@ impl Calibrations {
     }
 
     /// What scores of a generation mean, where that is known for its model.
-    pub(crate) async fn of(&self, generation: &Gallery) -> Result<Option<Calibration>, SearchError> {
-        let calibration = match self.cached(&generation.name) {
+    pub(crate) async fn of(&self, generation: &Generation) -> Result<Option<Calibration>, SearchError> {
+        let calibration = match self.cached(&generation.gallery) {
             Some(calibration) => calibration,
-            None => self.read(&generation.name).await?,
+            None => self.read(generation).await?,
         };
         Ok(calibration.filter(|calibration| calibration.fingerprint == generation.fingerprint.as_str()))
     }
 
-    async fn read(&self, gallery: &str) -> Result<Option<Calibration>, SearchError> {
+    async fn read(&self, gallery: &Generation) -> Result<Option<Calibration>, SearchError> {
         let text = self.store.document(gallery, KEY).await?;
         // What cannot be read comes from a later version or another program: no probabilities rather than no search.
         let calibration = text.and_then(|text| serde_json::from_str(&text).ok());
-        self.keep(gallery, calibration.clone());
+        self.keep(&gallery.gallery, calibration.clone());
         Ok(calibration)
     }
 
     /// Stores a calibration with its gallery.
-    pub(crate) async fn put(&self, gallery: &str, calibration: &Calibration) -> Result<(), SearchError> {
-        let text = serde_json::to_string(calibration)
-            .map_err(|source| SearchError::Store { activity: "writing a calibration", source: Box::new(source) })?;
+    pub(crate) async fn put(&self, gallery: &Generation, calibration: &Calibration) -> Result<(), SearchError> {
+        let text =
+            serde_json::to_string(calibration).map_err(|error| SearchError::failed("writing a calibration", error))?;
         self.store.put_document(gallery, KEY, Some(text)).await?;
-        self.keep(gallery, Some(calibration.clone()));
+        self.keep(&gallery.gallery, Some(calibration.clone()));
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use super::{Calibration, MIN_BACKGROUND_CAPTIONS, Observation};
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
 use crate::validation::invalid;
-use crate::vector_store::{Gallery, NearestQuery, SearchFilter, VectorStore, now_ms};
 use descry_model::Embedding;
+use descry_store::{Generation, NearestQuery, SearchFilter, VectorStore, now_ms};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 
 /// A caption to learn from.
@@ -29,16 +29,15 @@ const CONCURRENT_CAPTIONS: usize = 8;
 pub(crate) async fn measure(
     encoders: &EncoderPool,
     store: &dyn VectorStore,
-    generation: &Gallery,
+    generation: &Generation,
     captions: Vec<Caption>,
 ) -> Result<Calibration, SearchError> {
-    let (encoder, _) = encoders.of(&generation.name, &generation.fingerprint).await?;
-    let address = generation.address();
-    let (encoder, address) = (&encoder, &address);
+    let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
+    let encoder = &encoder;
     let observed = futures::stream::iter(captions.into_iter().enumerate()).map(|(index, caption)| async move {
         let encoded = encoder.encode_text(caption.text, &format!("captions[{index}].text")).await?;
         generation.require_model(&encoded.fingerprint, encoded.embedding.dimension())?;
-        observe(store, generation, address, encoded.embedding, caption.person_id).await
+        observe(store, generation, encoded.embedding, caption.person_id).await
     });
     let observed: Vec<(Option<Observation>, Option<Observation>)> =
         observed.buffer_unordered(CONCURRENT_CAPTIONS).try_collect().await?;
@@ -58,13 +57,12 @@ pub(crate) async fn measure(
 /// What a caption finds of other people, and what of the right one.
 async fn observe(
     store: &dyn VectorStore,
-    generation: &Gallery,
-    address: &str,
+    generation: &Generation,
     embedding: Embedding,
     person_id: Option<String>,
 ) -> Result<(Option<Observation>, Option<Observation>), SearchError> {
     let query = NearestQuery::new(embedding, generation.fingerprint.clone(), HITS);
-    let observation = |hits: &[crate::vector_store::Hit], person_id: Option<&String>| {
+    let observation = |hits: &[descry_store::Hit], person_id: Option<&String>| {
         let right = person_id.map(|person| hits.iter().map(|hit| hit.metadata.person_id.as_ref() == Some(person)));
         Observation {
             scores: hits.iter().map(|hit| hit.score).collect(),
@@ -73,14 +71,14 @@ async fn observe(
     };
     let own = SearchFilter { person_ids: person_id.iter().cloned().collect(), ..SearchFilter::default() };
     // A person who has no image here is as good as any other who is not in the gallery.
-    let is_here = person_id.is_some() && store.count(address, &own).await? > 0;
+    let is_here = person_id.is_some() && store.count(generation, &own).await? > 0;
     let Some(person_id) = person_id.filter(|_| is_here) else {
-        let hits = store.nearest(address, query).await?;
+        let hits = store.nearest(generation, query).await?;
         return Ok(((!hits.is_empty()).then(|| observation(&hits, None)), None));
     };
     let others = NearestQuery { filter: SearchFilter { none: vec![own], ..SearchFilter::default() }, ..query.clone() };
     let (with, without) =
-        futures::future::try_join(store.nearest(address, query), store.nearest(address, others)).await?;
+        futures::future::try_join(store.nearest(generation, query), store.nearest(generation, others)).await?;
     let background = (!without.is_empty()).then(|| observation(&without, None));
     Ok((background, Some(observation(&with, Some(&person_id)))))
 }

@@ -3,12 +3,12 @@
 use super::SearchGrpc;
 use super::messages::{gallery_message, gallery_settings, retention_of};
 use crate::SearchError;
-use crate::generations::{activate, compare};
+use crate::galleries::{Activation, CompareRequest};
 use crate::retention::Retention;
 use crate::validation::{check_gallery_name, check_settings, invalid};
-use crate::vector_store::{Gallery, GallerySettings, NewGallery};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
+use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery};
 
 /// Ids that a comparison names where the caller does not say.
 const DEFAULT_NAMED_IDS: u32 = 100;
@@ -33,30 +33,30 @@ impl SearchGrpc {
             let dimension = usize::try_from(embedding_dimension).unwrap_or_default();
             (parse_fingerprint("fingerprint", &fingerprint)?, dimension)
         };
-        let galleries = self.store.list_galleries().await?;
+        let galleries = self.store.galleries().await?;
         let max = self.limits.max_galleries;
-        if galleries.len() >= max && galleries.iter().all(|gallery| gallery.name != name) {
+        if galleries.len() >= max && galleries.iter().all(|gallery| gallery.gallery != name) {
             return Err(invalid("gallery", format!("there are {max} galleries already, as many as are allowed")));
         }
         let wanted = settings.clone();
-        let gallery = self.store.create(NewGallery { name, fingerprint, dimension, settings }).await?;
+        let gallery = self.galleries.create(NewGallery { name, fingerprint, dimension, settings }).await?;
         if wanted != gallery.settings && wanted != GallerySettings::default() {
             let reason =
                 "it exists already, with other settings; they are decided when a gallery is created".to_owned();
-            return Err(SearchError::NotReady { name: gallery.name, reason });
+            return Err(SearchError::NotReady { name: gallery.gallery, reason });
         }
         // Asked once more, a gallery keeps what it was told since.
         if let Some(retention) = retention
-            && Retention::of(&*self.store, &gallery.name).await? == Retention::default()
+            && Retention::of(&*self.store, &gallery).await? == Retention::default()
         {
-            retention.put(&*self.store, &gallery.name).await?;
+            retention.put(&*self.store, &gallery).await?;
         }
-        self.described(gallery).await
+        self.described(&gallery).await
     }
 
     pub(super) async fn get_gallery(&self, request: proto::GetGalleryRequest) -> Result<proto::Gallery, SearchError> {
         crate::validation::check_address(&request.name)?;
-        self.described(self.store.gallery(&request.name).await?).await
+        self.described(&self.store.resolve(&request.name).await?).await
     }
 
     pub(super) async fn list_galleries(
@@ -64,11 +64,11 @@ impl SearchGrpc {
         _request: proto::ListGalleriesRequest,
     ) -> Result<proto::ListGalleriesResponse, SearchError> {
         let mut galleries = Vec::new();
-        for gallery in self.store.list_galleries().await? {
-            match self.described(gallery).await {
+        for gallery in self.store.galleries().await? {
+            match self.described(&gallery).await {
                 Ok(gallery) => galleries.push(gallery),
                 // Deleted in the meantime.
-                Err(SearchError::GalleryNotFound { .. }) => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -80,7 +80,7 @@ impl SearchGrpc {
         request: proto::DeleteGalleryRequest,
     ) -> Result<proto::DeleteGalleryResponse, SearchError> {
         check_gallery_name(&request.name)?;
-        self.store.delete_gallery(&request.name).await?;
+        self.galleries.delete(&request.name).await?;
         self.calibrations.forget(&request.name);
         Ok(proto::DeleteGalleryResponse {})
     }
@@ -91,9 +91,9 @@ impl SearchGrpc {
     ) -> Result<proto::Gallery, SearchError> {
         let proto::SetRetentionRequest { gallery, retention } = request;
         check_gallery_name(&gallery)?;
-        let described = self.store.gallery(&gallery).await?;
+        let gallery = self.store.resolve(&gallery).await?;
         retention_of(retention.unwrap_or_default())?.put(&*self.store, &gallery).await?;
-        self.described(described).await
+        self.described(&gallery).await
     }
 
     pub(super) async fn create_generation(
@@ -103,14 +103,14 @@ impl SearchGrpc {
         let proto::CreateGenerationRequest { gallery, fingerprint } = request;
         check_gallery_name(&gallery)?;
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
-        let active = self.store.identity(&gallery).await?;
+        let active = self.store.resolve(&gallery).await?;
         if active.fingerprint == fingerprint {
             let reason = "that model serves already".to_owned();
             return Err(SearchError::NotReady { name: gallery, reason });
         }
         let (_, model) = self.encoders.of(&gallery, &fingerprint).await?;
-        let generation = self.store.create_generation(&gallery, &model.fingerprint, model.dimension).await?;
-        self.described(generation).await
+        let generation = self.galleries.create_generation(&gallery, &model.fingerprint, model.dimension).await?;
+        self.described(&generation).await
     }
 
     pub(super) async fn list_generations(
@@ -118,9 +118,12 @@ impl SearchGrpc {
         request: proto::ListGenerationsRequest,
     ) -> Result<proto::ListGenerationsResponse, SearchError> {
         check_gallery_name(&request.gallery)?;
-        let active = self.store.identity(&request.gallery).await?.generation;
-        let mut generations = Vec::new();
-        for generation in self.store.generations(&request.gallery).await? {
+        let found = self.store.generations(&request.gallery).await?;
+        let active = found.active.number;
+        let mut all: Vec<&Generation> = found.all().collect();
+        all.sort_unstable_by_key(|generation| generation.number);
+        let mut generations = Vec::with_capacity(all.len());
+        for generation in all {
             generations.push(self.described(generation).await?);
         }
         Ok(proto::ListGenerationsResponse { generations, active })
@@ -130,23 +133,30 @@ impl SearchGrpc {
         &self,
         request: proto::CompareGenerationsRequest,
     ) -> Result<proto::CompareGenerationsResponse, SearchError> {
-        let proto::CompareGenerationsRequest { gallery, generation, against, limit } = request;
+        let proto::CompareGenerationsRequest { gallery, generation, against, limit, page_token } = request;
         check_gallery_name(&gallery)?;
         let limit = if limit == 0 { DEFAULT_NAMED_IDS } else { limit };
         if limit > MAX_NAMED_IDS {
             return Err(invalid("limit", format!("{limit}, at most {MAX_NAMED_IDS} are allowed")));
         }
-        let generation = self.store.identity(&format!("{gallery}.{generation}")).await?;
-        let against = if against == 0 { gallery } else { format!("{gallery}.{against}") };
-        let against = self.store.identity(&against).await?;
-        let found = compare(&*self.store, &generation, &against, limit as usize).await?;
+        let numbered = |number| GalleryAddress { name: &gallery, generation: Some(number) }.to_string();
+        let generation = self.store.resolve(&numbered(generation)).await?;
+        let against = if against == 0 { gallery.clone() } else { numbered(against) };
+        let against = self.store.resolve(&against).await?;
+        let page_token = Some(page_token.as_str()).filter(|token| !token.is_empty());
+        let request = CompareRequest { generation: &generation, against: &against, named: limit as usize, page_token };
+        let found = self.galleries.compare(request).await?;
+        let (own, other) = tokio::try_join!(self.store.describe(&generation), self.store.describe(&against))?;
         Ok(proto::CompareGenerationsResponse {
-            images: found.images,
-            images_against: found.images_against,
+            images: own.images,
+            images_against: other.images,
             missing: found.missing.count,
             missing_ids: found.missing.first,
             surplus: found.surplus.count,
             surplus_ids: found.surplus.first,
+            next_page_token: found.next_page_token.unwrap_or_default(),
+            examined: found.examined,
+            ready: found.is_ready,
         })
     }
 
@@ -154,10 +164,10 @@ impl SearchGrpc {
         &self,
         request: proto::ActivateGenerationRequest,
     ) -> Result<proto::Gallery, SearchError> {
-        let proto::ActivateGenerationRequest { gallery, generation, force } = request;
+        let proto::ActivateGenerationRequest { gallery, generation, force, keep_surplus } = request;
         check_gallery_name(&gallery)?;
-        let active = activate(&*self.store, &gallery, generation, force).await?;
-        self.described(active).await
+        let active = self.galleries.activate(&gallery, Activation { generation, force, keep_surplus }).await?;
+        self.described(&active).await
     }
 
     pub(super) async fn delete_generation(
@@ -165,13 +175,14 @@ impl SearchGrpc {
         request: proto::DeleteGenerationRequest,
     ) -> Result<proto::DeleteGenerationResponse, SearchError> {
         check_gallery_name(&request.gallery)?;
-        self.store.delete_generation(&request.gallery, request.generation).await?;
+        self.galleries.delete_generation(&request.gallery, request.generation).await?;
         Ok(proto::DeleteGenerationResponse {})
     }
 
-    async fn described(&self, gallery: Gallery) -> Result<proto::Gallery, SearchError> {
-        let retention = Retention::of(&*self.store, &gallery.name).await?;
-        let calibrated = self.calibrations.of(&gallery).await?.is_some();
+    async fn described(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {
+        let gallery = self.store.describe(generation).await?;
+        let retention = Retention::of(&*self.store, generation).await?;
+        let calibrated = self.calibrations.of(generation).await?.is_some();
         Ok(gallery_message(gallery, retention, calibrated))
     }
 }

@@ -5,11 +5,12 @@ use super::galleries::parse_fingerprint;
 use super::index_stream::acknowledgement;
 use super::messages::{image_metadata, metadata_message, milliseconds, search_filter};
 use crate::SearchError;
-use crate::indexing::{all_generations_of, targets_of, write_embeddings};
+use crate::galleries::Removal;
+use crate::indexing::write_embeddings;
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
-use crate::vector_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
 use descry_model::Embedding;
 use descry_proto::search::v1 as proto;
+use descry_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
 
 const DEFAULT_PAGE_IMAGES: usize = 256;
 
@@ -23,7 +24,7 @@ impl SearchGrpc {
         self.check_count("images", images.len())?;
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
         let images = images.into_iter().map(|image| (image.image_id.clone(), gallery_image(image))).collect();
-        let written = write_embeddings(&*self.store, &self.limits, &gallery, &fingerprint, images).await?;
+        let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, images).await?;
         Ok(proto::IndexEmbeddingsResponse { results: written.into_iter().map(acknowledgement).collect() })
     }
 
@@ -40,8 +41,8 @@ impl SearchGrpc {
         };
         self.check_count("page_size", limit)?;
         let after = Some(page_token).filter(|token| !token.is_empty());
-        let generation = self.store.identity(&gallery).await?;
-        let page = self.store.page(&generation.address(), PageRequest { filter, after, limit }).await?;
+        let generation = self.store.resolve(&gallery).await?;
+        let page = self.store.page(&generation, PageRequest { filter, after, limit }).await?;
         let images = page.images.into_iter().map(|image| proto::StoredImage {
             image_id: image.image_id,
             content_sha256: image.metadata.content_sha256.clone(),
@@ -69,20 +70,8 @@ impl SearchGrpc {
                 .map_err(|error| invalid(format!("changes[{index}]"), error.to_string()))?;
             changed.push((change.image_id, metadata));
         }
-        let mut updated = None;
-        for target in targets_of(&*self.store, &gallery).await? {
-            let ids: Vec<String> = changed.iter().map(|(image_id, _)| image_id.clone()).collect();
-            // What is no metadata of the caller's stays as it is.
-            let known = self.store.images(&target.address, &ids).await?;
-            let changes = changed.iter().filter_map(|(image_id, metadata)| {
-                let known = known.get(image_id)?;
-                let (content_sha256, indexed_at_ms) = (known.content_sha256.clone(), known.indexed_at_ms);
-                Some((image_id.clone(), ImageMetadata { content_sha256, indexed_at_ms, ..metadata.clone() }))
-            });
-            let count = self.store.update_metadata(&target.address, changes.collect()).await?;
-            updated.get_or_insert(count);
-        }
-        Ok(proto::UpdateImagesResponse { updated: updated.unwrap_or_default() })
+        let updated = self.galleries.update_metadata(&gallery, &changed).await?;
+        Ok(proto::UpdateImagesResponse { updated })
     }
 
     pub(super) async fn delete_images(
@@ -103,15 +92,9 @@ impl SearchGrpc {
         if filter.as_ref().is_some_and(|filter| !filter.restricts()) {
             return Err(invalid("filter", "must restrict something; delete the gallery to remove all of it"));
         }
-        let mut deleted = None;
-        for target in all_generations_of(&*self.store, &gallery).await? {
-            let count = match &filter {
-                Some(filter) => self.store.delete_matching(&target.address, filter).await?,
-                None => self.store.delete_images(&target.address, &image_ids).await?,
-            };
-            deleted.get_or_insert(count);
-        }
-        Ok(proto::DeleteImagesResponse { deleted: deleted.unwrap_or_default() })
+        let removal = filter.as_ref().map_or(Removal::Images(&image_ids), Removal::Matching);
+        let deleted = self.galleries.remove(&gallery, removal).await?;
+        Ok(proto::DeleteImagesResponse { deleted })
     }
 
     pub(super) fn checked_filter(&self, filter: Option<proto::Filter>) -> Result<SearchFilter, SearchError> {

@@ -4,7 +4,8 @@ use super::SearchGrpc;
 use super::messages::{image_metadata, item_error};
 use crate::SearchError;
 use crate::config::RequestLimits;
-use crate::indexing::{Acknowledgement, Indexed, NewImage, Pace};
+use crate::galleries::{Acknowledgement, Indexed};
+use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
@@ -76,7 +77,7 @@ impl SearchGrpc {
             generation => format!("{}.{generation}", start.gallery),
         };
         match self.indexer.require_encoder(&address).await {
-            Err(SearchError::GalleryNotFound { .. }) if start.create && start.generation == 0 => {
+            Err(error) if error.is_not_found() && start.create && start.generation == 0 => {
                 let request = proto::CreateGalleryRequest {
                     name: start.gallery.clone(),
                     ..proto::CreateGalleryRequest::default()

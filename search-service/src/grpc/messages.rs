@@ -1,19 +1,17 @@
 //! Messages as the service's own types, and back.
 
-mod filter;
 mod gallery;
-mod time;
 
-pub(super) use filter::{filter_message, search_filter};
 pub(super) use gallery::{gallery_message, gallery_settings, retention_of};
-pub(super) use time::{milliseconds, timestamp};
 
 use crate::SearchError;
 use crate::retrieval::{RankedHit, Sighting};
-use crate::vector_store::{ImageMetadata, SearchFilter};
+use crate::validation::invalid;
 use crate::watches::Watch;
 use descry_proto::search::v1 as proto;
 use descry_proto::status::v1::ItemError;
+use descry_store::{AttributeCondition, ImageMetadata, SearchFilter};
+use prost_types::Timestamp;
 use tonic::Status;
 
 /// Why one item of several failed.
@@ -47,7 +45,7 @@ pub(super) fn metadata_message(metadata: ImageMetadata) -> proto::ImageMetadata 
 }
 
 pub(super) fn hit_message(ranked: RankedHit) -> proto::Hit {
-    let RankedHit { hit, contributions, match_probability, sightings } = ranked;
+    let RankedHit { hit, contributions, match_probability, sightings, sighting_count } = ranked;
     proto::Hit {
         image_id: hit.image_id,
         score: hit.score,
@@ -55,6 +53,7 @@ pub(super) fn hit_message(ranked: RankedHit) -> proto::Hit {
         contributions,
         match_probability,
         sightings: sightings.into_iter().map(sighting_message).collect(),
+        sighting_count,
     }
 }
 
@@ -71,5 +70,94 @@ pub(super) fn watch_message(gallery: &str, watch: Watch) -> proto::Watch {
         filter: Some(watch.filter).filter(|filter| *filter != SearchFilter::default()).map(filter_message),
         created_at: Some(timestamp(watch.created_at_ms)),
         fingerprint: watch.fingerprint,
+    }
+}
+
+/// A filter as the service knows it. protobuf's own limit of nesting keeps the recursion short.
+pub(super) fn search_filter(filter: proto::Filter) -> Result<SearchFilter, SearchError> {
+    let time = |field: &str, time: Option<Timestamp>| time.map(|time| milliseconds(field, time)).transpose();
+    let nested = |filters: Vec<proto::Filter>| filters.into_iter().map(search_filter).collect::<Result<Vec<_>, _>>();
+    let attributes = filter.attributes.into_iter();
+    Ok(SearchFilter {
+        image_ids: filter.image_ids,
+        person_ids: filter.person_ids,
+        camera_ids: filter.camera_ids,
+        captured_from_ms: time("filter.captured_from", filter.captured_from)?,
+        captured_before_ms: time("filter.captured_before", filter.captured_before)?,
+        indexed_from_ms: time("filter.indexed_from", filter.indexed_from)?,
+        indexed_before_ms: time("filter.indexed_before", filter.indexed_before)?,
+        attributes: attributes
+            .map(|attribute| AttributeCondition { name: attribute.name, values: attribute.values })
+            .collect(),
+        all: nested(filter.all)?,
+        any: nested(filter.any)?,
+        none: nested(filter.none)?,
+    })
+}
+
+pub(super) fn filter_message(filter: SearchFilter) -> proto::Filter {
+    let nested = |filters: Vec<SearchFilter>| filters.into_iter().map(filter_message).collect();
+    let attributes = filter.attributes.into_iter();
+    proto::Filter {
+        image_ids: filter.image_ids,
+        person_ids: filter.person_ids,
+        camera_ids: filter.camera_ids,
+        captured_from: filter.captured_from_ms.map(timestamp),
+        captured_before: filter.captured_before_ms.map(timestamp),
+        indexed_from: filter.indexed_from_ms.map(timestamp),
+        indexed_before: filter.indexed_before_ms.map(timestamp),
+        attributes: attributes
+            .map(|AttributeCondition { name, values }| proto::AttributeCondition { name, values })
+            .collect(),
+        all: nested(filter.all),
+        any: nested(filter.any),
+        none: nested(filter.none),
+    }
+}
+
+/// Whole milliseconds since the Unix epoch, rounded down. Years 1 to 9999, the range of protobuf's timestamps: beyond
+/// it no client could print the reply.
+pub(super) fn milliseconds(field: &str, time: Timestamp) -> Result<i64, SearchError> {
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    const NANOS: std::ops::Range<i32> = 0..1_000_000_000;
+    if !SECONDS.contains(&time.seconds) || !NANOS.contains(&time.nanos) {
+        return Err(invalid(field, "is no time of the years 1 to 9999 with nanos of 0 to 999999999"));
+    }
+    Ok(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000))
+}
+
+pub(super) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp { seconds: ms.div_euclid(1_000), nanos: (ms.rem_euclid(1_000) * 1_000_000) as i32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn times_survive_the_way_there_and_back(ms in -62_135_596_800_000..253_402_300_800_000_i64) {
+            prop_assert_eq!(milliseconds("time", timestamp(ms)).unwrap(), ms);
+        }
+
+        #[test]
+        fn any_time_is_accepted_or_refused(seconds: i64, nanos: i32) {
+            let _ = milliseconds("time", Timestamp { seconds, nanos });
+        }
+    }
+
+    #[test]
+    fn filters_survive_the_way_there_and_back() {
+        let filter = SearchFilter {
+            image_ids: vec!["1".to_owned()],
+            captured_from_ms: Some(-5),
+            indexed_before_ms: Some(7_000),
+            attributes: vec![AttributeCondition { name: "coat".to_owned(), values: vec!["red".to_owned()] }],
+            any: vec![SearchFilter { camera_ids: vec!["c".to_owned()], ..SearchFilter::default() }],
+            none: vec![SearchFilter { person_ids: vec!["p".to_owned()], ..SearchFilter::default() }],
+            ..SearchFilter::default()
+        };
+        assert_eq!(search_filter(filter_message(filter.clone())).unwrap(), filter);
     }
 }

@@ -70,9 +70,9 @@ impl SearchGrpc {
             let proto::calibrate_request::Caption { text, person_id } = caption;
             Caption { text, person_id }
         });
-        let generation = self.store.identity(&gallery).await?;
+        let generation = self.store.resolve(&gallery).await?;
         let calibration = measure(&self.encoders, &*self.store, &generation, captions.collect()).await?;
-        self.calibrations.put(&gallery, &calibration).await?;
+        self.calibrations.put(&generation, &calibration).await?;
         Ok(proto::Calibration {
             fingerprint: calibration.fingerprint,
             background_captions: calibration.background_captions,

@@ -7,9 +7,9 @@ use super::searches::query_parts;
 use crate::SearchError;
 use crate::retrieval::{RankedHit, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
-use crate::vector_store::now_ms;
-use crate::watches::{Following, Watch, WatchMatch, delete_watch, follow, put_watch, watches_of};
+use crate::watches::{Following, Watch, WatchMatch, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
+use descry_store::now_ms;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -32,9 +32,10 @@ impl SearchGrpc {
             return Err(invalid("min_score", "must be within -1 and 1 and not 0: say what is similar enough"));
         }
         let filter = self.checked_filter(filter)?;
-        let watches = watches_of(&*self.store, &gallery).await?;
+        let active = self.store.resolve(&gallery).await?;
+        let watches = Watches::of(&*self.store, &active).await?;
         let max = self.limits.max_watches;
-        if watches.len() >= max && !watches.contains_key(&name) {
+        if watches.len() >= max && !watches.contains(&name) {
             return Err(invalid("name", format!("there are {max} watches already, as many as are allowed")));
         }
         let search = SearchSpec { gallery: gallery.clone(), parts: query_parts(parts)?, ..SearchSpec::default() };
@@ -48,7 +49,7 @@ impl SearchGrpc {
             filter,
             created_at_ms: now_ms(),
         };
-        put_watch(&*self.store, &gallery, &watch).await?;
+        put_watch(&*self.store, &generation, &watch).await?;
         Ok(watch_message(&gallery, watch))
     }
 
@@ -57,10 +58,10 @@ impl SearchGrpc {
         request: proto::ListWatchesRequest,
     ) -> Result<proto::ListWatchesResponse, SearchError> {
         check_gallery_name(&request.gallery)?;
-        let watches = watches_of(&*self.store, &request.gallery).await?.into_values();
-        Ok(proto::ListWatchesResponse {
-            watches: watches.map(|watch| watch_message(&request.gallery, watch)).collect(),
-        })
+        let active = self.store.resolve(&request.gallery).await?;
+        let Watches { readable, unreadable } = Watches::of(&*self.store, &active).await?;
+        let watches = readable.into_values().map(|watch| watch_message(&request.gallery, watch)).collect();
+        Ok(proto::ListWatchesResponse { watches, unreadable })
     }
 
     pub(super) async fn delete_watch(
@@ -70,10 +71,11 @@ impl SearchGrpc {
         let proto::DeleteWatchRequest { gallery, name } = request;
         check_gallery_name(&gallery)?;
         check_watch_name(&name, &self.limits)?;
-        if !watches_of(&*self.store, &gallery).await?.contains_key(&name) {
+        let active = self.store.resolve(&gallery).await?;
+        if !Watches::of(&*self.store, &active).await?.contains(&name) {
             return Err(invalid("name", format!("gallery {gallery:?} has no watch {name:?}")));
         }
-        delete_watch(&*self.store, &gallery, &name).await?;
+        delete_watch(&*self.store, &active, &name).await?;
         Ok(proto::DeleteWatchResponse {})
     }
 
@@ -88,7 +90,7 @@ impl SearchGrpc {
         }
         let since_ms = since.map(|since| milliseconds("since", since)).transpose()?.unwrap_or_else(now_ms);
         // An unknown gallery is told at once.
-        self.store.identity(&gallery).await?;
+        self.store.resolve(&gallery).await.map_err(SearchError::from)?;
         let permit = Arc::clone(&self.match_streams).try_acquire_owned().map_err(|_| SearchError::Overloaded {
             what: "the number of streams of matches",
             retry_after_ms: RETRY_AFTER_MS,
@@ -112,6 +114,7 @@ fn match_message(found: WatchMatch) -> proto::WatchMatch {
         hit: found.hit,
         match_probability: None,
         sightings: Vec::new(),
+        sighting_count: 0,
     };
     proto::WatchMatch { watch: found.watch, hit: Some(hit_message(hit)) }
 }

@@ -1,30 +1,32 @@
 //! Images whose embeddings were computed before.
 
-use super::indexer::{Acknowledgement, Indexed};
-use super::targets::Target;
 use crate::SearchError;
 use crate::config::RequestLimits;
+use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Indexed};
 use crate::metrics;
 use crate::validation::{check_id, check_metadata};
-use crate::vector_store::{GalleryImage, ImageMetadata, VectorStore, now_ms};
 use descry_model::Fingerprint;
+use descry_store::{GalleryImage, Generation, ImageMetadata, now_ms};
 use std::collections::HashSet;
 
 /// Writes images, each answered in order; all that are answered well are on disk. An image whose file is known by its
 /// hash and that has the same metadata is not written again.
 ///
+/// Embeddings are of one model, so they go to one generation; one that is filled for another model gets its own.
+///
 /// # Errors
-/// [`SearchError::FingerprintMismatch`] or [`SearchError::GalleryNotFound`] for the whole, a store's failure for the whole.
+/// [`SearchError::Store`] for the whole: the gallery is not there or of another model, or the store failed.
 pub(crate) async fn write_embeddings(
-    store: &dyn VectorStore,
+    galleries: &Galleries,
     limits: &RequestLimits,
     address: &str,
     fingerprint: &Fingerprint,
     images: Vec<(String, Result<GalleryImage, SearchError>)>,
 ) -> Result<Vec<Acknowledgement>, SearchError> {
-    let generation = store.identity(address).await?;
+    // The first target is the one that the address names.
+    let Some(target) = galleries.targets(address).await?.into_iter().next() else { return Ok(Vec::new()) };
+    let generation = &target.generation;
     generation.require_model(fingerprint, generation.dimension)?;
-    let target = Target::of(&generation);
     let checked: Vec<(String, Result<GalleryImage, SearchError>)> = images
         .into_iter()
         .map(|(image_id, image)| {
@@ -37,59 +39,39 @@ pub(crate) async fn write_embeddings(
             (image_id, checked)
         })
         .collect();
-    let unchanged = unchanged(store, &target, &checked).await?;
-    let mut acknowledgements = Vec::with_capacity(checked.len());
-    let mut to_write = Vec::with_capacity(checked.len());
-    let indexed_at_ms = now_ms();
-    for (image_id, image) in checked {
-        let outcome = match image {
-            Ok(_) if unchanged.contains(&image_id) => Ok(Indexed::Unchanged),
-            Ok(image) => {
-                // A copy keeps the time of the original, within what a clock can say.
-                let original_ms = Some(image.metadata.indexed_at_ms).filter(|ms| (1..indexed_at_ms).contains(ms));
-                let metadata = ImageMetadata { indexed_at_ms: original_ms.unwrap_or(indexed_at_ms), ..image.metadata };
-                to_write.push(GalleryImage { metadata, ..image });
-                Ok(Indexed::Written)
-            }
-            Err(error) => Err(error),
-        };
-        acknowledgements.push(Acknowledgement { image_id, outcome });
-    }
-    if !to_write.is_empty() {
-        store.upsert(&target.address, fingerprint, to_write).await?;
-    }
-    let acknowledgements = if generation.address() == address {
-        acknowledgements
-    } else {
-        require_still_active(store, address, &generation.address(), acknowledgements).await
-    };
+    let unchanged = unchanged(galleries, generation, &checked).await?;
+    let order: Vec<String> = checked.iter().map(|(image_id, _)| image_id.clone()).collect();
+    let now_ms = now_ms();
+    let writes = checked.into_iter().map(|(image_id, image)| match image {
+        Ok(_) if unchanged.contains(&image_id) => {
+            ImageWrite::Done(Acknowledgement { image_id, outcome: Ok(Indexed::Unchanged) })
+        }
+        Ok(image) => {
+            // A copy keeps the time of the original, within what a clock can say.
+            let original_ms = Some(image.metadata.indexed_at_ms).filter(|ms| (1..now_ms).contains(ms));
+            let metadata = ImageMetadata { indexed_at_ms: original_ms.unwrap_or(now_ms), ..image.metadata };
+            ImageWrite::Write(GalleryImage { metadata, ..image })
+        }
+        Err(error) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
+    });
+    let acknowledgements = in_order(&order, galleries.write(vec![(target, writes.collect())]).await);
     metrics::count_images(&acknowledgements);
     Ok(acknowledgements)
 }
 
-/// Embeddings are of one model, so they go to one generation; one that is filled for another model gets its own.
-async fn require_still_active(
-    store: &dyn VectorStore,
-    gallery: &str,
-    written_to: &str,
-    acknowledgements: Vec<Acknowledgement>,
-) -> Vec<Acknowledgement> {
-    let reason = match store.identity(gallery).await {
-        Ok(now) if now.address() == written_to => return acknowledgements,
-        Ok(_) => "another generation serves since the images were written; send them again".to_owned(),
-        Err(error) => format!("asking for its generation after a write: {error}"),
-    };
-    let changed = SearchError::Unavailable { dependency: "the gallery", reason };
-    let outcome = |outcome: Result<Indexed, SearchError>| outcome.and_then(|_| Err(changed.repeat()));
-    acknowledgements
-        .into_iter()
-        .map(|Acknowledgement { image_id, outcome: told }| Acknowledgement { image_id, outcome: outcome(told) })
-        .collect()
+/// One acknowledgement for each id, in the order of the ids. Of equal ids any has the outcome of any other that was
+/// written: the last one of them is what is on disk.
+fn in_order(order: &[String], acknowledgements: Vec<Acknowledgement>) -> Vec<Acknowledgement> {
+    let mut by_id: std::collections::HashMap<String, Vec<Acknowledgement>> = std::collections::HashMap::new();
+    for acknowledgement in acknowledgements.into_iter().rev() {
+        by_id.entry(acknowledgement.image_id.clone()).or_default().push(acknowledgement);
+    }
+    order.iter().filter_map(|image_id| by_id.get_mut(image_id).and_then(Vec::pop)).collect()
 }
 
 async fn unchanged(
-    store: &dyn VectorStore,
-    target: &Target,
+    galleries: &Galleries,
+    generation: &Generation,
     images: &[(String, Result<GalleryImage, SearchError>)],
 ) -> Result<HashSet<String>, SearchError> {
     let hashed = images.iter().filter_map(|(_, image)| image.as_ref().ok());
@@ -98,7 +80,7 @@ async fn unchanged(
         return Ok(HashSet::new());
     }
     let ids: Vec<String> = hashed.iter().map(|image| image.image_id.clone()).collect();
-    let known = store.images(&target.address, &ids).await?;
+    let known = galleries.store().images(generation, &ids).await?;
     let mut seen = HashSet::new();
     let mut unchanged = HashSet::new();
     for image in hashed {

@@ -3,21 +3,22 @@
 //! Chunks are encoded while earlier ones are written; writing keeps the stream's order, so that of two images with one
 //! id the later one wins.
 
-use super::in_flight::InFlight;
-use super::preparation::{Prepared, fail_all, failure, prepare, write};
-use super::targets::{Target, require_current, targets_of};
+use super::preparation::{Held, all_failed, prepare};
 use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
 use crate::encoder_pool::EncoderPool;
+use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Target};
 use crate::metrics;
 use crate::validation::{check_id, check_metadata, invalid};
-use crate::vector_store::{ImageMetadata, VectorStore};
 use descry_model::sha256_hex;
 use descry_serving::trace_context::within_request;
+use descry_store::ImageMetadata;
 use futures::{Stream, StreamExt as _};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// An image to index. Its metadata's hash is computed here, whatever it says.
@@ -39,51 +40,41 @@ pub(super) struct CheckedImage {
     _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// What became of an image.
-#[derive(Debug)]
-pub(crate) struct Acknowledgement {
-    pub(crate) image_id: String,
-    pub(crate) outcome: Result<Indexed, SearchError>,
-}
-
-/// How an image came to be in the gallery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Indexed {
-    /// Encoded and written.
-    Written,
-    /// It was there already, bytes and metadata alike.
-    Unchanged,
-}
-
 /// Encodes images and writes them to the store.
 #[derive(Clone)]
 pub(crate) struct Indexer {
     encoders: EncoderPool,
-    store: Arc<dyn VectorStore>,
+    galleries: Galleries,
     limits: RequestLimits,
     config: IndexingConfig,
+    /// Generations whose encoders did not answer in time, and until when they are passed over.
+    late: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 /// How long a chunk waits for a generation that is filled beside the serving one; what it lacks then is found later.
 const PATIENCE_WITH_LATER_GENERATIONS: Duration = Duration::from_secs(10);
 
+/// How long a generation that was waited for in vain is passed over: an abandoned model change must not slow down
+/// every chunk.
+const PASSED_OVER_FOR: Duration = Duration::from_secs(60);
+
 /// What is prepared of a chunk, for each generation that it goes to.
-type PreparedChunk = Vec<(Target, Vec<Prepared>)>;
+type PreparedChunk = Vec<(Target, Vec<ImageWrite>)>;
 
 impl Indexer {
     pub(crate) fn new(
         encoders: EncoderPool,
-        store: Arc<dyn VectorStore>,
+        galleries: Galleries,
         limits: RequestLimits,
         config: IndexingConfig,
     ) -> Self {
-        Self { encoders, store, limits, config }
+        Self { encoders, galleries, limits, config, late: Arc::default() }
     }
 
     /// Checks that an encoder runs the model of the gallery or generation.
     pub(crate) async fn require_encoder(&self, address: &str) -> Result<(), SearchError> {
-        let generation = self.store.identity(address).await?;
-        self.encoders.of(&generation.name, &generation.fingerprint).await.map(drop)
+        let generation = self.galleries.store().resolve(address).await?;
+        self.encoders.of(&generation.gallery, &generation.fingerprint).await.map(drop)
     }
 
     /// Indexes images as they come. Bounded: at most a few chunks are between the two streams at any time.
@@ -109,17 +100,17 @@ impl Indexer {
             })
         };
         encoding.buffered(chunks_in_flight).then(move |(ids, prepared)| {
-            let (indexer, in_flight, address) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&address));
+            let (indexer, in_flight) = (Arc::clone(&indexer), Arc::clone(&in_flight));
             async move {
                 let acknowledgements = match prepared {
                     Ok((refused, prepared)) => {
-                        let mut acknowledgements = indexer.write(&address, prepared).await;
+                        let mut acknowledgements = indexer.galleries.write(prepared).await;
                         acknowledgements.extend(refused);
                         acknowledgements
                     }
                     Err(error) => {
                         let error = SearchError::Encoder { reason: format!("preparing a chunk: {error}") };
-                        ids.iter().map(|image_id| failure(image_id.clone(), &error)).collect()
+                        ids.iter().map(|image_id| failure(image_id.clone(), &error)).collect::<Vec<_>>()
                     }
                 };
                 in_flight.leave(&ids);
@@ -161,47 +152,66 @@ impl Indexer {
             Err(error) => return fail(refused, &SearchError::Encoder { reason: format!("hashing: {error}") }),
         };
         // Asked for each chunk: a model change may begin or end while a stream of hours runs.
-        let targets = match targets_of(&*self.store, address).await {
+        let targets = match self.galleries.targets(address).await {
             Ok(targets) => targets,
             Err(error) => return fail(refused, &error),
         };
         let mut prepared = Vec::with_capacity(targets.len());
+        let mut held_by_serving: Option<Held> = None;
         for target in targets {
-            let preparing = prepare(&self.encoders, &*self.store, &target, &checked);
-            let of_target = if prepared.is_empty() {
-                preparing.await
-            } else {
-                // The encoder of a model that does not serve yet must not hold up the gallery.
-                let late =
-                    |_| SearchError::DeadlineExceeded { activity: "encoding for a generation that is being filled" };
-                let waited = tokio::time::timeout(PATIENCE_WITH_LATER_GENERATIONS, preparing).await.map_err(late);
-                waited.unwrap_or_else(|error| fail_all(ids.clone(), &error))
+            let of_target = match &held_by_serving {
+                None => self.prepare_for(&target, &checked, None).await,
+                Some(held) => self.prepare_beside(&target, &checked, held).await,
             };
-            prepared.push((target, of_target));
+            let writes = match of_target {
+                Ok((writes, held)) => {
+                    held_by_serving.get_or_insert(held);
+                    writes
+                }
+                Err(error) => {
+                    held_by_serving.get_or_insert_default();
+                    all_failed(&ids, &error)
+                }
+            };
+            prepared.push((target, writes));
         }
         (refused, prepared)
     }
 
-    /// Writes a chunk to each of its generations. What the one that serves says is what the caller is told; what a later
-    /// one lacks is found before it ever serves.
-    async fn write(&self, address: &str, prepared: PreparedChunk) -> Vec<Acknowledgement> {
-        let mut written = Vec::with_capacity(prepared.len());
-        for (target, prepared) in prepared {
-            let acknowledgements = write(&*self.store, &target, prepared).await;
-            let failed: Vec<&SearchError> =
-                acknowledgements.iter().filter_map(|written| written.outcome.as_ref().err()).collect();
-            if !written.is_empty()
-                && let Some(error) = failed.first()
-            {
-                let (generation, count) = (&target.address, failed.len());
-                tracing::warn!(generation, count, %error, "images are not in the generation that is being filled");
-            }
-            written.push((target.address, acknowledgements));
+    async fn prepare_for(
+        &self,
+        target: &Target,
+        chunk: &[(CheckedImage, bool)],
+        held_by_serving: Option<&Held>,
+    ) -> Result<(Vec<ImageWrite>, Held), SearchError> {
+        prepare(&self.encoders, self.galleries.store(), target, chunk, held_by_serving).await
+    }
+
+    /// For a generation that does not serve yet. Its encoder must not hold up the gallery.
+    async fn prepare_beside(
+        &self,
+        target: &Target,
+        chunk: &[(CheckedImage, bool)],
+        held_by_serving: &Held,
+    ) -> Result<(Vec<ImageWrite>, Held), SearchError> {
+        let address = target.generation.address();
+        let late = SearchError::DeadlineExceeded { activity: "encoding for a generation that is being filled" };
+        if self.late().get(&address).is_some_and(|until| Instant::now() < *until) {
+            return Err(late);
         }
-        if written.is_empty() {
-            return Vec::new();
-        }
-        require_current(&*self.store, address, written).await
+        let preparing = self.prepare_for(target, chunk, Some(held_by_serving));
+        let prepared = tokio::time::timeout(PATIENCE_WITH_LATER_GENERATIONS, preparing).await;
+        prepared.unwrap_or_else(|_elapsed| {
+            let now = Instant::now();
+            let mut passed_over = self.late();
+            passed_over.retain(|_, until| now < *until);
+            passed_over.insert(address, now + PASSED_OVER_FOR);
+            Err(late)
+        })
+    }
+
+    fn late(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, image: NewImage) -> Result<CheckedImage, SearchError> {
@@ -212,5 +222,61 @@ impl Indexer {
             return Err(invalid("content", "is empty"));
         }
         Ok(CheckedImage { image_id: image.image_id, content: image.content, metadata, _memory: image.memory })
+    }
+}
+
+/// One failure of the whole chunk, told to one of its images.
+fn failure(image_id: String, error: &SearchError) -> Acknowledgement {
+    Acknowledgement { image_id, outcome: Err(error.clone()) }
+}
+
+/// The ids of one stream between encoding and writing.
+///
+/// The store does not know of these images yet, so it cannot tell whether another image of the same id is unchanged.
+#[derive(Debug, Default)]
+struct InFlight {
+    /// How often each id is on its way.
+    counts: Mutex<HashMap<String, usize>>,
+}
+
+impl InFlight {
+    /// Notes ids and tells which of them were on their way already.
+    fn enter(&self, ids: &[String]) -> Vec<bool> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter()
+            .map(|id| {
+                let count = counts.entry(id.clone()).or_default();
+                *count += 1;
+                *count > 1
+            })
+            .collect()
+    }
+
+    fn leave(&self, ids: &[String]) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if let Some(count) = counts.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(id);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_ids_are_told_until_all_have_left() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let in_flight = InFlight::default();
+        assert_eq!(in_flight.enter(&ids(&["a", "b", "a"])), [false, false, true]);
+        in_flight.leave(&ids(&["a"]));
+        assert_eq!(in_flight.enter(&ids(&["a"])), [true]);
+        in_flight.leave(&ids(&["a", "a", "b"]));
+        assert_eq!(in_flight.enter(&ids(&["a", "b"])), [false, false]);
     }
 }

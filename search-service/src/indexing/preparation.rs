@@ -1,127 +1,83 @@
 //! A chunk of images on its way into one generation.
 
-use super::indexer::{Acknowledgement, CheckedImage, Indexed};
-use super::targets::Target;
+use super::indexer::CheckedImage;
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
-use crate::vector_store::{GalleryImage, ImageMetadata, VectorStore, now_ms};
+use crate::galleries::{Acknowledgement, ImageWrite, Indexed, Target};
 use descry_model::Embedding;
+use descry_store::{GalleryImage, ImageMetadata, StoreError, VectorStore};
 use std::collections::HashMap;
 
-/// An image on its way from encoding to writing.
-pub(super) enum Prepared {
-    Write(String, Embedding, ImageMetadata),
-    Done(Acknowledgement),
-}
+/// What a generation holds of the images of a chunk, by id.
+pub(super) type Held = HashMap<String, ImageMetadata>;
 
-/// Drops what is unchanged in the generation and encodes the rest with its model.
+/// Drops what is unchanged in the generation and encodes the rest with its model. Also tells what the generation holds.
+///
+/// `held_by_serving` is that of the generation that serves, where this one is filled beside it: what is unchanged there
+/// is only encoded anew, and keeps the time of its indexing. A model change makes no image younger.
 pub(super) async fn prepare(
     encoders: &EncoderPool,
     store: &dyn VectorStore,
     target: &Target,
     chunk: &[(CheckedImage, bool)],
-) -> Vec<Prepared> {
+    held_by_serving: Option<&Held>,
+) -> Result<(Vec<ImageWrite>, Held), SearchError> {
+    let generation = &target.generation;
     let ids: Vec<String> = chunk.iter().map(|(image, _)| image.image_id.clone()).collect();
-    let known = match store.images(&target.address, &ids).await {
-        Ok(known) => known,
-        Err(error) => return fail_all(ids, &error),
-    };
-    let mut prepared = Vec::with_capacity(chunk.len());
+    let held = store.images(generation, &ids).await?;
+    let mut writes = Vec::with_capacity(chunk.len());
     let mut to_encode = Vec::new();
     for (image, repeated) in chunk {
-        let is_known = known.get(&image.image_id).is_some_and(|known| known.is_same_image(&image.metadata));
+        let is_known = held.get(&image.image_id).is_some_and(|held| held.is_same_image(&image.metadata));
         if is_known && !repeated {
-            prepared.push(done(image.image_id.clone(), Ok(Indexed::Unchanged)));
+            let image_id = image.image_id.clone();
+            writes.push(ImageWrite::Done(Acknowledgement { image_id, outcome: Ok(Indexed::Unchanged) }));
         } else {
-            to_encode.push(image);
+            to_encode.push((image, *repeated));
         }
     }
     if to_encode.is_empty() {
-        return prepared;
+        return Ok((writes, held));
     }
-    let contents = to_encode.iter().map(|image| image.content.clone()).collect();
-    let ids = || to_encode.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
-    let encoded = match encoders.of(&target.gallery, &target.fingerprint).await {
-        Ok((encoder, _)) => encoder.encode_images(contents).await,
-        Err(error) => Err(error),
-    };
-    match encoded {
-        Ok(encoded) if encoded.fingerprint != target.fingerprint => {
-            encoders.forget();
-            let error = SearchError::FingerprintMismatch {
-                name: target.gallery.clone(),
-                gallery: target.fingerprint.clone(),
-                given: encoded.fingerprint,
-            };
-            prepared.extend(fail_all(ids(), &error));
+    let embeddings = encode(encoders, target, &to_encode).await?;
+    for ((image, repeated), embedding) in to_encode.into_iter().zip(embeddings) {
+        let (image_id, mut metadata) = (image.image_id.clone(), image.metadata.clone());
+        let unchanged = held_by_serving.and_then(|held| held.get(&image_id));
+        if let Some(unchanged) = unchanged.filter(|held| !repeated && held.is_same_image(&metadata)) {
+            metadata.indexed_at_ms = unchanged.indexed_at_ms;
         }
-        Ok(encoded) => {
-            for (image, embedding) in to_encode.iter().zip(encoded.embeddings) {
-                prepared.push(match embedding {
-                    Ok(embedding) => Prepared::Write(image.image_id.clone(), embedding, image.metadata.clone()),
-                    Err(error) => done(image.image_id.clone(), Err(error)),
-                });
-            }
+        writes.push(match embedding {
+            Ok(embedding) => ImageWrite::Write(GalleryImage { image_id, embedding, metadata }),
+            Err(error) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
+        });
+    }
+    Ok((writes, held))
+}
+
+/// The embedding of each image, by the model of the generation.
+async fn encode(
+    encoders: &EncoderPool,
+    target: &Target,
+    images: &[(&CheckedImage, bool)],
+) -> Result<Vec<Result<Embedding, SearchError>>, SearchError> {
+    let generation = &target.generation;
+    let contents = images.iter().map(|(image, _)| image.content.clone()).collect();
+    let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
+    let encoded = encoder.encode_images(contents).await?;
+    if encoded.fingerprint != generation.fingerprint {
+        encoders.forget();
+        return Err(StoreError::FingerprintMismatch {
+            name: generation.gallery.clone(),
+            gallery: generation.fingerprint.clone(),
+            given: encoded.fingerprint,
         }
-        Err(error) => prepared.extend(fail_all(ids(), &error)),
+        .into());
     }
-    prepared
-}
-
-/// Writes what is prepared; what is acknowledged is on disk.
-pub(super) async fn write(store: &dyn VectorStore, target: &Target, prepared: Vec<Prepared>) -> Vec<Acknowledgement> {
-    let mut acknowledgements = Vec::with_capacity(prepared.len());
-    let mut images = Vec::new();
-    let now = now_ms();
-    let since = times_of_indexing(store, target, &prepared).await;
-    for item in prepared {
-        match item {
-            Prepared::Write(image_id, embedding, metadata) => {
-                let indexed_at_ms = since.get(&image_id).copied().unwrap_or(now);
-                let metadata = ImageMetadata { indexed_at_ms, ..metadata };
-                images.push(GalleryImage { image_id, embedding, metadata });
-            }
-            Prepared::Done(acknowledgement) => acknowledgements.push(acknowledgement),
-        }
-    }
-    if images.is_empty() {
-        return acknowledgements;
-    }
-    let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
-    match store.upsert(&target.address, &target.fingerprint, images).await {
-        Ok(()) => acknowledgements
-            .extend(ids.into_iter().map(|image_id| Acknowledgement { image_id, outcome: Ok(Indexed::Written) })),
-        Err(error) => acknowledgements.extend(ids.into_iter().map(|image_id| failure(image_id, &error))),
-    }
-    acknowledgements
-}
-
-/// When images were indexed that are only encoded anew, for another model: a model change must not make them younger.
-async fn times_of_indexing(store: &dyn VectorStore, target: &Target, prepared: &[Prepared]) -> HashMap<String, i64> {
-    let ids: Vec<String> = prepared
-        .iter()
-        .filter_map(|item| match item {
-            Prepared::Write(image_id, ..) => Some(image_id.clone()),
-            Prepared::Done(_) => None,
-        })
-        .collect();
-    if !target.is_filled_alone || ids.is_empty() {
-        return HashMap::new();
-    }
-    // Without an answer the images count as new: kept a little longer is better than not written.
-    let known = store.images(&target.gallery, &ids).await.unwrap_or_default();
-    known.into_iter().map(|(image_id, metadata)| (image_id, metadata.indexed_at_ms)).collect()
-}
-
-pub(super) fn done(image_id: String, outcome: Result<Indexed, SearchError>) -> Prepared {
-    Prepared::Done(Acknowledgement { image_id, outcome })
-}
-
-pub(super) fn fail_all(ids: Vec<String>, error: &SearchError) -> Vec<Prepared> {
-    ids.into_iter().map(|image_id| Prepared::Done(failure(image_id, error))).collect()
+    Ok(encoded.embeddings)
 }
 
 /// One failure of the whole chunk, told to each of its images.
-pub(super) fn failure(image_id: String, error: &SearchError) -> Acknowledgement {
-    Acknowledgement { image_id, outcome: Err(error.repeat()) }
+pub(super) fn all_failed(ids: &[String], error: &SearchError) -> Vec<ImageWrite> {
+    let failed = |image_id: &String| Acknowledgement { image_id: image_id.clone(), outcome: Err(error.clone()) };
+    ids.iter().map(|image_id| ImageWrite::Done(failed(image_id))).collect()
 }

@@ -1,6 +1,6 @@
 //! Rankings of several parts become one by weighted reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009).
 
-use crate::vector_store::Hit;
+use descry_store::Hit;
 use std::collections::HashMap;
 
 /// How much the first ranks differ from the next; the authors' value.
@@ -39,7 +39,7 @@ pub(super) fn fuse(rankings: Vec<(f32, Vec<Hit>)>) -> Vec<FusedHit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector_store::ImageMetadata;
+    use descry_store::ImageMetadata;
 
     fn ranking(ids: &[&str]) -> Vec<Hit> {
         let hit = |id: &&str| Hit {

@@ -1,27 +1,17 @@
-//! Encodes queries, asks the store, and says what hits mean.
+//! A query becomes a ranked list of images: its parts are encoded, the store is asked, and scores get their meaning.
 
-use super::duplicates::suppress;
-use super::encoding::encode;
-use super::feedback::refined;
-use super::parts::WeightedParts;
-use super::query::{Fusion, RankedHit, Ranking, SearchSpec, Sighting};
-use super::reciprocal_rank::fuse;
+use super::parts::{WeightedParts, encode};
+use super::query::{Fusion, Part, PartKind, Ranking, SearchSpec};
+use super::ranking::Ranker;
+use super::sightings;
 use crate::SearchError;
 use crate::calibration::Calibrations;
 use crate::config::RequestLimits;
 use crate::encoder_pool::EncoderPool;
 use crate::validation::{check_id, invalid};
-use crate::vector_store::{Gallery, Hit, NearestQuery, PageRequest, SearchFilter, VectorStore};
 use descry_model::Embedding;
-use std::collections::{HashMap, HashSet};
+use descry_store::{Generation, SearchFilter, VectorStore};
 use std::sync::Arc;
-
-/// How much deeper than asked each part ranks before rankings are fused.
-const FUSION_DEPTH: usize = 5;
-const LEAST_FUSION_DEPTH: usize = 100;
-
-/// Images of one ranking of persons that are reported as sightings, all persons together.
-const MAX_SIGHTINGS: usize = 10_000;
 
 /// Encodes queries and asks the store.
 #[derive(Clone)]
@@ -50,11 +40,7 @@ impl Retriever {
 
     async fn answer(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
         match self.attempt(search).await {
-            // An encoder was restarted with another model since it was last asked, or the gallery was switched.
-            Err(SearchError::FingerprintMismatch { .. }) => {
-                self.encoders.forget();
-                self.attempt(search).await
-            }
+            Err(error) if self.encoders_are_to_be_asked_again(&error) => self.attempt(search).await,
             ranking => ranking,
         }
     }
@@ -83,199 +69,96 @@ impl Retriever {
     }
 
     /// The embedding that a query looks for, and the generation that it was made for.
-    pub(crate) async fn embedding_of(&self, mut search: SearchSpec) -> Result<(Embedding, Gallery), SearchError> {
+    pub(crate) async fn embedding_of(&self, mut search: SearchSpec) -> Result<(Embedding, Generation), SearchError> {
         search.check(&self.limits)?;
-        let generation = self.store.identity(&search.gallery).await?;
-        let (parts, _) = encode(&self.encoders, &*self.store, &search, &generation).await?;
-        Ok((parts.sum().clone(), generation))
+        let encoded = match self.encoded(&search).await {
+            Err(error) if self.encoders_are_to_be_asked_again(&error) => self.encoded(&search).await,
+            encoded => encoded,
+        };
+        encoded.map(|(parts, _, generation)| (parts.sum().clone(), generation))
+    }
+
+    /// Whether another try may find the right model: an encoder was restarted with another one since it was last asked,
+    /// or the gallery was switched.
+    fn encoders_are_to_be_asked_again(&self, error: &SearchError) -> bool {
+        let is_of_another_model = error.is_of_another_model();
+        if is_of_another_model {
+            self.encoders.forget();
+        }
+        is_of_another_model
+    }
+
+    /// The parts of a query, whether a text was longer than the model reads, and the generation that they are for.
+    async fn encoded(&self, search: &SearchSpec) -> Result<(WeightedParts, bool, Generation), SearchError> {
+        let generation = self.store.resolve(&search.gallery).await?;
+        let (parts, truncated) = encode(&self.encoders, &*self.store, search, &generation).await?;
+        Ok((parts, truncated, generation))
     }
 
     async fn attempt(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
-        let generation = self.store.identity(&search.gallery).await?;
-        let (parts, truncated) = encode(&self.encoders, &*self.store, search, &generation).await?;
-        let hits = self.rank(search, &generation, &parts).await?;
-        let mut ranking =
-            Ranking { hits, fingerprint: generation.fingerprint.clone(), truncated, not_in_gallery: None };
-        self.judge(&generation, &parts, search, &mut ranking).await?;
-        ranking.hits.drain(..search.offset.min(ranking.hits.len()));
-        ranking.hits.truncate(search.limit);
+        let (parts, truncated, generation) = self.encoded(search).await?;
+        let ranker = Ranker {
+            store: &*self.store,
+            search,
+            generation: &generation,
+            parts: &parts,
+            max_hits: self.limits.max_hits,
+        };
+        let mut hits = ranker.rank().await?;
+        let calibration = self.calibrations.of(&generation).await?;
+        let not_in_gallery = match calibration {
+            Some(calibration) => ranker.judge(&calibration, &mut hits).await?,
+            None => None,
+        };
+        hits.drain(..search.offset.min(hits.len()));
+        hits.truncate(search.limit);
         if search.group_by_person {
-            self.add_sightings(search, &generation, &mut ranking.hits).await?;
+            sightings::add(&*self.store, &generation, &search.filter, self.limits.max_sightings, &mut hits).await?;
         }
-        Ok(ranking)
-    }
-
-    /// The hits up to the last one asked for, from the first.
-    async fn rank(
-        &self,
-        search: &SearchSpec,
-        generation: &Gallery,
-        parts: &WeightedParts,
-    ) -> Result<Vec<RankedHit>, SearchError> {
-        let wanted = search.offset + search.limit;
-        let Some(above) = search.suppress_duplicates_above else {
-            return self.rank_once(search, generation, parts, wanted).await;
-        };
-        // Duplicates make room for others: look further until enough are left, or there are no more.
-        let most = self.limits.max_hits.saturating_mul(4);
-        let mut asked = wanted.saturating_mul(2).min(most).max(wanted);
-        loop {
-            let hits = self.rank_once(search, generation, parts, asked).await?;
-            let is_all = hits.len() < asked || asked >= most;
-            let kept = off_the_runtime(move || suppress(hits, above, wanted)).await?;
-            if kept.len() >= wanted || is_all {
-                return Ok(kept);
-            }
-            asked = asked.saturating_mul(2).min(most);
-        }
-    }
-
-    async fn rank_once(
-        &self,
-        search: &SearchSpec,
-        generation: &Gallery,
-        parts: &WeightedParts,
-        wanted: usize,
-    ) -> Result<Vec<RankedHit>, SearchError> {
-        let several = parts.parts().len() > 1;
-        if search.fusion == Fusion::ReciprocalRank && several {
-            return self.rank_by_parts(search, generation, parts, wanted).await;
-        }
-        let mut query = self.nearest_query(search, generation, parts.sum().clone(), wanted);
-        query.with_embeddings = several || search.suppress_duplicates_above.is_some();
-        let address = generation.address();
-        let hits = if search.group_by_person {
-            self.store.nearest_persons(&address, query).await?
-        } else {
-            self.store.nearest(&address, query).await?
-        };
-        Ok(hits
-            .into_iter()
-            .map(|hit| {
-                let contributions = match &hit.embedding {
-                    Some(embedding) if several => parts.contributions(embedding),
-                    Some(_) | None => vec![hit.score],
-                };
-                ranked(hit, contributions)
-            })
-            .collect())
-    }
-
-    async fn rank_by_parts(
-        &self,
-        search: &SearchSpec,
-        generation: &Gallery,
-        parts: &WeightedParts,
-        wanted: usize,
-    ) -> Result<Vec<RankedHit>, SearchError> {
-        let deepest = self.limits.max_hits.max(LEAST_FUSION_DEPTH);
-        let depth = wanted.saturating_mul(FUSION_DEPTH).clamp(LEAST_FUSION_DEPTH, deepest);
-        let address = generation.address();
-        let rankings = parts.parts().iter().map(|(embedding, weight)| {
-            let mut query = self.nearest_query(search, generation, embedding.clone(), depth);
-            query.with_embeddings = true;
-            let address = &address;
-            async move { Ok::<_, SearchError>((*weight, self.store.nearest(address, query).await?)) }
-        });
-        let fused = fuse(futures::future::try_join_all(rankings).await?);
-        let mut hits: Vec<RankedHit> = fused.into_iter().map(|found| ranked(found.hit, found.contributions)).collect();
-        if search.group_by_person {
-            let mut seen = HashSet::new();
-            hits.retain(|hit| hit.hit.metadata.person_id.clone().is_some_and(|person| seen.insert(person)));
-        }
-        hits.truncate(wanted);
-        Ok(hits)
-    }
-
-    fn nearest_query(
-        &self,
-        search: &SearchSpec,
-        generation: &Gallery,
-        embedding: Embedding,
-        limit: usize,
-    ) -> NearestQuery {
-        NearestQuery {
-            filter: search.filter.clone(),
-            min_score: search.min_score,
-            exact: search.exact,
-            ..NearestQuery::new(embedding, generation.fingerprint.clone(), limit)
-        }
-    }
-
-    /// Turns scores into probabilities, where the gallery is calibrated for this model.
-    async fn judge(
-        &self,
-        generation: &Gallery,
-        parts: &WeightedParts,
-        search: &SearchSpec,
-        ranking: &mut Ranking,
-    ) -> Result<(), SearchError> {
-        let Some(calibration) = self.calibrations.of(generation).await? else { return Ok(()) };
-        let fused = search.fusion == Fusion::ReciprocalRank && parts.parts().len() > 1;
-        for hit in &mut ranking.hits {
-            let cosine = match &hit.hit.embedding {
-                Some(embedding) if fused => parts.sum().cosine(embedding).unwrap_or_default(),
-                Some(_) | None => hit.hit.score,
-            };
-            hit.match_probability = Some(calibration.match_probability(cosine));
-        }
-        // Whoever accepted a hit knows better than any score.
-        if search.has_accepted_hits {
-            return Ok(());
-        }
-        let is_whole =
-            search.filter == SearchFilter::default() && search.min_score.is_none() && !search.group_by_person;
-        let best = match ranking.hits.first() {
-            Some(first) if is_whole && !fused => Some(first.hit.score),
-            // Of the whole gallery, whatever this search looked at.
-            _ => {
-                let query = NearestQuery::new(parts.sum().clone(), generation.fingerprint.clone(), 1);
-                self.store.nearest(&generation.address(), query).await?.first().map(|hit| hit.score)
-            }
-        };
-        ranking.not_in_gallery = Some(best.map_or(1.0, |cosine| 1.0 - calibration.presence_probability(cosine)));
-        Ok(())
-    }
-
-    async fn add_sightings(
-        &self,
-        search: &SearchSpec,
-        generation: &Gallery,
-        hits: &mut [RankedHit],
-    ) -> Result<(), SearchError> {
-        let person_ids: Vec<String> = hits.iter().filter_map(|hit| hit.hit.metadata.person_id.clone()).collect();
-        if person_ids.is_empty() {
-            return Ok(());
-        }
-        let filter = SearchFilter { person_ids, all: vec![search.filter.clone()], ..SearchFilter::default() };
-        let request = PageRequest { filter, after: None, limit: MAX_SIGHTINGS };
-        let page = self.store.listing(&generation.address(), request).await?;
-        let mut sightings: HashMap<String, Vec<Sighting>> = HashMap::new();
-        for (image_id, metadata) in page.images {
-            if let Some(person_id) = metadata.person_id {
-                let (camera_id, captured_at_ms) = (metadata.camera_id, metadata.captured_at_ms);
-                let sighting = Sighting { image_id, camera_id, captured_at_ms };
-                sightings.entry(person_id).or_default().push(sighting);
-            }
-        }
-        for hit in hits {
-            let person_id = hit.hit.metadata.person_id.clone().unwrap_or_default();
-            hit.sightings = sightings.remove(&person_id).unwrap_or_default();
-            hit.sightings
-                .sort_by(|a, b| a.captured_at_ms.cmp(&b.captured_at_ms).then_with(|| a.image_id.cmp(&b.image_id)));
-        }
-        Ok(())
+        Ok(Ranking { hits, fingerprint: generation.fingerprint, truncated, not_in_gallery })
     }
 }
 
-/// Runs work that takes a while where it keeps no request waiting.
-async fn off_the_runtime<Found: Send + 'static>(
-    work: impl FnOnce() -> Found + Send + 'static,
-) -> Result<Found, SearchError> {
-    let failed = |source| SearchError::Store { activity: "comparing hits", source: Box::new(source) };
-    tokio::task::spawn_blocking(work).await.map_err(failed)
+/// What all accepted images count together, against the query's one.
+const ACCEPTED: f32 = 0.75;
+
+/// What all rejected images count together.
+const REJECTED: f32 = 0.25;
+
+/// The search for the rest: judged hits move the query towards the accepted ones and away from the rejected ones
+/// (Rocchio, 1971), and are not shown again.
+fn refined(mut search: SearchSpec, accepted: Vec<String>, rejected: Vec<String>) -> SearchSpec {
+    let has_accepted_hits = !accepted.is_empty();
+    // Positive weights of the query are brought to one, so that feedback counts the same however it was asked.
+    let positive: f32 = search.parts.iter().map(|part| part.weight.max(0.0)).sum();
+    if positive > 0.0 {
+        search.parts.iter_mut().for_each(|part| part.weight /= positive);
+    }
+    for (image_ids, weight) in [(&accepted, ACCEPTED), (&rejected, -REJECTED)] {
+        let weight = weight / image_ids.len().max(1) as f32;
+        let parts = image_ids.iter().map(|id| Part { kind: PartKind::GalleryImage(id.clone()), weight });
+        search.parts.extend(parts);
+    }
+    let judged = SearchFilter { image_ids: [accepted, rejected].concat(), ..SearchFilter::default() };
+    if !judged.image_ids.is_empty() {
+        search.filter = SearchFilter { all: vec![search.filter], none: vec![judged], ..SearchFilter::default() };
+    }
+    search.has_accepted_hits = has_accepted_hits;
+    search.fusion = Fusion::Embedding;
+    search
 }
 
-fn ranked(hit: Hit, contributions: Vec<f32>) -> RankedHit {
-    RankedHit { hit, contributions, match_probability: None, sightings: Vec::new() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judged_images_count_and_are_left_out() {
+        let text = |text: &str, weight| Part { kind: PartKind::Text(text.to_owned()), weight };
+        let search = SearchSpec { parts: vec![text("a", 2.0), text("b", 2.0)], ..SearchSpec::default() };
+        let refined = refined(search, vec!["x".to_owned(), "y".to_owned()], vec!["z".to_owned()]);
+        let weights: Vec<f32> = refined.parts.iter().map(|part| part.weight).collect();
+        assert_eq!(weights, [0.5, 0.5, 0.375, 0.375, -0.25]);
+        assert_eq!(refined.filter.none[0].image_ids, ["x", "y", "z"]);
+    }
 }

@@ -137,7 +137,13 @@ async fn check(client: &mut Client, models: &[ComputedModel; 2], ledger: &Shared
 /// Fills a generation until it lacks nothing, and lets it serve; again and again until it does.
 async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) {
     loop {
-        let request = CompareGenerationsRequest { gallery: GALLERY.to_owned(), generation, against: 0, limit: 10_000 };
+        let request = CompareGenerationsRequest {
+            gallery: GALLERY.to_owned(),
+            generation,
+            against: 0,
+            limit: 10_000,
+            page_token: String::new(),
+        };
         let difference = match client.compare_generations(request).await {
             Ok(difference) => difference.into_inner(),
             Err(status) => return assert_gone(&status),
@@ -148,7 +154,8 @@ async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) 
             continue;
         }
         change.is_asked.store(true, Ordering::SeqCst);
-        let request = ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force: false };
+        let request =
+            ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force: false, keep_surplus: false };
         match client.activate_generation(request).await {
             Ok(_) => return change.is_done.store(true, Ordering::SeqCst),
             // Images came in between.

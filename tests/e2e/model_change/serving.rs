@@ -176,7 +176,13 @@ async fn create_generation(client: &mut Client, fingerprint: &str) -> Result<Gal
 }
 
 async fn compare(client: &mut Client, generation: u32, against: u32, limit: u32) -> CompareGenerationsResponse {
-    let request = CompareGenerationsRequest { gallery: GALLERY.to_owned(), generation, against, limit };
+    let request = CompareGenerationsRequest {
+        gallery: GALLERY.to_owned(),
+        generation,
+        against,
+        limit,
+        page_token: String::new(),
+    };
     client.compare_generations(request).await.unwrap().into_inner()
 }
 

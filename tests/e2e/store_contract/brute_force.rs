@@ -1,7 +1,7 @@
 //! The plainest search that can be written, over random images and filters.
 
 use super::gallery::{Random, texts};
-use descry_search::vector_store::{AttributeCondition, GalleryImage, Hit, ImageMetadata, NearestQuery, SearchFilter};
+use descry_store::{AttributeCondition, GalleryImage, Hit, ImageMetadata, NearestQuery, SearchFilter};
 use std::collections::BTreeMap;
 
 /// Two computations of the same cosine may differ by this much.

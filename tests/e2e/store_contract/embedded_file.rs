@@ -1,18 +1,18 @@
 //! What the embedded store alone promises: its file outlives it, and is nobody else's while it is open.
 
+use super::by_address::ByAddress;
 use super::gallery::{declaring, ids, image, model, query, texts};
 use super::stand::open_embedded;
-use descry_search::SearchError;
-use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedStore};
-use descry_search::vector_store::{Gallery, PageRequest, VectorStore};
+use descry_store::{EmbeddedConfig, EmbeddedError, EmbeddedStore, Gallery, PageRequest, StoreError, VectorStore as _};
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
-async fn refusal(path: &Path) -> EmbeddedError {
+async fn refusal(path: &Path) -> Arc<dyn Error + Send + Sync> {
     let config = EmbeddedConfig { search_threads: 1, lock_wait_ms: 0 };
     match EmbeddedStore::open(path, config).await {
-        Err(SearchError::Store { source, .. }) => *source.downcast::<EmbeddedError>().unwrap(),
+        Err(StoreError::Failed { source, .. }) => source,
         Err(other) => panic!("unexpected refusal {other:?}"),
         Ok(_) => panic!("the file was opened"),
     }
@@ -26,7 +26,7 @@ fn in_new_folder() -> (TempDir, PathBuf) {
 
 /// Images of which some were replaced and some deleted, a gallery that was deleted, a generation that was begun, and a
 /// document.
-async fn fill(store: &EmbeddedStore) {
+async fn fill(store: &ByAddress) {
     for gallery in ["street", "yard"] {
         store.create_gallery(gallery, &model("a"), 2).await.unwrap();
         let images = ["1", "2", "3"].map(|id| image(id, &[1.0, 0.0])).to_vec();
@@ -45,15 +45,18 @@ async fn fill(store: &EmbeddedStore) {
 }
 
 /// All generations, without their size in memory: rows of deleted images are given up some time later.
-async fn generations(store: &EmbeddedStore) -> Vec<Gallery> {
+async fn generations(store: &ByAddress) -> Vec<Gallery> {
     let generations = store.generations("street").await.unwrap();
     generations.into_iter().map(|gallery| Gallery { bytes: 0, ..gallery }).collect()
 }
 
-async fn assert_same(store: &EmbeddedStore, before: &EmbeddedStore) {
+async fn assert_same(store: &ByAddress, before: &ByAddress) {
     let found = generations(store).await;
     assert_eq!(found, generations(before).await);
-    assert_eq!(found.iter().map(|gallery| (gallery.generation, gallery.images)).collect::<Vec<_>>(), [(1, 2), (2, 1)]);
+    assert_eq!(
+        found.iter().map(|gallery| (gallery.generation.number, gallery.images)).collect::<Vec<_>>(),
+        [(1, 2), (2, 1)]
+    );
     assert_eq!(store.documents("street").await.unwrap(), before.documents("street").await.unwrap());
     assert_eq!(store.list_galleries().await.unwrap().len(), 1);
     let hits = store.nearest("street", query(&[0.3, 1.0], 9)).await.unwrap();
@@ -84,7 +87,7 @@ async fn closing_and_opening_changes_nothing() {
     reopened.activate("street", 2).await.unwrap();
     drop(reopened);
     let switched = open_embedded(&path).await.gallery("street").await.unwrap();
-    assert_eq!((switched.generation, switched.fingerprint, switched.images), (2, model("b"), 1));
+    assert_eq!((switched.generation.number, switched.generation.fingerprint, switched.images), (2, model("b"), 1));
 }
 
 /// What a killed process leaves on disk is what can be copied while it runs: no closing code takes part.
@@ -108,7 +111,8 @@ async fn a_file_is_open_once() {
     let (_folder, path) = in_new_folder();
     let store = open_embedded(&path).await;
     let error = refusal(&path).await;
-    assert!(matches!(&error, EmbeddedError::InUse { path: named } if *named == path), "{error}");
+    let named = matches!(error.downcast_ref(), Some(EmbeddedError::InUse { path: named }) if *named == path);
+    assert!(named, "{error}");
     assert!(path.with_file_name("galleries.sqlite.lock").exists());
     store.create_gallery("street", &model("a"), 2).await.unwrap();
     drop(store);
@@ -125,7 +129,7 @@ async fn opening_waits_for_the_file() {
     let opening = tokio::spawn(EmbeddedStore::open(path, config));
     tokio::task::yield_now().await;
     drop(predecessor);
-    assert_eq!(opening.await.unwrap().unwrap().list_galleries().await.unwrap().len(), 1);
+    assert_eq!(opening.await.unwrap().unwrap().galleries().await.unwrap().len(), 1);
 }
 
 /// A gallery of one image, and then a damage to its file.
@@ -199,9 +203,9 @@ async fn damage_to_attributes_is_noticed_when_they_are_read() {
     assert_eq!(store.gallery("street").await.unwrap().images, 1);
 }
 
-fn source_of(result: Result<(), SearchError>) -> String {
+fn source_of(result: Result<(), StoreError>) -> String {
     match result {
-        Err(SearchError::Store { source, .. }) => source.downcast::<EmbeddedError>().unwrap().to_string(),
+        Err(StoreError::Failed { source, .. }) => source.to_string(),
         other => panic!("expected that the store fails, got {other:?}"),
     }
 }

@@ -1,16 +1,16 @@
 //! What the embedded store alone promises about searching: nothing is missed, and writes keep nobody waiting.
 
 use super::brute_force::{DECLARED, assert_hits_are_right, assert_in_order, random_images};
+use super::by_address::ByAddress;
 use super::gallery::{Random, declaring, model};
 use super::stand::open_embedded;
-use descry_search::vector_store::embedded::EmbeddedStore;
-use descry_search::vector_store::{GalleryImage, NearestQuery, VectorStore};
+use descry_store::{GalleryImage, NearestQuery};
 use std::sync::Arc;
 
 const DIMENSION: usize = 48;
 
 /// Recall@10 of 1: each of the hits is as near as the image of its rank.
-async fn assert_nothing_is_missed(store: &EmbeddedStore, images: &[GalleryImage], seed: u64) {
+async fn assert_nothing_is_missed(store: &ByAddress, images: &[GalleryImage], seed: u64) {
     let mut random = Random(seed);
     for _ in 0..50 {
         let query = NearestQuery::new(random.embedding(DIMENSION), model("a"), 10);

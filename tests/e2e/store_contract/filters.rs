@@ -3,7 +3,7 @@
 use super::brute_force::{DECLARED, assert_hits_are_right, matches, random_filter, random_images};
 use super::gallery::{Random, assert_undeclared, declaring, ids, image, model, query, with_attribute};
 use super::stand::Stand;
-use descry_search::vector_store::{NearestQuery, PageRequest, SearchFilter};
+use descry_store::{NearestQuery, PageRequest, SearchFilter};
 
 const DIMENSION: usize = 12;
 

@@ -1,9 +1,9 @@
 //! Images, models and queries for the checks.
 
 use descry_model::{Embedding, Fingerprint};
-use descry_search::SearchError;
-use descry_search::vector_store::{
+use descry_store::{
     AttributeCondition, GalleryImage, GallerySettings, Hit, ImageMetadata, NearestQuery, NewGallery, SearchFilter,
+    StoreError,
 };
 
 pub(super) fn model(name: &str) -> Fingerprint {
@@ -53,15 +53,15 @@ pub(super) fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 #[track_caller]
-pub(super) fn assert_not_found<T: std::fmt::Debug>(result: Result<T, SearchError>, expected: &str) {
-    assert!(matches!(&result, Err(SearchError::GalleryNotFound { name }) if name == expected), "{result:?}");
+pub(super) fn assert_not_found<T: std::fmt::Debug>(result: Result<T, StoreError>, expected: &str) {
+    assert!(matches!(&result, Err(StoreError::GalleryNotFound { address }) if address == expected), "{result:?}");
 }
 
 /// Model `b` met a gallery of model `a`, and both are named.
 #[track_caller]
-pub(super) fn assert_other_model<T: std::fmt::Debug>(result: Result<T, SearchError>) {
+pub(super) fn assert_other_model<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     match result {
-        Err(SearchError::FingerprintMismatch { gallery, given, .. }) => {
+        Err(StoreError::FingerprintMismatch { gallery, given, .. }) => {
             assert_eq!((gallery, given), (model("a"), model("b")));
         }
         other => panic!("expected a fingerprint mismatch, got {other:?}"),
@@ -70,15 +70,15 @@ pub(super) fn assert_other_model<T: std::fmt::Debug>(result: Result<T, SearchErr
 
 /// An embedding of dimension 3 met a gallery of dimension 2.
 #[track_caller]
-pub(super) fn assert_other_dimension<T: std::fmt::Debug>(result: Result<T, SearchError>) {
-    assert!(matches!(&result, Err(SearchError::DimensionMismatch { gallery: 2, given: 3, .. })), "{result:?}");
+pub(super) fn assert_other_dimension<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(&result, Err(StoreError::DimensionMismatch { gallery: 2, given: 3, .. })), "{result:?}");
 }
 
 /// A filter names an attribute that the gallery does not declare.
 #[track_caller]
-pub(super) fn assert_undeclared<T: std::fmt::Debug>(result: Result<T, SearchError>, attribute: &str) {
+pub(super) fn assert_undeclared<T: std::fmt::Debug>(result: Result<T, StoreError>, attribute: &str) {
     match &result {
-        Err(SearchError::Invalid { field, reason }) => {
+        Err(StoreError::Invalid { field, reason }) => {
             assert!(field == "filter.attributes" && reason.contains(attribute), "{field}: {reason}");
         }
         other => panic!("expected that {attribute:?} is refused, got {other:?}"),

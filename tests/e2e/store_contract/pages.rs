@@ -3,8 +3,7 @@
 use super::brute_force::{DECLARED, matches, random_images};
 use super::gallery::{Random, assert_same_embedding, declaring, image, model, texts};
 use super::stand::Stand;
-use descry_search::SearchError;
-use descry_search::vector_store::{GalleryImage, PageRequest, SearchFilter};
+use descry_store::{GalleryImage, PageRequest, SearchFilter, StoreError};
 use std::collections::BTreeMap;
 
 const LIMIT: usize = 7;
@@ -96,7 +95,7 @@ pub(super) async fn places_that_are_none_are_refused(stand: Stand) {
     for place in ["no place", "", "-", "\"1\"", "1 OR 1=1"] {
         let request = PageRequest { after: Some(place.to_owned()), limit: LIMIT, ..PageRequest::default() };
         let refused = store.page(&name, request).await;
-        let is_named = matches!(&refused, Err(SearchError::Invalid { field, .. }) if field == "page_token");
+        let is_named = matches!(&refused, Err(StoreError::Invalid { field, .. }) if field == "page_token");
         assert!(is_named, "{place:?}: {refused:?}");
     }
     assert!(read(&stand, &name, &SearchFilter::default()).await.is_empty());

@@ -5,7 +5,7 @@ use super::gallery::{
     Random, assert_other_dimension, assert_other_model, declaring, ids, image, model, of_person, query,
 };
 use super::stand::Stand;
-use descry_search::vector_store::{GalleryImage, Hit, NearestQuery, SearchFilter};
+use descry_store::{GalleryImage, Hit, NearestQuery, SearchFilter};
 use std::collections::BTreeMap;
 
 const DIMENSION: usize = 12;

@@ -1,18 +1,18 @@
 //! What the Qdrant store alone promises when the server is not there, or does not answer: patience, and clear errors.
 
+use super::by_address::ByAddress;
 use super::gallery::{ids, image, model, query};
 use super::stand::connect;
 use descry_qdrant_server::TestQdrant;
-use descry_search::SearchError;
-use descry_search::vector_store::VectorStore;
-use descry_search::vector_store::qdrant::{QdrantConfig, QdrantStore};
+use descry_store::{QdrantConfig, QdrantStore, StoreError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longer than any test may take.
 const FOREVER: Duration = Duration::from_secs(600);
 
 /// Short pauses, and soon tired of waiting.
-fn impatient(server: &TestQdrant, timeout_ms: u64, retry_for_ms: u64) -> QdrantStore {
+fn impatient(server: &TestQdrant, timeout_ms: u64, retry_for_ms: u64) -> ByAddress {
     let config = QdrantConfig {
         url: server.url(),
         timeout_ms,
@@ -21,12 +21,12 @@ fn impatient(server: &TestQdrant, timeout_ms: u64, retry_for_ms: u64) -> QdrantS
         max_retry_pause_ms: 8,
         ..QdrantConfig::default()
     };
-    QdrantStore::connect(&config).unwrap()
+    ByAddress(Arc::new(QdrantStore::connect(&config, || None).unwrap()))
 }
 
 #[track_caller]
-fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, SearchError>) {
-    assert!(matches!(&result, Err(SearchError::Unavailable { dependency: "Qdrant", .. })), "{result:?}");
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(&result, Err(StoreError::Unavailable { dependency: "Qdrant", .. })), "{result:?}");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
         store.nearest("street", query(&[1.0, 0.0], 1)).await.map(drop),
     ];
     for result in results {
-        assert!(matches!(&result, Err(SearchError::DeadlineExceeded { .. })), "{result:?}");
+        assert!(matches!(&result, Err(StoreError::DeadlineExceeded { .. })), "{result:?}");
     }
     assert!(begun.elapsed() < FOREVER / 10, "it gave up: {:?}", begun.elapsed());
     server.stall_next(0, Duration::ZERO);

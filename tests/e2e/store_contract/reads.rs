@@ -6,7 +6,7 @@ use super::gallery::{
     texts,
 };
 use super::stand::Stand;
-use descry_search::vector_store::{ImageMetadata, NearestQuery};
+use descry_store::{ImageMetadata, NearestQuery};
 use std::collections::BTreeMap;
 
 pub(super) async fn metadata_survives_unchanged(stand: Stand) {

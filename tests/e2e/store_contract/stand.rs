@@ -1,9 +1,9 @@
 //! Where a promise is checked: a fresh store, and names that no other test uses.
 
+use super::by_address::ByAddress;
 use descry_qdrant_server::TestQdrant;
-use descry_search::vector_store::VectorStore;
-use descry_search::vector_store::embedded::{EmbeddedConfig, EmbeddedStore};
-use descry_search::vector_store::qdrant::{QdrantConfig, QdrantStore};
+use descry_store::{EmbeddedConfig, EmbeddedStore};
+use descry_store::{QdrantConfig, QdrantStore};
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A store for one test.
 #[derive(Clone)]
 pub(super) struct Stand {
-    pub(super) store: Arc<dyn VectorStore>,
+    pub(super) store: ByAddress,
     prefix: String,
     /// The folder or server behind the store.
     _behind: Arc<dyn Any + Send + Sync>,
@@ -23,7 +23,7 @@ impl Stand {
     pub(super) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open_embedded(&folder.path().join("galleries.sqlite")).await;
-        Self { store: Arc::new(store), prefix: unique_prefix(), _behind: Arc::new(folder) }
+        Self { store, prefix: unique_prefix(), _behind: Arc::new(folder) }
     }
 
     pub(super) fn qdrant() -> Self {
@@ -34,7 +34,7 @@ impl Stand {
                 (server.url(), Arc::new(server))
             }
         };
-        Self { store: Arc::new(connect(&url)), prefix: unique_prefix(), _behind: behind }
+        Self { store: connect(&url), prefix: unique_prefix(), _behind: behind }
     }
 
     /// The name of a gallery of this test.
@@ -48,9 +48,9 @@ impl Stand {
         Checked: Future<Output = ()> + Send + 'static,
     {
         let checked = tokio::spawn(promise(self.clone())).await;
-        for gallery in self.store.list_galleries().await.unwrap() {
-            if gallery.name.starts_with(&self.prefix) {
-                self.store.delete_gallery(&gallery.name).await.unwrap();
+        for gallery in self.store.galleries().await.unwrap() {
+            if gallery.gallery.starts_with(&self.prefix) {
+                self.store.delete_gallery(&gallery.gallery).await.unwrap();
             }
         }
         if let Err(broken) = checked {
@@ -59,12 +59,14 @@ impl Stand {
     }
 }
 
-pub(super) async fn open_embedded(path: &Path) -> EmbeddedStore {
-    EmbeddedStore::open(path, EmbeddedConfig { search_threads: 2, lock_wait_ms: 0 }).await.unwrap()
+pub(super) async fn open_embedded(path: &Path) -> ByAddress {
+    let config = EmbeddedConfig { search_threads: 2, lock_wait_ms: 0 };
+    ByAddress(Arc::new(EmbeddedStore::open(path, config).await.unwrap()))
 }
 
-pub(super) fn connect(url: &str) -> QdrantStore {
-    QdrantStore::connect(&QdrantConfig { url: url.to_owned(), ..QdrantConfig::default() }).unwrap()
+pub(super) fn connect(url: &str) -> ByAddress {
+    let config = QdrantConfig { url: url.to_owned(), ..QdrantConfig::default() };
+    ByAddress(Arc::new(QdrantStore::connect(&config, || None).unwrap()))
 }
 
 fn unique_prefix() -> String {

@@ -5,7 +5,7 @@ use super::gallery::{
     Random, assert_same_embedding, declaring, ids, image, model, of_person, query, texts, with_attribute,
 };
 use super::stand::Stand;
-use descry_search::vector_store::{ImageMetadata, NearestQuery, SearchFilter};
+use descry_store::{ImageMetadata, NearestQuery, SearchFilter};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) async fn updating_metadata_replaces_all_of_it(stand: Stand) {

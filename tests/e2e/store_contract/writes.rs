@@ -4,34 +4,40 @@ use super::gallery::{
     assert_not_found, assert_other_dimension, assert_other_model, declaring, ids, image, model, of_person, query, texts,
 };
 use super::stand::Stand;
-use descry_search::SearchError;
-use descry_search::vector_store::{NewGallery, PageRequest, SearchFilter};
+use descry_store::{NewGallery, PageRequest, SearchFilter, StoreError};
 
 pub(super) async fn creating_again_returns_the_existing_gallery(stand: Stand) {
     let name = stand.name("street");
     let created = stand.store.create_gallery(&name, &model("a"), 2).await.unwrap();
-    assert_eq!((created.name.as_str(), created.dimension, created.images), (name.as_str(), 2, 0));
-    assert_eq!(created.fingerprint, model("a"));
-    assert!(created.created_at_ms > 1_600_000_000_000, "milliseconds since 1970: {}", created.created_at_ms);
+    assert_eq!(
+        (created.generation.gallery.as_str(), created.generation.dimension, created.images),
+        (name.as_str(), 2, 0)
+    );
+    assert_eq!(created.generation.fingerprint, model("a"));
+    assert!(
+        created.generation.created_at_ms > 1_600_000_000_000,
+        "milliseconds since 1970: {}",
+        created.generation.created_at_ms
+    );
     assert_eq!(stand.store.gallery(&name).await.unwrap(), created);
 
     stand.store.upsert(&name, &model("a"), vec![image("1", &[1.0, 0.0])]).await.unwrap();
     let again = stand.store.create_gallery(&name, &model("a"), 2).await.unwrap();
-    assert_eq!((again.created_at_ms, again.images), (created.created_at_ms, 1));
+    assert_eq!((again.generation.created_at_ms, again.images), (created.generation.created_at_ms, 1));
 }
 
 pub(super) async fn a_name_belongs_to_one_model(stand: Stand) {
     let name = stand.name("street");
     stand.store.create_gallery(&name, &model("a"), 2).await.unwrap();
     match stand.store.create_gallery(&name, &model("b"), 2).await {
-        Err(SearchError::GalleryExists { name: taken, fingerprint }) => {
+        Err(StoreError::GalleryExists { name: taken, fingerprint }) => {
             assert_eq!((taken, fingerprint), (name.clone(), model("a")));
         }
         other => panic!("expected that the gallery exists, got {other:?}"),
     }
     assert_other_dimension(stand.store.create_gallery(&name, &model("a"), 3).await);
     let without_dimension = stand.store.create_gallery(&stand.name("none"), &model("a"), 0).await;
-    assert!(matches!(&without_dimension, Err(SearchError::Invalid { field, .. }) if field == "dimension"));
+    assert!(matches!(&without_dimension, Err(StoreError::Invalid { field, .. }) if field == "dimension"));
 }
 
 pub(super) async fn unknown_galleries_are_named(stand: Stand) {
@@ -57,8 +63,8 @@ pub(super) async fn unknown_galleries_are_named(stand: Stand) {
     assert_not_found(store.page(&name, PageRequest { limit: 7, ..PageRequest::default() }).await, &name);
     assert_not_found(store.create_generation(&name, &model("a"), 1).await, &name);
     assert_not_found(store.generations(&name).await, &name);
-    assert_not_found(store.activate(&name, 1).await, &name);
-    assert_not_found(store.delete_generation(&name, 1).await, &name);
+    assert_not_found(store.activate(&name, 1).await, &format!("{name}.1"));
+    assert_not_found(store.delete_generation(&name, 1).await, &format!("{name}.1"));
     assert_not_found(store.documents(&name).await, &name);
     assert_not_found(store.document(&name, "key").await, &name);
     assert_not_found(store.put_document(&name, "key", Some("text".to_owned())).await, &name);
@@ -72,12 +78,12 @@ pub(super) async fn settings_are_kept_as_given_first(stand: Stand) {
     new.settings.qdrant.on_disk_vectors = Some(true);
     new.settings.qdrant.hnsw_m = Some(24);
     let created = store.create(new.clone()).await.unwrap();
-    assert_eq!(created.settings, new.settings);
+    assert_eq!(created.generation.settings, new.settings);
     assert_eq!(store.gallery(&name).await.unwrap(), created);
     let again = store.create(NewGallery::new(&name, &model("a"), 8)).await.unwrap();
     assert_eq!(again, created);
     let next = store.create_generation(&name, &model("b"), 8).await.unwrap();
-    assert_eq!(next.settings, new.settings);
+    assert_eq!(next.generation.settings, new.settings);
 }
 
 pub(super) async fn galleries_are_listed_by_name(stand: Stand) {
@@ -91,8 +97,8 @@ pub(super) async fn galleries_are_listed_by_name(stand: Stand) {
     let listed = stand.store.list_galleries().await.unwrap();
     let listed: Vec<_> = listed
         .into_iter()
-        .filter(|gallery| gallery.name.starts_with(&own_prefix))
-        .map(|gallery| (gallery.name, gallery.fingerprint, gallery.images))
+        .filter(|gallery| gallery.generation.gallery.starts_with(&own_prefix))
+        .map(|gallery| (gallery.generation.gallery, gallery.generation.fingerprint, gallery.images))
         .collect();
     let expected = |gallery: &str, images| (stand.name(gallery), model(gallery), images);
     assert_eq!(listed, [expected("a-street", 2), expected("a_street", 1), expected("yard", 0)]);
@@ -107,7 +113,7 @@ pub(super) async fn a_deleted_gallery_leaves_nothing_behind(stand: Stand) {
     assert_not_found(store.delete_gallery(&name).await, &name);
 
     let anew = store.create_gallery(&name, &model("a"), 2).await.unwrap();
-    assert_eq!((anew.images, anew.fingerprint), (0, model("a")));
+    assert_eq!((anew.images, anew.generation.fingerprint), (0, model("a")));
     assert!(store.images(&name, &texts(&["1"])).await.unwrap().is_empty());
     assert!(store.nearest(&name, query(&[1.0, 0.0], 5)).await.unwrap().is_empty());
 }
@@ -194,7 +200,7 @@ pub(super) async fn concurrent_writes_all_arrive(stand: Stand) {
     stand.store.create_gallery(&name, &model("a"), 2).await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..8 {
-        let (store, name) = (std::sync::Arc::clone(&stand.store), name.clone());
+        let (store, name) = (stand.store.clone(), name.clone());
         writers.spawn(async move {
             for step in 0..5 {
                 let images = vec![image(&format!("{writer}-{step}"), &[1.0, 0.0]), image("shared", &[0.0, 1.0])];

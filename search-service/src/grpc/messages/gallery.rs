@@ -4,8 +4,8 @@ use super::timestamp;
 use crate::SearchError;
 use crate::retention::Retention;
 use crate::validation::invalid;
-use crate::vector_store::{Gallery, GallerySettings, IndexState, QdrantGallerySettings, Quantization};
 use descry_proto::search::v1 as proto;
+use descry_store::{Gallery, GallerySettings, Generation, IndexState, QdrantGallerySettings, Quantization};
 
 pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, calibrated: bool) -> proto::Gallery {
     let index_state = match gallery.index {
@@ -14,14 +14,15 @@ pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, c
         IndexState::Building => proto::IndexState::Building,
         IndexState::Failed => proto::IndexState::Failed,
     };
+    let Generation { gallery: name, number, fingerprint, dimension, created_at_ms, settings } = gallery.generation;
     proto::Gallery {
-        name: gallery.name,
-        fingerprint: gallery.fingerprint.to_string(),
-        embedding_dimension: u32::try_from(gallery.dimension).unwrap_or(u32::MAX),
+        name,
+        fingerprint: fingerprint.to_string(),
+        embedding_dimension: u32::try_from(dimension).unwrap_or(u32::MAX),
         images: gallery.images,
-        created_at: Some(timestamp(gallery.created_at_ms)),
-        generation: gallery.generation,
-        settings: Some(settings_message(gallery.settings)),
+        created_at: Some(timestamp(created_at_ms)),
+        generation: number,
+        settings: Some(settings_message(settings)),
         retention: Some(retention_message(retention)),
         index_state: index_state.into(),
         bytes: gallery.bytes,

@@ -1,0 +1,155 @@
+//! The contract of a place that keeps galleries, checked by one test suite for every store.
+
+use crate::{
+    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
+    NewGallery, PageRequest, SearchFilter, StoreError,
+};
+use async_trait::async_trait;
+use descry_model::{Embedding, Fingerprint};
+use std::collections::{BTreeMap, HashMap};
+
+/// A place that keeps galleries.
+///
+/// Promises of every implementation: what a write acknowledged survives `kill -9`; writing an image id again replaces
+/// it; hits come by falling score, equal scores by rising image id; a fingerprint or dimension other than the
+/// generation's is refused before anything is read or written; a [`Generation`] that is gone, and a name that no gallery
+/// has, fail with [`StoreError::GalleryNotFound`], also when a gallery of the same name was made anew.
+#[async_trait]
+pub trait VectorStore: Send + Sync + 'static {
+    /// Creates an empty gallery. Creating it again with the same fingerprint and dimension returns the active generation
+    /// of the existing one, as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::GalleryExists`] when the name belongs to a gallery of another model,
+    /// [`StoreError::DimensionMismatch`] when to one of the same model with another dimension.
+    async fn create(&self, new: NewGallery) -> Result<Generation, StoreError>;
+
+    /// As [`VectorStore::create`], with the usual settings.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::create`].
+    async fn create_gallery(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<Generation, StoreError> {
+        self.create(NewGallery::new(name, fingerprint, dimension)).await
+    }
+
+    /// Adds an empty generation behind the active one, with the gallery's settings. If the last generation is behind
+    /// the active one and of this model already, that one is returned: a broken-off model change goes on.
+    async fn create_generation(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<Generation, StoreError>;
+
+    /// The generation that an address stands for at this moment: `lobby` for the active one of that gallery, `lobby.2`
+    /// for its second.
+    async fn resolve(&self, address: &str) -> Result<Generation, StoreError>;
+
+    /// All generations of a gallery.
+    async fn generations(&self, name: &str) -> Result<Generations, StoreError>;
+
+    /// The active generations of all galleries, by name.
+    async fn galleries(&self) -> Result<Vec<Generation>, StoreError>;
+
+    /// How a generation is at present. Counts its images, which takes its time in a large one.
+    async fn describe(&self, generation: &Generation) -> Result<Gallery, StoreError>;
+
+    /// Lets a generation answer for its gallery. Atomic: a query is answered by the one or the other.
+    async fn activate(&self, generation: &Generation) -> Result<(), StoreError>;
+
+    /// Removes a generation and its images.
+    ///
+    /// # Errors
+    /// [`StoreError::ActiveGeneration`] for the one that serves.
+    async fn delete_generation(&self, generation: &Generation) -> Result<(), StoreError>;
+
+    /// Removes a gallery with all generations, images and documents.
+    async fn delete_gallery(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Writes images; all are durable when this returns. Of equal ids within `images` the last one wins.
+    ///
+    /// # Errors
+    /// [`StoreError::FingerprintMismatch`], [`StoreError::DimensionMismatch`].
+    async fn upsert(
+        &self,
+        generation: &Generation,
+        fingerprint: &Fingerprint,
+        images: Vec<GalleryImage>,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces what is known of those images that exist, but for the hash of their file and the time of their writing,
+    /// which belong to the embedding; durable when this returns. Of equal ids the last one wins.
+    ///
+    /// Returns how many existed.
+    async fn update_metadata(
+        &self,
+        generation: &Generation,
+        images: Vec<(String, ImageMetadata)>,
+    ) -> Result<u64, StoreError>;
+
+    /// Removes images; durable when this returns. Unknown ids are not an error.
+    ///
+    /// Returns how many existed.
+    async fn delete_images(&self, generation: &Generation, image_ids: &[String]) -> Result<u64, StoreError>;
+
+    /// Removes all images that meet the filter; durable when this returns.
+    ///
+    /// Returns how many did.
+    async fn delete_matching(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError>;
+
+    /// How many images meet the filter.
+    async fn count(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError>;
+
+    /// Metadata of those of the given images that exist, by id.
+    async fn images(
+        &self,
+        generation: &Generation,
+        image_ids: &[String],
+    ) -> Result<HashMap<String, ImageMetadata>, StoreError>;
+
+    /// Embeddings of those of the given images that exist, by id.
+    async fn embeddings(
+        &self,
+        generation: &Generation,
+        image_ids: &[String],
+    ) -> Result<HashMap<String, Embedding>, StoreError>;
+
+    /// Some of the images that meet a filter, in an order of the store's own that does not change: page after page gives
+    /// each image that was there all the time exactly once.
+    async fn page(&self, generation: &Generation, request: PageRequest) -> Result<ImagePage, StoreError>;
+
+    /// As [`VectorStore::page`], without reading embeddings.
+    async fn listing(&self, generation: &Generation, request: PageRequest) -> Result<MetadataPage, StoreError>;
+
+    /// The images nearest to the query by cosine.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::upsert`].
+    async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
+
+    /// The nearest image of each person, for the persons whose nearest images are nearest. Images without person are
+    /// left out.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::upsert`].
+    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
+
+    /// A small text kept under a key with a gallery, not with the generation by which it is named here.
+    async fn document(&self, generation: &Generation, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.documents(generation).await?.remove(key))
+    }
+
+    /// All documents of a gallery by key.
+    async fn documents(&self, generation: &Generation) -> Result<BTreeMap<String, String>, StoreError>;
+
+    /// Keeps a document, or removes it; durable when this returns.
+    async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError>;
+
+    /// Whether the store answers at all: the readiness probe.
+    async fn ready(&self) -> Result<(), StoreError>;
+}

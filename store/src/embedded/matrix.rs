@@ -1,0 +1,293 @@
+//! The images of one generation in memory: their codes, and what filters look at.
+//!
+//! Image ids, metadata and embeddings stay on disk. A row is found by its number in the database: rows are added with
+//! rising numbers and never change their order, so a binary search does. A removed row keeps its place until so many
+//! are removed that closing the gaps pays.
+
+use super::codes::{Code, Codes};
+use super::interner::Interner;
+use crate::ImageMetadata;
+
+/// The time of an image without one.
+pub(super) const NO_TIME: i64 = i64::MIN;
+
+/// What a filter looks at, as integers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowKeys<'a> {
+    pub(super) person_id: Option<&'a str>,
+    pub(super) camera_id: Option<&'a str>,
+    pub(super) captured_at_ms: Option<i64>,
+    pub(super) indexed_at_ms: i64,
+    /// Values of the declared attributes, in their order.
+    pub(super) attributes: Vec<Option<&'a str>>,
+}
+
+impl<'a> RowKeys<'a> {
+    pub(super) fn of(metadata: &'a ImageMetadata, declared: &[String]) -> Self {
+        Self {
+            person_id: metadata.person_id.as_deref(),
+            camera_id: metadata.camera_id.as_deref(),
+            captured_at_ms: metadata.captured_at_ms,
+            indexed_at_ms: metadata.indexed_at_ms,
+            attributes: declared.iter().map(|name| metadata.attributes.get(name).map(String::as_str)).collect(),
+        }
+    }
+}
+
+/// Numbers of texts, one for each row.
+#[derive(Debug, Default)]
+pub(super) struct Column {
+    pub(super) texts: Interner,
+    pub(super) numbers: Vec<u32>,
+}
+
+impl Column {
+    fn push(&mut self, text: Option<&str>) {
+        let number = self.texts.acquire(text);
+        self.numbers.push(number);
+    }
+
+    fn replace(&mut self, row: usize, text: Option<&str>) {
+        // Acquired first, so that an unchanged text keeps its number.
+        let number = self.texts.acquire(text);
+        self.texts.release(self.numbers[row]);
+        self.numbers[row] = number;
+    }
+
+    fn clear(&mut self, row: usize) {
+        self.replace(row, None);
+    }
+}
+
+/// The rows of one generation; every list has one entry a row, in the same order.
+#[derive(Debug)]
+pub(super) struct GalleryMatrix {
+    codes: Codes,
+    /// Numbers in the database, rising.
+    ids: Vec<i64>,
+    pub(super) persons: Column,
+    pub(super) cameras: Column,
+    /// The declared attributes, by name.
+    pub(super) attributes: Vec<(String, Column)>,
+    pub(super) captured_at_ms: Vec<i64>,
+    pub(super) indexed_at_ms: Vec<i64>,
+    removed: Vec<bool>,
+    removed_count: usize,
+}
+
+impl GalleryMatrix {
+    pub(super) fn new(dimension: usize, declared_attributes: &[String]) -> Self {
+        let (ids, persons, cameras, captured_at_ms, indexed_at_ms, removed) = Default::default();
+        let attributes = declared_attributes.iter().map(|name| (name.clone(), Column::default())).collect();
+        Self {
+            codes: Codes::new(dimension),
+            ids,
+            persons,
+            cameras,
+            attributes,
+            captured_at_ms,
+            indexed_at_ms,
+            removed,
+            removed_count: 0,
+        }
+    }
+
+    /// Makes room for that many rows at once.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.codes.reserve(rows);
+        self.ids.reserve_exact(rows);
+        self.captured_at_ms.reserve_exact(rows);
+        self.indexed_at_ms.reserve_exact(rows);
+        self.removed.reserve_exact(rows);
+        let columns = self.attributes.iter_mut().map(|(_, column)| column);
+        for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+            column.numbers.reserve_exact(rows);
+        }
+    }
+
+    /// Number of images.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len() - self.removed_count
+    }
+
+    /// Number of rows, those of removed images included.
+    pub(super) fn rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn is_removed(&self, row: usize) -> bool {
+        self.removed[row]
+    }
+
+    pub(super) fn has_gaps(&self) -> bool {
+        self.removed_count > 0
+    }
+
+    pub(super) fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
+    /// The number of a row in the database.
+    pub(super) fn id(&self, row: usize) -> i64 {
+        self.ids[row]
+    }
+
+    /// The first row whose number in the database is higher than `id`.
+    pub(super) fn first_behind(&self, id: i64) -> usize {
+        self.ids.partition_point(|&other| other <= id)
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 1 + 4 * (2 + self.attributes.len()))
+    }
+
+    /// Adds the image with the database's number `id`, or replaces it.
+    pub(super) fn upsert(&mut self, id: i64, code: &Code, keys: &RowKeys<'_>) {
+        match self.row(id) {
+            Some(row) => {
+                self.codes.replace(row, code);
+                self.set_keys(row, keys);
+            }
+            None => {
+                // A code of this program always fits.
+                let _fits = self.push(id, code.as_bytes(), keys);
+            }
+        }
+    }
+
+    /// Adds a row behind the last.
+    ///
+    /// # Errors
+    /// When the code is damaged, or the number not higher than the last one's.
+    pub(super) fn push(&mut self, id: i64, code: &[u8], keys: &RowKeys<'_>) -> Result<(), String> {
+        if self.ids.last().is_some_and(|&last| last >= id) {
+            return Err(format!("its number {id} is out of order"));
+        }
+        self.codes.push(code)?;
+        self.ids.push(id);
+        self.removed.push(false);
+        self.persons.push(keys.person_id);
+        self.cameras.push(keys.camera_id);
+        for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
+            column.push(*text);
+        }
+        self.captured_at_ms.push(keys.captured_at_ms.unwrap_or(NO_TIME));
+        self.indexed_at_ms.push(keys.indexed_at_ms);
+        Ok(())
+    }
+
+    /// Changes what filters look at, if the image is there.
+    pub(super) fn update_keys(&mut self, id: i64, keys: &RowKeys<'_>) {
+        if let Some(row) = self.row(id) {
+            self.set_keys(row, keys);
+        }
+    }
+
+    fn set_keys(&mut self, row: usize, keys: &RowKeys<'_>) {
+        self.persons.replace(row, keys.person_id);
+        self.cameras.replace(row, keys.camera_id);
+        for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
+            column.replace(row, *text);
+        }
+        self.captured_at_ms[row] = keys.captured_at_ms.unwrap_or(NO_TIME);
+        self.indexed_at_ms[row] = keys.indexed_at_ms;
+    }
+
+    /// Removes images that are there.
+    pub(super) fn remove(&mut self, ids: &[i64]) {
+        for &id in ids {
+            let Some(row) = self.row(id) else { continue };
+            self.removed[row] = true;
+            self.removed_count += 1;
+            self.persons.clear(row);
+            self.cameras.clear(row);
+            self.attributes.iter_mut().for_each(|(_, column)| column.clear(row));
+        }
+        if self.removed_count * 4 > self.rows() {
+            self.close_gaps();
+        }
+    }
+
+    /// The row of an image, unless it is removed.
+    fn row(&self, id: i64) -> Option<usize> {
+        self.ids.binary_search(&id).ok().filter(|&row| !self.removed[row])
+    }
+
+    fn close_gaps(&mut self) {
+        let mut kept = 0;
+        for row in 0..self.rows() {
+            if self.removed[row] {
+                continue;
+            }
+            if row > kept {
+                self.codes.move_row(row, kept);
+                self.ids[kept] = self.ids[row];
+                self.captured_at_ms[kept] = self.captured_at_ms[row];
+                self.indexed_at_ms[kept] = self.indexed_at_ms[row];
+                let columns = self.attributes.iter_mut().map(|(_, column)| column);
+                for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+                    column.numbers[kept] = column.numbers[row];
+                }
+            }
+            kept += 1;
+        }
+        self.codes.truncate(kept);
+        self.ids.truncate(kept);
+        self.captured_at_ms.truncate(kept);
+        self.indexed_at_ms.truncate(kept);
+        let columns = self.attributes.iter_mut().map(|(_, column)| column);
+        for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+            column.numbers.truncate(kept);
+        }
+        self.removed.clear();
+        self.removed.resize(kept, false);
+        self.removed_count = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn keys(person: Option<&str>) -> RowKeys<'_> {
+        RowKeys { person_id: person, camera_id: None, captured_at_ms: None, indexed_at_ms: 0, attributes: vec![person] }
+    }
+
+    proptest! {
+        /// Whatever the order of writes and removals, the matrix holds what a plain map would.
+        #[test]
+        fn agrees_with_a_map(changes in proptest::collection::vec((1i64..30, 0u8..4, any::<bool>()), 0..80)) {
+            let mut matrix = GalleryMatrix::new(2, &["coat".to_owned()]);
+            let mut expected = BTreeMap::new();
+            let mut highest = 0;
+            for (id, person, remove) in changes {
+                // The database never gives a number again.
+                let known = expected.contains_key(&id);
+                if remove {
+                    matrix.remove(&[id]);
+                    expected.remove(&id);
+                } else if known || id > highest {
+                    let person = person.to_string();
+                    let code = Code::of(&[id as f32, 0.0]);
+                    matrix.upsert(id, &code, &keys(Some(&person)));
+                    expected.insert(id, person);
+                    highest = highest.max(id);
+                }
+            }
+            prop_assert_eq!(matrix.len(), expected.len());
+            let rows = (0..matrix.rows()).filter(|&row| !matrix.is_removed(row));
+            for (row, (id, person)) in rows.zip(&expected) {
+                prop_assert_eq!(matrix.id(row), *id);
+                let flags = matrix.persons.texts.flags(std::slice::from_ref(person));
+                prop_assert!(flags[matrix.persons.numbers[row] as usize]);
+                let flags = matrix.attributes[0].1.texts.flags(std::slice::from_ref(person));
+                prop_assert!(flags[matrix.attributes[0].1.numbers[row] as usize]);
+                let (score, _) = matrix.codes().refined_score(&[1.0, 0.0], row);
+                prop_assert!((score - *id as f32).abs() < 1e-3);
+            }
+        }
+    }
+}

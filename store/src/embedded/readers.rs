@@ -1,0 +1,170 @@
+//! Reading beside the writer: connections of their own, which neither wait for a write nor make it wait.
+
+use super::matrix::GalleryMatrix;
+use super::rows::{METADATA_COLUMNS, decode_embedding, metadata};
+use super::{EmbeddedError, schema};
+use crate::{GalleryImage, ImageMetadata};
+use descry_model::Embedding;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// Connections for reading, made as they are needed and used again.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Idle connections that are kept.
+const MAX_IDLE: usize = 16;
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    pub(super) fn take(&self) -> Result<Reader<'_>, EmbeddedError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_for_reading(&self.path)?,
+        };
+        Ok(Reader { readers: self, connection: Some(connection) })
+    }
+}
+
+/// A connection on loan.
+pub(super) struct Reader<'a> {
+    readers: &'a Readers,
+    /// Taken back when dropped.
+    connection: Option<Connection>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.extend(self.connection.take());
+        }
+    }
+}
+
+impl Deref for Reader<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match &self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a connection is taken only when its reader is dropped"),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Where in the table each of the images is that exist.
+    pub(super) fn numbers(&self, generation: i64, image_ids: &[String]) -> Result<HashMap<String, i64>, EmbeddedError> {
+        let mut statement = self.prepare_cached("SELECT id FROM image WHERE generation_id = ?1 AND image_id = ?2")?;
+        let mut found = HashMap::with_capacity(image_ids.len());
+        for image_id in image_ids {
+            if let Some(id) = statement.query_row(params![generation, image_id], |row| row.get(0)).optional()? {
+                found.insert(image_id.clone(), id);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn metadata_of(
+        &self,
+        generation: i64,
+        image_ids: &[String],
+    ) -> Result<HashMap<String, ImageMetadata>, EmbeddedError> {
+        let sql = format!("SELECT {METADATA_COLUMNS} FROM image WHERE generation_id = ?1 AND image_id = ?2");
+        let mut statement = self.prepare_cached(&sql)?;
+        let mut found = HashMap::with_capacity(image_ids.len());
+        for image_id in image_ids {
+            found.extend(statement.query_row(params![generation, image_id], |row| metadata(row, 0)).optional()?);
+        }
+        Ok(found)
+    }
+
+    /// The image of a row, unless it was just removed.
+    pub(super) fn metadata_at(&self, id: i64) -> Result<Option<(String, ImageMetadata)>, EmbeddedError> {
+        let sql = format!("SELECT {METADATA_COLUMNS} FROM image WHERE id = ?1");
+        Ok(self.prepare_cached(&sql)?.query_row([id], |row| metadata(row, 0)).optional()?)
+    }
+
+    /// Reads embeddings one after another.
+    pub(super) fn embeddings(&self, dimension: usize) -> Result<EmbeddingReader<'_>, EmbeddedError> {
+        let statement = self.prepare_cached("SELECT vector FROM embedding WHERE image = ?1")?;
+        Ok(EmbeddingReader { statement, dimension })
+    }
+
+    /// The images of some rows with their embeddings. Rows that were just removed are left out.
+    pub(super) fn images_at(&self, ids: &[i64], dimension: usize) -> Result<Vec<GalleryImage>, EmbeddedError> {
+        let mut embeddings = self.embeddings(dimension)?;
+        let mut values = Vec::with_capacity(dimension);
+        let mut images = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let Some((image_id, metadata)) = self.metadata_at(id)? else { continue };
+            if embeddings.read(id, &mut values)? {
+                let embedding = unit(id, values.clone())?;
+                images.push(GalleryImage { image_id, embedding, metadata });
+            }
+        }
+        Ok(images)
+    }
+
+    pub(super) fn document(&self, gallery_id: i64, key: &str) -> Result<Option<String>, EmbeddedError> {
+        let mut statement = self.prepare_cached("SELECT text FROM document WHERE gallery_id = ?1 AND key = ?2")?;
+        Ok(statement.query_row(params![gallery_id, key], |row| row.get(0)).optional()?)
+    }
+
+    pub(super) fn documents(&self, gallery_id: i64) -> Result<BTreeMap<String, String>, EmbeddedError> {
+        let mut statement = self.prepare_cached("SELECT key, text FROM document WHERE gallery_id = ?1")?;
+        let rows = statement.query_map([gallery_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn probe(&self) -> Result<(), EmbeddedError> {
+        Ok(self.query_row("SELECT count(*) FROM gallery", [], |_| Ok(()))?)
+    }
+}
+
+/// Reads embeddings of one generation.
+pub(super) struct EmbeddingReader<'a> {
+    statement: CachedStatement<'a>,
+    dimension: usize,
+}
+
+impl EmbeddingReader<'_> {
+    /// Reads the embedding of a row into `values`, or tells that the row is gone.
+    pub(super) fn read(&mut self, id: i64, values: &mut Vec<f32>) -> Result<bool, EmbeddedError> {
+        let mut rows = self.statement.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let damaged = |reason| EmbeddedError::DamagedImage { image: id, reason };
+        let blob = row.get_ref(0)?.as_blob().map_err(|error| damaged(error.to_string()))?;
+        decode_embedding(blob, self.dimension, values).map_err(damaged)?;
+        Ok(true)
+    }
+}
+
+/// A stored embedding, which has unit length already.
+pub(super) fn unit(id: i64, values: Vec<f32>) -> Result<Embedding, EmbeddedError> {
+    Embedding::normalized(values).map_err(|error| EmbeddedError::DamagedImage { image: id, reason: error.to_string() })
+}
+
+/// The numbers of the first `limit` rows behind `after`, out of some rows or all.
+pub(super) fn rows_behind(matrix: &GalleryMatrix, rows: Option<&[u32]>, after: i64, limit: usize) -> Vec<i64> {
+    match rows {
+        Some(rows) => {
+            let first = rows.partition_point(|&row| matrix.id(row as usize) <= after);
+            rows[first..].iter().take(limit).map(|&row| matrix.id(row as usize)).collect()
+        }
+        None => {
+            let first = matrix.first_behind(after);
+            (first..matrix.rows()).take(limit).map(|row| matrix.id(row)).collect()
+        }
+    }
+}

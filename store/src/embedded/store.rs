@@ -1,0 +1,396 @@
+//! The contract of a store, kept by the embedded one.
+
+use super::conditions::Conditions;
+use super::database::PreparedImage;
+use super::error::store_error;
+use super::galleries::{Galleries, LoadedGallery, LoadedGeneration};
+use super::matrix::RowKeys;
+use super::readers::{Reader, rows_behind};
+use super::rescoring::{Ranked, nearest};
+use super::{Database, EmbeddedError, EmbeddedStore};
+use crate::StoreError;
+use crate::gallery::check_dimension;
+use crate::{
+    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
+    NewGallery, PageRequest, SearchFilter, VectorStore,
+};
+use async_trait::async_trait;
+use descry_model::{Embedding, Fingerprint};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Images that one transaction removes: a search never waits longer than it takes to forget so many.
+const ROWS_PER_DELETION: usize = 4_096;
+
+#[async_trait]
+impl VectorStore for EmbeddedStore {
+    async fn create(&self, new: NewGallery) -> Result<Generation, StoreError> {
+        const CREATING: &str = "creating a gallery";
+        check_dimension(new.dimension)?;
+        self.change(CREATING, move |database, galleries| {
+            if let Some(existing) = galleries.get(&new.name)? {
+                return existing.handles()?.active.created_again(&new.fingerprint, new.dimension);
+            }
+            let failed = |source| store_error(CREATING, source);
+            let number = database.highest_retired_number().map_err(failed)? + 1;
+            let first = Generation::of_new(new, number);
+            let (id, generation) = database.insert_gallery(&first).map_err(failed)?;
+            let generations = BTreeMap::from([(number, LoadedGeneration::empty(generation, first.clone()))]);
+            galleries.put(LoadedGallery::new(id, first.gallery.clone(), number, generations))?;
+            Ok(first)
+        })
+        .await
+    }
+
+    async fn create_generation(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<Generation, StoreError> {
+        const CREATING: &str = "creating a generation";
+        check_dimension(dimension)?;
+        let (name, fingerprint) = (name.to_owned(), fingerprint.clone());
+        self.change(CREATING, move |database, galleries| {
+            let mut gallery = galleries.find(&name)?;
+            let generations = gallery.handles()?;
+            if let Some(last) = generations.later().last()
+                && last.fingerprint == fingerprint
+            {
+                return last.clone().created_again(&fingerprint, dimension);
+            }
+            let failed = |source| store_error(CREATING, source);
+            let last = generations.all().map(|generation| generation.number).max().unwrap_or_default();
+            let number = last.max(database.highest_retired_number().map_err(failed)?) + 1;
+            let settings = generations.active.settings;
+            let next = Generation::of_new(NewGallery { name, fingerprint, dimension, settings }, number);
+            let id = database.insert_generation(gallery.id, &next).map_err(failed)?;
+            gallery.generations.insert(number, LoadedGeneration::empty(id, next.clone()).into());
+            galleries.put(gallery)?;
+            Ok(next)
+        })
+        .await
+    }
+
+    async fn resolve(&self, address: &str) -> Result<Generation, StoreError> {
+        Ok(self.galleries.resolve(address)?.identity().clone())
+    }
+
+    async fn generations(&self, name: &str) -> Result<Generations, StoreError> {
+        self.galleries.find(name)?.handles()
+    }
+
+    async fn galleries(&self) -> Result<Vec<Generation>, StoreError> {
+        self.galleries.all()?.iter().map(|gallery| Ok(gallery.generation(None)?.identity().clone())).collect()
+    }
+
+    async fn describe(&self, generation: &Generation) -> Result<Gallery, StoreError> {
+        let generation = generation.clone();
+        self.read("describing a gallery", move |galleries| galleries.held(&generation)?.describe()).await
+    }
+
+    async fn activate(&self, generation: &Generation) -> Result<(), StoreError> {
+        const ACTIVATING: &str = "activating a generation";
+        let generation = generation.clone();
+        self.change(ACTIVATING, move |database, galleries| {
+            let mut gallery = galleries.gallery_of(&generation)?;
+            database.activate(gallery.id, generation.number).map_err(|source| store_error(ACTIVATING, source))?;
+            gallery.active = generation.number;
+            galleries.put(gallery)
+        })
+        .await
+    }
+
+    async fn delete_generation(&self, generation: &Generation) -> Result<(), StoreError> {
+        const DELETING: &str = "deleting a generation";
+        let Generation { number, gallery: name, .. } = generation.clone();
+        let generation = generation.clone();
+        self.change(DELETING, move |database, galleries| {
+            let mut gallery = galleries.gallery_of(&generation)?;
+            let id = gallery.generation(Some(number))?.id;
+            if gallery.active == number {
+                return Err(StoreError::ActiveGeneration { name, generation: number });
+            }
+            database.delete_generation(id, number).map_err(|source| store_error(DELETING, source))?;
+            gallery.generations.remove(&number);
+            galleries.put(gallery)
+        })
+        .await
+    }
+
+    async fn delete_gallery(&self, name: &str) -> Result<(), StoreError> {
+        const DELETING: &str = "deleting a gallery";
+        let name = name.to_owned();
+        self.change(DELETING, move |database, galleries| {
+            let gallery = galleries.find(&name)?;
+            let highest = gallery.generations.last_key_value().map_or(gallery.active, |(number, _)| *number);
+            database.delete_gallery(gallery.id, highest).map_err(|source| store_error(DELETING, source))?;
+            galleries.remove(&name)
+        })
+        .await
+    }
+
+    async fn upsert(
+        &self,
+        generation: &Generation,
+        fingerprint: &Fingerprint,
+        images: Vec<GalleryImage>,
+    ) -> Result<(), StoreError> {
+        const WRITING: &str = "writing images";
+        self.galleries.held(generation)?.identity().require_model_of_images(fingerprint, &images)?;
+        // Outside of the writer's turn, so that several writes prepare at the same time.
+        let images = self
+            .read(WRITING, move |_| {
+                let prepared = images.into_iter().map(PreparedImage::of).collect::<Result<Vec<_>, _>>();
+                prepared.map_err(|source| store_error(WRITING, source))
+            })
+            .await?;
+        let handle = generation.clone();
+        self.change(WRITING, move |database, galleries| {
+            let generation = galleries.held(&handle)?;
+            let written =
+                database.upsert_images(generation.id, &images).map_err(|source| store_error(WRITING, source))?;
+            let declared = &generation.identity().settings.indexed_attributes;
+            let mut matrix = generation.write()?;
+            for (prepared, id) in images.iter().zip(written) {
+                matrix.upsert(id, &prepared.code, &RowKeys::of(&prepared.image.metadata, declared));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn update_metadata(
+        &self,
+        generation: &Generation,
+        images: Vec<(String, ImageMetadata)>,
+    ) -> Result<u64, StoreError> {
+        const UPDATING: &str = "updating metadata";
+        let handle = generation.clone();
+        self.change(UPDATING, move |database, galleries| {
+            let generation = galleries.held(&handle)?;
+            let updated =
+                database.update_metadata(generation.id, &images).map_err(|source| store_error(UPDATING, source))?;
+            let declared = &generation.identity().settings.indexed_attributes;
+            let mut matrix = generation.write()?;
+            let mut existing = HashSet::new();
+            for ((_, metadata), id) in images.iter().zip(updated) {
+                if let Some((id, indexed_at_ms)) = id {
+                    let keys = RowKeys { indexed_at_ms, ..RowKeys::of(metadata, declared) };
+                    matrix.update_keys(id, &keys);
+                    existing.insert(id);
+                }
+            }
+            Ok(existing.len() as u64)
+        })
+        .await
+    }
+
+    async fn delete_images(&self, generation: &Generation, image_ids: &[String]) -> Result<u64, StoreError> {
+        const DELETING: &str = "deleting images";
+        let (handle, image_ids) = (generation.clone(), image_ids.to_vec());
+        self.change(DELETING, move |database, galleries| {
+            let generation = galleries.held(&handle)?;
+            let deleted =
+                database.delete_images(generation.id, &image_ids).map_err(|source| store_error(DELETING, source))?;
+            generation.write()?.remove(&deleted);
+            Ok(deleted.len() as u64)
+        })
+        .await
+    }
+
+    async fn delete_matching(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {
+        const DELETING: &str = "deleting images";
+        let mut deleted = 0;
+        loop {
+            let (handle, filter, readers) = (generation.clone(), filter.clone(), self.readers());
+            let removed = self
+                .change(DELETING, move |database: &mut Database, galleries: &Galleries| {
+                    let failed = |source| store_error(DELETING, source);
+                    let generation = galleries.held(&handle)?;
+                    // Looked for again each time: an image that was written meanwhile may no longer meet the filter.
+                    let named = readers
+                        .take()
+                        .and_then(|reader| reader.numbers(generation.id, &filter.named_images()))
+                        .map_err(failed)?;
+                    let ids = {
+                        let matrix = generation.read()?;
+                        let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
+                        rows_behind(&matrix, rows.as_deref(), 0, ROWS_PER_DELETION)
+                    };
+                    database.delete_rows(&ids).map_err(failed)?;
+                    generation.write()?.remove(&ids);
+                    Ok(ids.len())
+                })
+                .await?;
+            deleted += removed as u64;
+            if removed < ROWS_PER_DELETION {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn count(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {
+        Ok(self.matching(generation, filter).await?.len() as u64)
+    }
+
+    async fn images(
+        &self,
+        generation: &Generation,
+        image_ids: &[String],
+    ) -> Result<HashMap<String, ImageMetadata>, StoreError> {
+        let image_ids = image_ids.to_vec();
+        self.read_generation("reading images", generation, move |generation, reader| {
+            reader.metadata_of(generation.id, &image_ids).map_err(|source| store_error("reading images", source))
+        })
+        .await
+    }
+
+    async fn embeddings(
+        &self,
+        generation: &Generation,
+        image_ids: &[String],
+    ) -> Result<HashMap<String, Embedding>, StoreError> {
+        const READING: &str = "reading embeddings";
+        let image_ids = image_ids.to_vec();
+        self.read_generation(READING, generation, move |generation, reader| {
+            let failed = |source| store_error(READING, source);
+            let numbers: Vec<i64> = reader.numbers(generation.id, &image_ids).map_err(failed)?.into_values().collect();
+            let images = reader.images_at(&numbers, generation.identity().dimension).map_err(failed)?;
+            Ok(images.into_iter().map(|image| (image.image_id, image.embedding)).collect())
+        })
+        .await
+    }
+
+    async fn page(&self, generation: &Generation, request: PageRequest) -> Result<ImagePage, StoreError> {
+        let read = |ids: &[i64], reader: &Reader<'_>, dimension: usize| reader.images_at(ids, dimension);
+        let (images, next) = self.read_page(generation, request, read).await?;
+        Ok(ImagePage { images, next })
+    }
+
+    async fn listing(&self, generation: &Generation, request: PageRequest) -> Result<MetadataPage, StoreError> {
+        let read = |ids: &[i64], reader: &Reader<'_>, _dimension: usize| {
+            ids.iter().filter_map(|&id| reader.metadata_at(id).transpose()).collect()
+        };
+        let (images, next) = self.read_page(generation, request, read).await?;
+        Ok(MetadataPage { images, next })
+    }
+
+    async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
+        self.ranked(generation, query, Ranked::Images).await
+    }
+
+    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
+        self.ranked(generation, query, Ranked::Persons).await
+    }
+
+    async fn document(&self, generation: &Generation, key: &str) -> Result<Option<String>, StoreError> {
+        const READING: &str = "reading a document";
+        let (handle, key, readers) = (generation.clone(), key.to_owned(), self.readers());
+        self.read(READING, move |galleries| {
+            let gallery = galleries.gallery_of(&handle)?;
+            let failed = |source| store_error(READING, source);
+            readers.take().and_then(|reader| reader.document(gallery.id, &key)).map_err(failed)
+        })
+        .await
+    }
+
+    async fn documents(&self, generation: &Generation) -> Result<BTreeMap<String, String>, StoreError> {
+        const READING: &str = "reading documents";
+        let (handle, readers) = (generation.clone(), self.readers());
+        self.read(READING, move |galleries| {
+            let gallery = galleries.gallery_of(&handle)?;
+            let failed = |source| store_error(READING, source);
+            readers.take().and_then(|reader| reader.documents(gallery.id)).map_err(failed)
+        })
+        .await
+    }
+
+    async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError> {
+        const WRITING: &str = "writing a document";
+        let (handle, key) = (generation.clone(), key.to_owned());
+        self.change(WRITING, move |database, galleries| {
+            let gallery = galleries.gallery_of(&handle)?;
+            database.put_document(gallery.id, &key, text.as_deref()).map_err(|source| store_error(WRITING, source))
+        })
+        .await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        const PROBING: &str = "probing the store";
+        let readers = self.readers();
+        self.read(PROBING, move |_| {
+            readers.take().and_then(|reader| reader.probe()).map_err(|source| store_error(PROBING, source))
+        })
+        .await
+    }
+}
+
+impl EmbeddedStore {
+    /// Finds the rows of a page and reads them; also where the next page begins.
+    async fn read_page<Image, Read>(
+        &self,
+        generation: &Generation,
+        request: PageRequest,
+        read: Read,
+    ) -> Result<(Vec<Image>, Option<String>), StoreError>
+    where
+        Image: Send + 'static,
+        Read: FnOnce(&[i64], &Reader<'_>, usize) -> Result<Vec<Image>, EmbeddedError> + Send + 'static,
+    {
+        const READING: &str = "reading a page of images";
+        let after = match &request.after {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| {
+                let reason = "is no place where a page of this gallery ended".to_owned();
+                StoreError::Invalid { field: "page_token".to_owned(), reason }
+            })?,
+        };
+        self.read_generation(READING, generation, move |generation, reader| {
+            let failed = |source| store_error(READING, source);
+            let named = reader.numbers(generation.id, &request.filter.named_images()).map_err(failed)?;
+            let (ids, is_last) = {
+                let matrix = generation.read()?;
+                let rows = Conditions::new(&request.filter, &matrix, &named)?.matching_rows(&matrix);
+                let mut ids = rows_behind(&matrix, rows.as_deref(), after, request.limit.saturating_add(1));
+                let is_last = ids.len() <= request.limit;
+                ids.truncate(request.limit);
+                (ids, is_last)
+            };
+            let images = read(&ids, reader, generation.identity().dimension).map_err(failed)?;
+            let next = ids.last().filter(|_| !is_last).map(ToString::to_string);
+            Ok((images, next))
+        })
+        .await
+    }
+
+    async fn ranked(
+        &self,
+        generation: &Generation,
+        query: NearestQuery,
+        ranked: Ranked,
+    ) -> Result<Vec<Hit>, StoreError> {
+        let slots = self.take_search_slot().await?;
+        self.read_generation("searching", generation, move |generation, reader| {
+            generation.identity().require_model(&query.fingerprint, query.embedding.dimension())?;
+            // All are held until the search is over, also when the caller has gone.
+            let mut slots = slots;
+            nearest(generation, reader, &query, ranked, &mut slots)
+        })
+        .await
+    }
+
+    /// Numbers of the images that meet a filter.
+    async fn matching(&self, generation: &Generation, filter: &SearchFilter) -> Result<Vec<i64>, StoreError> {
+        const FILTERING: &str = "filtering images";
+        let filter = filter.clone();
+        self.read_generation(FILTERING, generation, move |generation, reader| {
+            let named = reader
+                .numbers(generation.id, &filter.named_images())
+                .map_err(|source| store_error(FILTERING, source))?;
+            let matrix = generation.read()?;
+            let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
+            Ok(rows_behind(&matrix, rows.as_deref(), 0, usize::MAX))
+        })
+        .await
+    }
+}

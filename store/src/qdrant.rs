@@ -1,0 +1,144 @@
+//! Galleries in a Qdrant server or cluster: the store for production.
+//!
+//! What identifies a gallery is in the metadata of its collections, so every instance of the service finds the same,
+//! and nothing is cached here: a gallery that another instance deleted, switched or made anew is noticed when it is next
+//! looked up. A [`Generation`] names one collection, and no later one has its name, so nothing has to be asked before it
+//! is worked on.
+//!
+//! Three promises are weaker than in the embedded store. Large galleries are searched approximately, through Qdrant's
+//! graph index, unless a query asks for exactness. When more than [`MAX_TIED_IMAGES`] images have exactly the score of
+//! the last hit, which of them are reported is up to the server; their order is not. And of persons, ties at the limit
+//! are broken by the server.
+
+mod collection;
+mod config;
+mod documents;
+mod error;
+mod filters;
+mod generations;
+mod points;
+mod search;
+mod store;
+
+pub use config::{ApiKey, QdrantConfig};
+pub use error::QdrantStoreError;
+pub use search::MAX_TIED_IMAGES;
+
+use crate::{Generation, SearchFilter, StoreError};
+use backon::{ExponentialBuilder, Retryable as _};
+use collection::{collection_name, generation_from_collection};
+use qdrant_client::qdrant::{CollectionInfo, CountPoints, Filter};
+use qdrant_client::{Qdrant, QdrantError};
+use std::time::Duration;
+
+/// Points of one write or read request: small enough to pass every message limit, large enough to amortise a request.
+const POINTS_PER_REQUEST: usize = 256;
+
+/// A [`VectorStore`](crate::VectorStore) on a Qdrant server.
+pub struct QdrantStore {
+    client: Qdrant,
+    timeout: Duration,
+    retry: RetryPolicy,
+    remaining_time: RemainingTime,
+}
+
+/// How long the caller of what runs at present still waits; `None` where it does not say.
+pub type RemainingTime = fn() -> Option<Duration>;
+
+/// How long and how often a request is repeated while the server is unavailable or full. Every request can be repeated:
+/// ids derive from gallery and image id.
+#[derive(Debug, Clone, Copy)]
+struct RetryPolicy {
+    retry_for: Duration,
+    first_pause: Duration,
+    longest_pause: Duration,
+}
+
+impl QdrantStore {
+    /// Prepares a client. The connection is made with the first request and again whenever it breaks, so that the
+    /// service may start before its Qdrant; [`VectorStore::ready`](crate::VectorStore::ready) tells.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for an address or key that cannot be one.
+    pub fn connect(config: &QdrantConfig, remaining_time: RemainingTime) -> Result<Self, StoreError> {
+        let retry = RetryPolicy {
+            retry_for: Duration::from_millis(config.retry_for_ms),
+            first_pause: Duration::from_millis(config.min_retry_pause_ms.max(1)),
+            longest_pause: Duration::from_millis(config.max_retry_pause_ms.max(1)),
+        };
+        Ok(Self { client: config.client()?, timeout: config.timeout(), retry, remaining_time })
+    }
+
+    /// Waits for an answer, but not longer than a request may take or its caller waits; repeats it while the server is
+    /// unavailable or full. `address` is what a missing collection stands for.
+    async fn call<T, Asked>(
+        &self,
+        activity: &'static str,
+        address: Option<&str>,
+        mut request: impl FnMut() -> Asked,
+    ) -> Result<T, StoreError>
+    where
+        Asked: Future<Output = Result<T, QdrantError>>,
+    {
+        let limit = |longest: Duration| (self.remaining_time)().map_or(longest, |left| left.min(longest));
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(self.retry.first_pause)
+            .with_max_delay(self.retry.longest_pause)
+            .with_jitter()
+            .without_max_times()
+            .with_total_delay(Some(limit(self.retry.retry_for)));
+        let asking = || {
+            let asked = tokio::time::timeout(limit(self.timeout), request());
+            async move {
+                match asked.await {
+                    Ok(answer) => answer.map_err(|error| error::translate(activity, address, error)),
+                    Err(_elapsed) => Err(StoreError::DeadlineExceeded { activity }),
+                }
+            }
+        };
+        asking
+            .retry(pauses)
+            .when(|error| matches!(error, StoreError::Unavailable { .. } | StoreError::Overloaded { .. }))
+            .adjust(|error, pause| match (error, pause) {
+                // A full server says itself when it wants to be asked again.
+                (StoreError::Overloaded { retry_after_ms, .. }, Some(pause)) => {
+                    let asked_for = Duration::from_millis(*retry_after_ms);
+                    (asked_for <= limit(self.retry.retry_for)).then_some(asked_for.max(pause))
+                }
+                (_, pause) => pause,
+            })
+            .notify(|_, pause| {
+                tracing::warn!(activity, pause_ms = pause.as_millis() as u64, "request to Qdrant repeated");
+            })
+            .await
+    }
+
+    async fn collection(&self, address: &str) -> Result<CollectionInfo, StoreError> {
+        let name = collection_name(address);
+        let answer =
+            self.call("describing a gallery", Some(address), || self.client.collection_info(name.clone())).await?;
+        answer.result.ok_or_else(|| StoreError::GalleryNotFound { address: address.to_owned() })
+    }
+
+    /// What identifies the generation that an address stands for at this moment.
+    async fn find(&self, address: &str) -> Result<Generation, StoreError> {
+        generation_from_collection(address, &self.collection(address).await?)
+    }
+
+    async fn count_points(&self, address: &str, filter: Option<Filter>) -> Result<u64, StoreError> {
+        let request = CountPoints {
+            collection_name: collection_name(address),
+            filter,
+            exact: Some(true),
+            ..CountPoints::default()
+        };
+        let answer = self.call("counting images", Some(address), || self.client.count(request.clone())).await?;
+        Ok(answer.result.map_or(0, |result| result.count))
+    }
+
+    /// The filter as conditions, if the gallery declares all that it names.
+    fn conditions(&self, generation: &Generation, filter: &SearchFilter) -> Result<Option<Filter>, StoreError> {
+        filter.require_declared(&generation.settings.indexed_attributes)?;
+        Ok(filters::filter_conditions(&generation.gallery, filter))
+    }
+}

@@ -1,0 +1,100 @@
+//! How to reach Qdrant.
+
+use crate::StoreError;
+use qdrant_client::Qdrant;
+use std::fmt;
+use std::time::Duration;
+
+/// Settings of the connection to Qdrant.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QdrantConfig {
+    /// The gRPC endpoint, `http://host:6334` or `https://…`.
+    pub url: String,
+    /// Key or token to send with each request, where the server asks for one.
+    pub api_key: Option<ApiKey>,
+    /// How long one request may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long connecting may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Connections kept open; requests take turns.
+    pub connections: usize,
+    /// How long a request is repeated while the server is unavailable, in milliseconds; 0 for not at all.
+    pub retry_for_ms: u64,
+    /// The first pause between repetitions in milliseconds; each next one is twice as long.
+    pub min_retry_pause_ms: u64,
+    /// The longest pause, in milliseconds.
+    pub max_retry_pause_ms: u64,
+}
+
+impl Default for QdrantConfig {
+    fn default() -> Self {
+        let url = "http://localhost:6334".to_owned();
+        Self {
+            url,
+            api_key: None,
+            timeout_ms: 10_000,
+            connect_timeout_ms: 5_000,
+            connections: 4,
+            retry_for_ms: 5_000,
+            min_retry_pause_ms: 50,
+            max_retry_pause_ms: 1_000,
+        }
+    }
+}
+
+/// A secret that is never printed.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Takes the key as the server knows it.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// Whether there is no key at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+impl QdrantConfig {
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// A client that connects with its first request.
+    pub(super) fn client(&self) -> Result<Qdrant, StoreError> {
+        let invalid = |field: &str, reason: &str| StoreError::Invalid {
+            field: format!("qdrant.{field}"),
+            reason: reason.to_owned(),
+        };
+        if !(self.url.starts_with("http://") || self.url.starts_with("https://")) {
+            return Err(invalid("url", "must start with http:// or https://"));
+        }
+        if self.timeout_ms == 0 || self.connect_timeout_ms == 0 {
+            return Err(invalid("timeout_ms", "must be above 0"));
+        }
+        let api_key = self.api_key.as_ref().map(|key| key.0.clone());
+        // Checked here because the client would repeat a malformed key in its error message.
+        if api_key.as_ref().is_some_and(|key| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(invalid("api_key", "must be printable ASCII without spaces"));
+        }
+        let mut settings = qdrant_client::config::QdrantConfig::from_url(&self.url)
+            .timeout(self.timeout())
+            .connect_timeout(Duration::from_millis(self.connect_timeout_ms));
+        settings.api_key = api_key;
+        // The check prints to standard output and would block this thread.
+        settings.check_compatibility = false;
+        settings.pool_size = self.connections;
+        Qdrant::new(settings).map_err(|_| invalid("url", "is not an address"))
+    }
+}
