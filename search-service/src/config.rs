@@ -202,6 +202,8 @@ pub struct IndexingConfig {
     pub max_streams: usize,
     /// Bytes of image files of all streams that may lie in memory.
     pub max_bytes_in_memory: usize,
+    /// How long a chunk waits for the encoder of a generation that is being filled, in milliseconds.
+    pub patience_with_later_generations_ms: u64,
     /// Images a second that one stream may bring; 0 for as many as come.
     pub max_images_per_second: f32,
 }
@@ -229,6 +231,11 @@ impl SearchConfig {
             ("watches.poll_interval_ms", self.watches.poll_interval_ms as usize, 10..=86_400_000),
             ("indexing.chunk_images", self.indexing.chunk_images, 1..=1024),
             ("indexing.chunks_in_flight", self.indexing.chunks_in_flight, 1..=64),
+            (
+                "indexing.patience_with_later_generations_ms",
+                self.indexing.patience_with_later_generations_ms as usize,
+                1..=3_600_000,
+            ),
             ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
             ("indexing.max_bytes_in_memory", self.indexing.max_bytes_in_memory, self.limits.max_image_bytes..=1 << 40),
             ("qdrant.connections", self.qdrant.connections, 1..=256),

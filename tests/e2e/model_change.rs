@@ -2,6 +2,7 @@
 //! it is killed.
 
 mod reembedding;
+mod safety;
 mod serving;
 
 use crate::stands::Client;

@@ -8,6 +8,7 @@ mod feedback;
 mod filters;
 mod parts;
 mod ranking;
+mod sightings;
 
 use crate::services::{demo_images, index};
 use descry_proto::search::v1::index_images_request::Image;

@@ -7,6 +7,7 @@ pub(crate) mod crops;
 pub(crate) mod polling;
 pub(crate) mod random;
 pub(crate) mod stored;
+pub(crate) mod switchable;
 
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use tonic::transport::Channel;

@@ -1,5 +1,6 @@
 //! Standing searches: what is newly indexed streams to those who watch for it, once, until the service stops.
 
+mod history;
 mod limits;
 
 use crate::queries::{CAPTION, image_id, keep_in, part, text};

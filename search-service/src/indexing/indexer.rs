@@ -51,9 +51,6 @@ pub(crate) struct Indexer {
     late: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
-/// How long a chunk waits for a generation that is filled beside the serving one; what it lacks then is found later.
-const PATIENCE_WITH_LATER_GENERATIONS: Duration = Duration::from_secs(10);
-
 /// How long a generation that was waited for in vain is passed over: an abandoned model change must not slow down
 /// every chunk.
 const PASSED_OVER_FOR: Duration = Duration::from_secs(60);
@@ -199,8 +196,10 @@ impl Indexer {
         if self.late().get(&address).is_some_and(|until| Instant::now() < *until) {
             return Err(late);
         }
+        // What the generation lacks then is found before it may serve.
+        let patience = Duration::from_millis(self.config.patience_with_later_generations_ms);
         let preparing = self.prepare_for(target, chunk, Some(held_by_serving));
-        let prepared = tokio::time::timeout(PATIENCE_WITH_LATER_GENERATIONS, preparing).await;
+        let prepared = tokio::time::timeout(patience, preparing).await;
         prepared.unwrap_or_else(|_elapsed| {
             let now = Instant::now();
             let mut passed_over = self.late();

@@ -2,8 +2,8 @@
 
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{
-    Gallery, GalleryImage, Generation, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery, NewGallery,
-    PageRequest, SearchFilter, StoreError, VectorStore,
+    Gallery, GalleryImage, Generation, Hit, ImageMetadata, ImagePage, NearestQuery, NewGallery, PageRequest,
+    SearchFilter, StoreError, VectorStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -127,10 +127,6 @@ impl ByAddress {
 
     pub(super) async fn page(&self, address: &str, request: PageRequest) -> Result<ImagePage, StoreError> {
         self.0.page(&self.0.resolve(address).await?, request).await
-    }
-
-    pub(super) async fn listing(&self, address: &str, request: PageRequest) -> Result<MetadataPage, StoreError> {
-        self.0.listing(&self.0.resolve(address).await?, request).await
     }
 
     pub(super) async fn nearest(&self, address: &str, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {

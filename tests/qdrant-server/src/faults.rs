@@ -27,6 +27,10 @@ impl Faults {
         self.change(|pending| (pending.delays, pending.delay) = (requests, delay));
     }
 
+    pub(crate) fn pending_stalls(&self) -> usize {
+        self.change(|pending| pending.delays)
+    }
+
     /// Takes one refusal and one delay, if any are left.
     pub(crate) async fn meet(&self) -> Result<(), Status> {
         let (is_refused, delay) = self.change(|pending| {

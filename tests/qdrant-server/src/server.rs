@@ -86,6 +86,11 @@ impl TestQdrant {
     pub fn stall_next(&self, requests: usize, delay: Duration) {
         self.faults.stall_next(requests, delay);
     }
+
+    /// How many of the next requests will still be answered only after a delay.
+    pub fn pending_stalls(&self) -> usize {
+        self.faults.pending_stalls()
+    }
 }
 
 impl Drop for TestQdrant {
