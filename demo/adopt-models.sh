@@ -7,7 +7,7 @@
 # PEOPLE is the number of people in the gallery, 50 unless given.
 #
 # tests/golden/demo holds what PyTorch computes from the checkpoints in demo, and tests/e2e names people of its gallery:
-# who takes others over has to renew both.
+# who takes others over has to renew both, the first with tests/golden/generate_demo.py.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "$0")/.."

@@ -20,6 +20,7 @@ import tempfile
 
 import numpy as np
 import torch
+import yaml
 
 import published_models
 
@@ -27,10 +28,8 @@ HERE = pathlib.Path(__file__).parent
 SEEDS = {"dm-adapter": 11, "up-person": 12, "clip-hf": 13, "dm-adapter-half": 14}
 # Six images are encoded at once; the first three are kept, to keep the repository small.
 IMAGES, KEPT_IMAGES = 6, 3
-# From the longest text to the shortest; ids are those of ordinary tokens, between the two that open and close a text.
+# The longest and the shortest text, and some between.
 TEXT_LENGTHS = (77, 3, 10, 22, 34, 6, 15, 41)
-FIRST_ID, LAST_ID = 1, published_models.VOCABULARY - 4
-START_OF_TEXT, END_OF_TEXT = published_models.VOCABULARY - 2, published_models.VOCABULARY - 1
 OUTPUT_TOLERANCE = 1e-6
 
 
@@ -70,16 +69,6 @@ def randomise_learned_parts(model):
         parameter.data.copy_(values)
 
 
-def make_inputs(height, width):
-    """Normally distributed pixels, [6, 3, height, width] float32, and texts, [8, 77] int64, padded with zeros."""
-    pixels = torch.randn(IMAGES, 3, height, width)
-    token_ids = torch.zeros(len(TEXT_LENGTHS), published_models.CONTEXT_LENGTH, dtype=torch.int64)
-    for row, length in zip(token_ids, TEXT_LENGTHS):
-        row[0], row[length - 1] = START_OF_TEXT, END_OF_TEXT
-        row[1:length - 1] = torch.randint(FIRST_ID, LAST_ID + 1, (length - 2,))
-    return pixels, token_ids
-
-
 def training_state(model):
     """Optimiser and scheduler as a training run saves them, of a few parameters; nothing reads more than their form."""
     parameters = [parameter for parameter in model.parameters() if parameter.dtype == torch.float32][-6:]
@@ -100,7 +89,7 @@ def make_retrieval_model(name):
     randomise([(key, value) for key, value in model.named_parameters() if not key.startswith(learners)])
     randomise_learned_parts(model)
     height, width = model.base_model.visual.input_resolution
-    pixels, token_ids = make_inputs(height, width)
+    pixels, token_ids = published_models.random_inputs(IMAGES, height, width, TEXT_LENGTHS)
     if name == "dm-adapter-half":
         # Saved by others than the published code, in float16 and without what training needs.
         state = {key: value.half() for key, value in model.state_dict().items()}
@@ -116,7 +105,30 @@ def make_retrieval_model(name):
         checkpoint = pathlib.Path(folder) / "best.pth"
         torch.save(content, checkpoint)
         saved = checkpoint.read_bytes()
-    return {"best.pth": saved, "io.npz": arrays(pixels, image_features, token_ids, text_features)}
+    return {
+        "best.pth": saved,
+        "configs.yaml": settings_of(name).encode(),
+        "io.npz": arrays(pixels, image_features, token_ids, text_features),
+    }
+
+
+def settings_of(name):
+    """configs.yaml: what the published train.py saves of its arguments, with the fixture's sizes and no one's paths."""
+    sizes = dict(vocab_size=published_models.VOCABULARY, text_length=published_models.CONTEXT_LENGTH)
+    if name == "dm-adapter-half":
+        settings = sizes | dict(
+            img_size=[256, 128], num_experts=4, pretrain_choice="ViT-B/16", reduction=4, stride_size=16, topk=2,
+        )
+    else:
+        from utils.options import get_args
+
+        own_arguments, sys.argv = sys.argv, sys.argv[:1]
+        settings = vars(get_args())
+        sys.argv = own_arguments
+        settings |= sizes | dict(distributed=False, root_dir="data", output_dir="logs/CUHK-PEDES/run")
+    if name == "up-person":
+        settings |= dict(rank=8, prefix_length=10, depth_lora=3, depth_prefix=3)
+    return yaml.dump(settings, default_flow_style=False)
 
 
 def make_clip():
@@ -128,8 +140,8 @@ def make_clip():
     config = CLIPConfig(
         text_config=dict(
             hidden_size=64, intermediate_size=256, num_attention_heads=1, vocab_size=published_models.VOCABULARY,
-            max_position_embeddings=published_models.CONTEXT_LENGTH, bos_token_id=START_OF_TEXT,
-            eos_token_id=END_OF_TEXT, pad_token_id=0, **settings,
+            max_position_embeddings=published_models.CONTEXT_LENGTH, pad_token_id=0,
+            bos_token_id=published_models.VOCABULARY - 2, eos_token_id=published_models.VOCABULARY - 1, **settings,
         ),
         vision_config=dict(
             hidden_size=128, intermediate_size=512, num_attention_heads=2, patch_size=16, image_size=224, **settings,
@@ -141,7 +153,7 @@ def make_clip():
     torch.manual_seed(SEEDS["clip-hf"])
     randomise(model.named_parameters())
     model.logit_scale.data.fill_(logit_scale)
-    pixels, token_ids = make_inputs(224, 224)
+    pixels, token_ids = published_models.random_inputs(IMAGES, 224, 224, TEXT_LENGTHS)
     with torch.no_grad():
         image_features = pooled(model.get_image_features(pixel_values=pixels))
         text_features = pooled(model.get_text_features(input_ids=token_ids, attention_mask=(token_ids != 0).long()))
@@ -183,6 +195,8 @@ def differences(name, made, committed):
     """What is wrong with a committed file, in words."""
     if made == committed:
         print(f"{name}: the same to the byte")
+    elif name == "configs.yaml":
+        yield "other settings"
     elif name == "config.json":
         made, committed = json.loads(made), json.loads(committed)
         # The version of transformers that wrote it.

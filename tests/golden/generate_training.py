@@ -30,22 +30,11 @@ TEXT_LENGTHS = range(7, 7 + 3 * len(PERSON_IDS), 3)
 TEMPERATURE = 0.02
 BALANCING_WEIGHT = 0.5
 LEARNING_RATE = {"dm-adapter": 3e-4, "up-person": 1e-3}
-# Names of the parameters that the published train.py leaves trainable.
+# In the names of the parameters that the published train.py trains. DM-Adapter's has others, too, which nothing reads.
 TRAINED = {
     "dm-adapter": ("feed_forward", "ln_3", "task_param"),
     "up-person": ("adapter", "scale_1", "scale_2", "prefix_learner", "LORA_learner"),
 }
-
-
-def make_inputs(name):
-    """Normally distributed pixels, texts of 7 to 28 ids, and who is on each image."""
-    torch.manual_seed(SEEDS[name])
-    pixels = torch.randn(len(PERSON_IDS), 3, 384, 128)
-    token_ids = torch.zeros(len(PERSON_IDS), published_models.CONTEXT_LENGTH, dtype=torch.int64)
-    for row, length in zip(token_ids, TEXT_LENGTHS):
-        row[0], row[length - 1] = published_models.VOCABULARY - 2, published_models.VOCABULARY - 1
-        row[1:length - 1] = torch.randint(1, published_models.VOCABULARY - 3, (length - 2,))
-    return pixels, token_ids, torch.tensor(PERSON_IDS)
 
 
 def load_model(name):
@@ -53,7 +42,7 @@ def load_model(name):
     model = published_models.build(name)
     if name == "up-person":
         model.attach_prefixes()
-        # UP-Person keeps prefixes and scales in float16, and rounds what LoRA adds to float16.
+        # The published code rounds prefixes and what LoRA adds to float16, as it trains on a GPU in mixed precision.
         torch.Tensor.half = torch.Tensor.float
     checkpoint = torch.load(HERE / "fixtures" / name / "best.pth", map_location="cpu", weights_only=False)
     model.float().load_state_dict(checkpoint["model"])
@@ -76,7 +65,9 @@ def run(name):
     """Every array of the file, by name."""
     from model import objectives
 
-    pixels, token_ids, person_ids = make_inputs(name)
+    torch.manual_seed(SEEDS[name])
+    pixels, token_ids = published_models.random_inputs(len(PERSON_IDS), 384, 128, TEXT_LENGTHS)
+    person_ids = torch.tensor(PERSON_IDS)
     model = load_model(name)
     # DM-Adapter's names are those within its CLIP.
     trained = {key.removeprefix("base_model.") if name == "dm-adapter" else key: parameter

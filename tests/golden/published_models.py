@@ -21,7 +21,7 @@ from torch import nn
 CONTEXT_LENGTH = 77
 VOCABULARY = 512
 EMBEDDING = 64
-# Width, heads and blocks. Heads are 64 wide in both papers.
+# Heads are 64 wide in both papers.
 VISION = dict(vision_width=128, vision_patch_size=16, stride_size=16)
 TEXT = dict(transformer_width=64, transformer_heads=1, context_length=CONTEXT_LENGTH, vocab_size=VOCABULARY)
 
@@ -85,8 +85,10 @@ class UpPerson(nn.Module):
 
     def attach_prefixes(self):
         """As the published evaluation and training do before they encode; a saved model names the prefixes twice then."""
-        towers = (self.base_model.visual.transformer, self.vit_prefix_learner.vit_prefix), \
-            (self.base_model.transformer, self.text_prefix_learner.text_prefix)
+        towers = (
+            (self.base_model.visual.transformer, self.vit_prefix_learner.vit_prefix),
+            (self.base_model.transformer, self.text_prefix_learner.text_prefix),
+        )
         for transformer, learned in towers:
             for block, prefix in zip(transformer.resblocks, learned):
                 block.attn.attach_prefix(prefix)
@@ -104,6 +106,17 @@ class UpPerson(nn.Module):
 def end_of_text(texts, token_ids):
     """The feature at each text's end, whose token has the highest id."""
     return texts[torch.arange(len(texts)), token_ids.argmax(dim=-1)].float()
+
+
+def random_inputs(images, height, width, text_lengths):
+    """Normally distributed pixels, [images, 3, height, width] float32, and texts, [texts, 77] int64, padded with zeros."""
+    pixels = torch.randn(images, 3, height, width)
+    token_ids = torch.zeros(len(text_lengths), CONTEXT_LENGTH, dtype=torch.int64)
+    for row, length in zip(token_ids, text_lengths):
+        # The last two ids open and close a text; the one before them masks.
+        row[0], row[length - 1] = VOCABULARY - 2, VOCABULARY - 1
+        row[1:length - 1] = torch.randint(1, VOCABULARY - 3, (length - 2,))
+    return pixels, token_ids
 
 
 def build(name):

@@ -1,7 +1,7 @@
 """The published towers at inference, written out in PyTorch on a checkpoint's tensors: slow, literal, and any size.
 
-It computes what the published DM-Adapter and UP-Person code computes, from the names and shapes in the checkpoint alone, and
-so needs no checkout. `python3 pytorch_towers.py` shows that: it compares with the published outputs in fixtures/.
+It computes what the published DM-Adapter and UP-Person code computes, from the names and shapes in the checkpoint alone,
+and so needs no checkout. `python3 pytorch_towers.py` shows that: it compares with the published outputs in fixtures/.
 
 Needs torch, numpy, pyyaml and safetensors.
 """
@@ -152,8 +152,8 @@ def main():
     largest = 0.0
     for name in ("dm-adapter", "dm-adapter-half", "up-person"):
         folder = HERE / "fixtures" / name
-        weights, settings, published = load(folder / "best.pth"), load_settings(folder / "configs.yaml"), \
-            np.load(folder / "io.npz")
+        weights, settings = load(folder / "best.pth"), load_settings(folder / "configs.yaml")
+        published = np.load(folder / "io.npz")
         top_k = settings.get("topk", 2)
         with torch.no_grad():
             images = encode_images(torch.from_numpy(published["pixels"]), weights, settings["stride_size"], top_k)

@@ -1,14 +1,17 @@
 """Writes the small checkpoints beside this file, in the formats of PyTorch, without needing PyTorch.
 
-    python3 generate_checkpoints.py
+    python3 generate_checkpoints.py [--out FOLDER | --check]
+
+Without --out the files here are overwritten. --check writes nothing, and fails unless the files are the same to the byte.
 
 Needs Python 3.11 and nothing else. Python's own pickler writes what torch.save writes, once `torch` is a stand-in whose
 classes and functions have the right names. The values are chosen so that the tests in src/checkpoint/tests.rs can state
 them; provenance.toml lists the SHA-256 of every file.
 """
-import argparse, collections, hashlib, io, os, pathlib, pickle, struct, sys, types, zipfile
+import argparse, collections, io, os, pathlib, pickle, struct, sys, types, zipfile
 
 HERE = pathlib.Path(__file__).parent
+FILES = {}  # content by name
 
 
 def stand_in(module, name, kind=None):
@@ -92,10 +95,16 @@ def save(name, content, protocol=2, byteorder=b'little', method=zipfile.ZIP_STOR
     entries = [('data.pkl', data.getvalue()), ('byteorder', byteorder)]
     entries += [(f'data/{key}', storage.bytes) for key, storage in pickler.storages.values()]
     entries += [('version', b'3\n'), *extra]
-    with zipfile.ZipFile(HERE / name, 'w', method) as archive:
+    entries = [(f'archive/{entry}', content) for entry, content in entries if entry not in without]
+    FILES[name] = zipped(entries, method)
+
+
+def zipped(entries, method=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', method) as archive:
         for entry, content in entries:
-            if entry not in without:
-                archive.writestr(zipfile.ZipInfo(f'archive/{entry}', (1980, 1, 1, 0, 0, 0)), content, method)
+            archive.writestr(zipfile.ZipInfo(entry, (1980, 1, 1, 0, 0, 0)), content, method)
+    return file.getvalue()
 
 
 shared = Storage('Float', list(range(12)))
@@ -161,12 +170,19 @@ save('short_storage.pth', {'weight': Tensor(short, [3])})
 save('outside_storage.pth', {'weight': Tensor(Storage('Float', [1.0, 2.0]), [2], [2])})
 save('expanded_beyond_reason.pth', {'weight': Tensor(Storage('Float', [1.0]), [2 ** 20, 2 ** 20], [0, 0])})
 save('overflowing.pth', {'weight': Tensor(Storage('Float', [1.0]), [2 ** 62, 2 ** 62], [2 ** 62, 1], 2 ** 62)})
-(HERE / 'legacy.pth').write_bytes(pickle.dumps(0x1950a86a20f9469cfc6c, 2) + pickle.dumps(1001, 2))
-with zipfile.ZipFile(HERE / 'not_a_checkpoint.zip', 'w') as archive:
-    archive.writestr(zipfile.ZipInfo('notes.txt', (1980, 1, 1, 0, 0, 0)), b'hello')
+FILES['legacy.pth'] = pickle.dumps(0x1950a86a20f9469cfc6c, 2) + pickle.dumps(1001, 2)
+FILES['not_a_checkpoint.zip'] = zipped([('notes.txt', b'hello')])
 
-with open(HERE / 'provenance.toml', 'w') as provenance:
-    provenance.write('generator = "generate_checkpoints.py"\n\n[sha256]\n')
-    for path in sorted(HERE.iterdir()):
-        if path.suffix in ('.pth', '.pt', '.zip'):
-            provenance.write(f'"{path.name}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"\n')
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=pathlib.Path, default=HERE, help='where the files go')
+    parser.add_argument('--check', action='store_true', help='compare with the files here instead of writing')
+    arguments = parser.parse_args()
+    if arguments.check:
+        here = {path.name: path.read_bytes() for path in HERE.iterdir() if path.suffix in ('.pth', '.pt', '.zip')}
+        others = [name for name in sorted(here.keys() | FILES.keys()) if here.get(name) != FILES.get(name)]
+        print(f'{len(FILES) - len(others)} of {len(FILES)} files are the same')
+        sys.exit(f'others: {others}' if others else 0)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, content in FILES.items():
+        (arguments.out / name).write_bytes(content)
