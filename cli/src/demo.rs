@@ -1,11 +1,13 @@
 //! `descry demo`
 
 use crate::contact_sheet::{self, Row};
+use crate::job_display::JobDisplay;
 use crate::output::say;
 use crate::serve::Stack;
-use crate::{connection::Target, export, index, search, shell};
+use crate::{export, search, shell};
 use anyhow::Context as _;
 use clap::ValueEnum;
+use descry_client::{Connection, IndexJob};
 use descry_encoder::EncoderConfig;
 use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm};
 use descry_proto::search::v1::SearchRequest;
@@ -90,11 +92,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut search_config = SearchConfig::load(None)?;
     search_config.embedded.path = out.join("galleries.sqlite3");
     let stack = Stack::open(encoder_config, search_config, "127.0.0.1:0").await?;
-    let target = Target { server: format!("http://{}", stack.address()?), gallery: method.gallery().to_owned() };
+    let url = format!("http://{}", stack.address()?);
     say!("2. serving on {}", stack.address()?);
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(stack.serve(shutdown.clone().cancelled_owned()));
-    let shown = show(&target, &demo, &out).await;
+    let shown = show(&url, method.gallery(), &demo, &out).await;
     shutdown.cancel();
     server.await.context("serving")??;
     shown?;
@@ -113,12 +115,17 @@ Next:
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
-    let images = index::Arguments::of_input(demo.join("gallery/imgs"), target.clone(), demo.join("gallery.csv"));
-    let report = index::index_images(&images, &CancellationToken::new()).await?;
+async fn show(url: &str, gallery: &str, demo: &Path, out: &Path) -> anyhow::Result<()> {
+    let connection = Connection::to(url).await?;
+    let images = IndexJob {
+        gallery: gallery.to_owned(),
+        inputs: vec![demo.join("gallery/imgs")],
+        metadata: Some(demo.join("gallery.csv")),
+        ..IndexJob::default()
+    };
+    let report = connection.index_observed(images, &mut JobDisplay::new(false)).await?;
     say!(
-        "3. gallery {}: {} images indexed, {} unchanged, {} failed",
-        target.gallery,
+        "3. gallery {gallery}: {} images indexed, {} unchanged, {} failed",
         report.indexed,
         report.unchanged,
         report.failed
@@ -127,12 +134,12 @@ async fn show(target: &Target, demo: &Path, out: &Path) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for description in DESCRIPTIONS {
         let request = SearchRequest {
-            gallery: target.gallery.clone(),
+            gallery: gallery.to_owned(),
             query: Some(Query::Text(description.to_owned())),
             limit: HITS,
             ..SearchRequest::default()
         };
-        let reply = search::search(target, request).await?;
+        let reply = connection.search(request).await?;
         say!("   {description}");
         for hit in reply.hits.iter().take(3) {
             say!("     {:.4}  {}", hit.score, hit.image_id);

@@ -1,6 +1,6 @@
 //! `descry export`
 
-use crate::calibration::{CalibrationSet, observe_ranges};
+use crate::activation_ranges::{CalibrationSet, observe_ranges};
 use crate::output::say;
 use crate::precision_comparison::Comparison;
 use crate::{model, progress};

@@ -4,24 +4,19 @@ mod calibrate;
 mod copy;
 mod create;
 mod delete;
+mod description;
 mod export;
 mod generation;
 mod import;
 mod list;
-mod note;
 mod reembed;
 mod remove;
 mod retain;
 mod show;
 mod update;
 
-use crate::connection::{Client, answer, explain};
 use clap::Subcommand;
-use descry_proto::search::v1::{
-    CreateGalleryRequest, Gallery, GetGalleryRequest, ListGenerationsRequest, ListGenerationsResponse,
-};
 use std::process::ExitCode;
-use tonic::Code;
 
 /// Create, look after and move galleries, and change their model.
 #[derive(Debug, clap::Args)]
@@ -71,52 +66,4 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Activate(arguments) => generation::activate(arguments).await,
         Command::DropGeneration(arguments) => generation::drop_generation(arguments).await,
     }
-}
-
-/// The gallery, if it exists.
-pub(crate) async fn find(client: &mut Client, name: &str) -> anyhow::Result<Option<Gallery>> {
-    match client.get_gallery(GetGalleryRequest { name: name.to_owned() }).await {
-        Ok(reply) => Ok(Some(reply.into_inner())),
-        Err(status) if status.code() == Code::NotFound => Ok(None),
-        Err(status) => Err(explain(&status)),
-    }
-}
-
-/// The gallery, or why there is none.
-pub(crate) async fn get(client: &mut Client, name: &str) -> anyhow::Result<Gallery> {
-    answer(client.get_gallery(GetGalleryRequest { name: name.to_owned() }).await)
-}
-
-/// The gallery as it is, or as the request describes it where there is none.
-pub(crate) async fn find_or_create(client: &mut Client, request: CreateGalleryRequest) -> anyhow::Result<Gallery> {
-    if let Some(found) = find(client, &request.name).await? {
-        return Ok(found);
-    }
-    answer(client.create_gallery(request).await)
-}
-
-/// All models of a gallery.
-pub(crate) async fn generations(client: &mut Client, gallery: &str) -> anyhow::Result<ListGenerationsResponse> {
-    answer(client.list_generations(ListGenerationsRequest { gallery: gallery.to_owned() }).await)
-}
-
-/// How one generation is addressed.
-pub(crate) fn generation_address(gallery: &str, generation: u32) -> String {
-    format!("{gallery}.{generation}")
-}
-
-/// Embeddings of different models cannot be compared.
-pub(crate) fn check_model(gallery: &Gallery, fingerprint: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        gallery.fingerprint == fingerprint,
-        "gallery {:?} is of model {}, the embeddings are of model {fingerprint}; choose another gallery",
-        gallery.name,
-        gallery.fingerprint
-    );
-    Ok(())
-}
-
-/// The first digits of a fingerprint, for people to read.
-fn short(fingerprint: &str) -> String {
-    fingerprint.chars().take(12).collect()
 }

@@ -1,10 +1,9 @@
 //! `descry`: the one program. Each subcommand parses its arguments and calls the crate that does the work.
 
+mod activation_ranges;
 mod bench;
-mod calibration;
 mod captions;
 mod confirmation;
-mod connection;
 mod contact_sheet;
 mod demo;
 mod embed;
@@ -12,17 +11,18 @@ mod eval;
 mod export;
 mod filter;
 mod gallery;
+mod hit_json;
 mod index;
 mod interrupt;
-mod job;
-mod listing;
-mod metadata;
+mod job_arguments;
+mod job_display;
 mod model;
 mod output;
 mod precision_comparison;
 mod progress;
 mod search;
 mod serve;
+mod server;
 mod shell;
 mod synth;
 mod time;

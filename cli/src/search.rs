@@ -1,16 +1,16 @@
 //! `descry search`
 
-pub(crate) mod json;
 mod query;
 mod table;
 
-use crate::connection::{Target, answer};
 use crate::contact_sheet::{self, Row};
 use crate::filter::FilterArguments;
-use crate::metadata::PATH_ATTRIBUTE;
+use crate::hit_json;
 use crate::output::say;
+use crate::server::Target;
 use clap::ValueEnum;
-use descry_proto::search::v1::{Fusion, Hit, RefineRequest, SearchRequest, SearchResponse};
+use descry_client::PATH_ATTRIBUTE;
+use descry_proto::search::v1::{Fusion, Hit, RefineRequest, SearchRequest};
 use query::PartArguments;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,18 +106,19 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let request = arguments.request()?;
+    let connection = arguments.target.connect().await?;
     let reply = if arguments.accept.is_empty() && arguments.reject.is_empty() {
-        search(&arguments.target, request).await?
+        connection.search(request).await?
     } else {
         let request = RefineRequest {
             search: Some(request),
             accepted_ids: arguments.accept.clone(),
             rejected_ids: arguments.reject.clone(),
         };
-        answer(arguments.target.connect().await?.refine(request).await)?
+        connection.refine(request).await?
     };
     if arguments.json {
-        say!("{}", json::reply(&reply));
+        say!("{}", hit_json::reply(&reply));
     } else {
         table::print(&reply, arguments.by_person);
     }
@@ -129,11 +130,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks the service.
-pub(crate) async fn search(target: &Target, request: SearchRequest) -> anyhow::Result<SearchResponse> {
-    answer(target.connect().await?.search(request).await)
 }
 
 /// A hit's picture and caption.

@@ -80,6 +80,11 @@ async fn fingerprint(url: String) -> String {
 }
 
 async fn activate(client: &mut Client, generation: u32, force: bool) -> Result<Gallery, Status> {
-    let request = ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force, keep_surplus: false };
+    let request = ActivateGenerationRequest {
+        gallery: GALLERY.to_owned(),
+        generation,
+        force,
+        ..ActivateGenerationRequest::default()
+    };
     client.activate_generation(request).await.map(|gallery| gallery.into_inner())
 }

@@ -1,9 +1,10 @@
 //! `descry gallery calibrate`
 
+use super::description::short;
 use crate::captions::{Caption, read_captions};
-use crate::connection::{Server, answer};
 use crate::output::say;
 use crate::progress;
+use crate::server::Server;
 use descry_proto::search::v1::{CalibrateRequest, calibrate_request};
 use serde_json::json;
 use std::path::PathBuf;
@@ -39,11 +40,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let captions =
         captions.into_iter().map(|Caption { text, person_id }| calibrate_request::Caption { text, person_id });
     let request = CalibrateRequest { gallery: arguments.name.clone(), captions: captions.collect() };
-    let mut client = arguments.server.connect().await?;
+    let connection = arguments.server.connect().await?;
     let spinner = progress::spinner("calibrating");
-    let calibrated = client.calibrate(request).await;
+    let calibrated = connection.calibrate(request).await;
     spinner.finish_and_clear();
-    let calibration = answer(calibrated)?;
+    let calibration = calibrated?;
     let (background, labelled) = (calibration.background_captions, calibration.labelled_captions);
     if arguments.json {
         let report = json!({
@@ -55,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         });
         say!("{report}");
     } else {
-        let model = super::short(&calibration.fingerprint);
+        let model = short(&calibration.fingerprint);
         say!(
             "gallery {} is calibrated for model {model}, with {background} captions of strangers and {labelled} of people \
              who are in it",

@@ -1,16 +1,11 @@
 //! `descry gallery copy`
 
-use super::note::GalleryNote;
-use crate::connection::{self, Server};
 use crate::interrupt;
-use crate::job::embedding_batches::{BATCHES_AHEAD, Batch, Destination, send_embeddings};
-use crate::job::{Job, JobArguments, SharedJournal};
-use crate::listing::Pages;
-use anyhow::Context as _;
-use descry_intake::FileVersion;
-use descry_proto::search::v1::CreateGalleryRequest;
+use crate::job_arguments::JobArguments;
+use crate::job_display::print_report;
+use crate::server::Server;
+use descry_client::{Connection, CopyJob};
 use std::process::ExitCode;
-use tokio::sync::mpsc;
 
 /// Copy a gallery to another service, without encoding anything again.
 ///
@@ -37,61 +32,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name, server, to, copy_name, job: job_arguments } = arguments;
+    let Arguments { name: gallery, server, to, copy_name, job } = arguments;
     let interrupt = interrupt::at_signal()?;
-    let mut source = server.connect().await?;
-    let mut client = connection::connect(&to).await?;
-    let gallery = super::get(&mut source, &name).await?;
-    let note = GalleryNote::of(&gallery);
-    let request = CreateGalleryRequest {
-        name: copy_name.unwrap_or_else(|| name.clone()),
-        settings: Some(note.settings()),
-        retention: Some(note.retention()),
-        fingerprint: gallery.fingerprint.clone(),
-        embedding_dimension: gallery.embedding_dimension,
-    };
-    let copy = super::find_or_create(&mut client, request).await?;
-    super::check_model(&copy, &gallery.fingerprint)?;
-    let mut job = Job::open(&job_arguments, SharedJournal::default(), Some(gallery.images), &interrupt)?;
-    // One generation from the first page to the last, whatever is switched meanwhile.
-    let address = super::generation_address(&gallery.name, gallery.generation);
-    let pages = Pages::all(source, &address, true, job_arguments.retry_for());
-    let (batches, incoming) = mpsc::channel(BATCHES_AHEAD);
-    let reading = tokio::spawn(read_pages(pages, name, batches));
-    let destination = Destination { client, gallery: copy.name, fingerprint: gallery.fingerprint };
-    let is_complete = send_embeddings(&destination, incoming, &mut job).await?;
-    if is_complete {
-        reading.await.context("reading the gallery")?;
-    } else {
-        reading.abort();
-    }
-    let mut report = job.finish(is_complete)?;
-    if is_complete {
-        // The gallery was counted before it was read; what was deleted meanwhile is not missing.
-        report.not_sent = 0;
-    }
-    report.print(job_arguments.json);
-    Ok(report.exit_code())
-}
-
-/// Hands on each page as a batch. Ends early when nobody takes them.
-async fn read_pages(mut pages: Pages, gallery: String, batches: mpsc::Sender<anyhow::Result<Batch>>) {
-    loop {
-        let batch = match pages.next().await {
-            Ok(None) => return,
-            Ok(Some(images)) => {
-                let mut batch = Batch::default();
-                for image in images {
-                    // Without a journal, nobody asks for the version.
-                    batch.push(image, gallery.clone(), FileVersion { bytes: 0, modified_ms: 0 });
-                }
-                Ok(batch)
-            }
-            Err(error) => Err(error),
-        };
-        let is_over = batch.is_err();
-        if batches.send(batch).await.is_err() || is_over {
-            return;
-        }
-    }
+    let source = server.connect().await?;
+    let to = Connection::to(&to).await?;
+    let copy = CopyJob { gallery, to, copy_name, options: job.options(interrupt) };
+    let report = source.copy_gallery(copy, &mut job.display()).await?;
+    Ok(print_report(&report, job.json))
 }

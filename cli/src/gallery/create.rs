@@ -1,10 +1,11 @@
 //! `descry gallery create`
 
-use super::note::QuantizationName;
-use crate::connection::{Server, answer};
+use super::description::short;
 use crate::output::say;
+use crate::server::Server;
 use crate::time::parse_span_ms;
 use anyhow::Context as _;
+use clap::ValueEnum;
 use descry_model::Fingerprint;
 use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings, QdrantSettings, Quantization, Retention};
 use std::process::ExitCode;
@@ -64,8 +65,21 @@ pub(super) struct Arguments {
     dimension: Option<u32>,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum QuantizationName {
+    /// A byte a value.
+    Int8,
+    /// A bit a value.
+    Binary,
+}
+
 impl Arguments {
     fn request(self) -> CreateGalleryRequest {
+        let quantization = match self.quantization {
+            None => Quantization::Unspecified,
+            Some(QuantizationName::Int8) => Quantization::Int8,
+            Some(QuantizationName::Binary) => Quantization::Binary,
+        };
         let qdrant = QdrantSettings {
             shard_number: self.shards,
             replication_factor: self.replicas,
@@ -73,7 +87,7 @@ impl Arguments {
             on_disk_vectors: self.on_disk.then_some(true),
             hnsw_m: self.hnsw_m,
             hnsw_ef_construct: self.hnsw_ef,
-            quantization: self.quantization.map_or(Quantization::Unspecified, QuantizationName::message).into(),
+            quantization: quantization.into(),
         };
         let qdrant = (qdrant != QdrantSettings::default()).then_some(qdrant);
         let retention = Retention {
@@ -92,9 +106,9 @@ impl Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut client = arguments.server.connect().await?;
-    let gallery = answer(client.create_gallery(arguments.request()).await)?;
-    say!("gallery {} for model {}, {} images", gallery.name, super::short(&gallery.fingerprint), gallery.images);
+    let connection = arguments.server.connect().await?;
+    let gallery = connection.create_gallery(arguments.request()).await?;
+    say!("gallery {} for model {}, {} images", gallery.name, short(&gallery.fingerprint), gallery.images);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,9 +1,8 @@
 //! `descry gallery delete`
 
 use crate::confirmation::confirm;
-use crate::connection::{Server, answer};
 use crate::output::say;
-use descry_proto::search::v1::DeleteGalleryRequest;
+use crate::server::Server;
 use std::process::ExitCode;
 
 /// Delete a gallery with all its images and models.
@@ -24,14 +23,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut client = arguments.server.connect().await?;
-    let gallery = super::get(&mut client, &arguments.name).await?;
+    let connection = arguments.server.connect().await?;
+    let gallery = connection.gallery(&arguments.name).await?;
     let question = format!("Delete gallery {:?} with {} images?", gallery.name, gallery.images);
     if !arguments.yes && !confirm(&question)? {
         say!("nothing was deleted");
         return Ok(ExitCode::FAILURE);
     }
-    answer(client.delete_gallery(DeleteGalleryRequest { name: arguments.name }).await)?;
+    connection.delete_gallery(&arguments.name).await?;
     say!("deleted gallery {} with {} images", gallery.name, gallery.images);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,17 @@
 //! `descry gallery activate` and `descry gallery drop-generation`
 
+use super::description::short;
 use crate::confirmation::confirm;
-use crate::connection::{Client, Server, answer};
 use crate::output::say;
-use descry_proto::search::v1::{ActivateGenerationRequest, DeleteGenerationRequest, ListWatchesRequest};
+use crate::progress;
+use crate::server::Server;
+use descry_client::{ClientError, Connection};
+use descry_proto::search::v1::ActivateGenerationRequest;
 use std::process::ExitCode;
 
 /// Let another generation of a gallery answer, after a change of the model or to go back.
+///
+/// Both are compared first, which takes a while for large galleries.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,26 +26,47 @@ pub(super) struct ActivateArguments {
     generation: u32,
     #[command(flatten)]
     server: Server,
-    /// Also when it lacks images of the one that serves now.
+    /// Also when it lacks images of the one that serves now; nothing is compared.
     #[arg(long)]
     force: bool,
+    /// Also when it has images that the one that serves now does not have.
+    #[arg(long)]
+    keep_surplus: bool,
 }
 
 pub(super) async fn activate(arguments: ActivateArguments) -> anyhow::Result<ExitCode> {
-    let ActivateArguments { name: gallery, generation, server, force } = arguments;
-    let mut client = server.connect().await?;
-    let request = ActivateGenerationRequest { gallery: gallery.clone(), generation, force };
-    let active = answer(client.activate_generation(request).await)?;
-    let (number, model) = (active.generation, super::short(&active.fingerprint));
+    let ActivateArguments { name: gallery, generation, server, force, keep_surplus } = arguments;
+    let connection = server.connect().await?;
+    if !force {
+        // What it finds, the service remembers.
+        show_comparison(&connection, &gallery, generation).await?;
+    }
+    let request = ActivateGenerationRequest { gallery: gallery.clone(), generation, force, keep_surplus };
+    let active = connection.activate_generation(request).await?;
+    let (number, model) = (active.generation, short(&active.fingerprint));
     say!("gallery {}: generation {number} serves, model {model}, {} images", active.name, active.images);
-    warn_of_watches(&mut client, &gallery, &active.fingerprint).await?;
+    warn_of_watches(&connection, &gallery, &active.fingerprint).await?;
     Ok(ExitCode::SUCCESS)
 }
 
+async fn show_comparison(connection: &Connection, gallery: &str, generation: u32) -> Result<(), ClientError> {
+    let mut comparison = connection.compare(gallery, generation, 0);
+    let bar = progress::bar(0, "images compared");
+    while comparison.advance().await? {
+        bar.set_length(comparison.total());
+        bar.set_position(comparison.examined());
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
 /// Names the watches whose descriptions another model has read: they match nothing until they are made anew.
-pub(super) async fn warn_of_watches(client: &mut Client, gallery: &str, fingerprint: &str) -> anyhow::Result<()> {
-    let request = ListWatchesRequest { gallery: gallery.to_owned() };
-    let watches = answer(client.list_watches(request).await)?.watches;
+pub(super) async fn warn_of_watches(
+    connection: &Connection,
+    gallery: &str,
+    fingerprint: &str,
+) -> Result<(), ClientError> {
+    let watches = connection.watches(gallery).await?.watches;
     let names: Vec<String> =
         watches.into_iter().filter(|watch| watch.fingerprint != fingerprint).map(|watch| watch.name).collect();
     if !names.is_empty() {
@@ -72,14 +98,13 @@ pub(super) struct DropArguments {
 
 pub(super) async fn drop_generation(arguments: DropArguments) -> anyhow::Result<ExitCode> {
     let DropArguments { name: gallery, generation, server, yes } = arguments;
-    let mut client = server.connect().await?;
+    let connection = server.connect().await?;
     let question = format!("Delete generation {generation} of gallery {gallery:?}? Nothing can go back to it then.");
     if !yes && !confirm(&question)? {
         say!("nothing was deleted");
         return Ok(ExitCode::FAILURE);
     }
-    let request = DeleteGenerationRequest { gallery: gallery.clone(), generation };
-    answer(client.delete_generation(request).await)?;
+    connection.delete_generation(&gallery, generation).await?;
     say!("deleted generation {generation} of gallery {gallery}");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,10 @@
 //! `descry gallery import`
 
-use super::note::GalleryNote;
-use crate::connection::Server;
-use crate::index::embedding_file::{self, EmbeddingJob};
 use crate::interrupt;
-use crate::job::JobArguments;
-use anyhow::Context as _;
-use descry_intake::EmbeddingOptions;
-use descry_proto::search::v1::CreateGalleryRequest;
+use crate::job_arguments::JobArguments;
+use crate::job_display::print_report;
+use crate::server::Server;
+use descry_client::ImportJob;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,22 +31,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { file: path, server, gallery, job } = arguments;
-    let interrupt = interrupt::at_signal()?;
-    let file = embedding_file::open(&path, EmbeddingOptions::default()).await?;
-    let note = file.gallery_json().map(serde_json::from_str::<GalleryNote>).transpose();
-    let note = note.with_context(|| format!("{} says nothing usable of its gallery", path.display()))?;
-    let note = note.unwrap_or_default();
-    let name = gallery.unwrap_or_else(|| note.name.clone());
-    anyhow::ensure!(!name.is_empty(), "{} does not name its gallery; give --gallery NAME", path.display());
-    let gallery = CreateGalleryRequest {
-        name,
-        settings: Some(note.settings()),
-        retention: Some(note.retention()),
-        ..CreateGalleryRequest::default()
-    };
-    let mut client = server.connect().await?;
-    let embedding_job = EmbeddingJob { file, path, gallery, journal: None, job: &job };
-    let report = embedding_file::send(&mut client, embedding_job, &interrupt).await?;
-    report.print(job.json);
-    Ok(report.exit_code())
+    let import = ImportJob { path, gallery, options: job.options(interrupt::at_signal()?) };
+    let connection = server.connect().await?;
+    let report = connection.import_gallery(import, &mut job.display()).await?;
+    Ok(print_report(&report, job.json))
 }

@@ -1,10 +1,10 @@
 //! `descry gallery list`
 
-use super::show::{gallery_json, index_state, retention_text};
-use crate::connection::{Server, answer};
+use super::description::{gallery_json, index_state, retention_text, short};
 use crate::output::say;
+use crate::server::Server;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use descry_proto::search::v1::{Gallery, ListGalleriesRequest};
+use descry_proto::search::v1::Gallery;
 use indicatif::HumanBytes;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -24,8 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut client = arguments.server.connect().await?;
-    let galleries = answer(client.list_galleries(ListGalleriesRequest {}).await)?.galleries;
+    let galleries = arguments.server.connect().await?.galleries().await?;
     if arguments.json {
         say!("{}", galleries.iter().map(gallery_json).collect::<Value>());
     } else if galleries.is_empty() {
@@ -44,7 +43,7 @@ fn print_table(galleries: &[Gallery]) {
         table.add_row([
             gallery.name.clone(),
             gallery.images.to_string(),
-            super::short(&gallery.fingerprint),
+            short(&gallery.fingerprint),
             gallery.generation.to_string(),
             index_state(gallery).to_owned(),
             HumanBytes(gallery.bytes).to_string(),

@@ -1,21 +1,19 @@
 //! `descry gallery reembed`
 
-mod fill;
-mod missing;
-mod quality;
-
+use super::generation::warn_of_watches;
 use crate::captions::{Caption, read_captions};
 use crate::confirmation::confirm;
-use crate::connection::{Client, Server, answer};
 use crate::interrupt;
-use crate::job::JobArguments;
+use crate::job_arguments::{JobArguments, parse_rate};
+use crate::job_display::{JobDisplay, print_failures};
 use crate::output::say;
-use descry_model::Fingerprint;
-use descry_proto::search::v1::{
-    ActivateGenerationRequest, CreateGenerationRequest, DeleteGenerationRequest, ListGenerationsResponse,
+use crate::server::Server;
+use anyhow::Context as _;
+use descry_client::{
+    Begun, Connection, Filled, JobObserver, JobReport, ModelChange, ModelChangeObserver, ModelChangeOptions,
+    PersonQuery, QualityComparison, Surplus,
 };
-use fill::{Change, Filled};
-use quality::{Quality, is_clearly_worse, measure};
+use descry_model::Fingerprint;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,13 +51,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.jsonl")]
     queries: Option<PathBuf>,
     /// Send at most so many images a second, so that searches stay fast.
-    #[arg(long, value_name = "N", value_parser = crate::index::parse_rate)]
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f32>,
     /// Delete the old generation after the switch.
     #[arg(long)]
     drop_old: bool,
-    /// Remove images that only the new generation has. They were deleted while it was filled, or indexed while it served
-    /// before a rollback.
+    /// Remove images that only the new generation has. They were indexed while it served before a rollback.
     #[arg(long, conflicts_with = "keep_surplus")]
     drop_surplus: bool,
     /// Keep images that only the new generation has.
@@ -73,58 +70,57 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let queries = arguments.queries.as_deref().map(read_captions).transpose()?.unwrap_or_default();
-    anyhow::ensure!(
-        queries.iter().all(|query| query.person_id.is_some()),
-        "every query needs a person_id, which tells what its hits are worth"
-    );
+    let queries = read_queries(&arguments)?;
     let interrupt = interrupt::at_signal()?;
-    let mut client = arguments.server.connect().await?;
-    let generations = super::generations(&mut client, &arguments.name).await?;
-    let fingerprint = arguments.to.to_string();
-    if let Some(old) = already_switched(&generations, &fingerprint) {
-        let Some(old) = old else {
-            return finish(&arguments, client, None, generations.active, &Comparison::default()).await;
-        };
-        // An earlier run may have been stopped right behind the switch.
-        let change = arguments.change(&client, old, generations.active, interrupt);
-        change.fill_late().await?;
-        return finish(&arguments, client, old, generations.active, &Comparison::default()).await;
-    }
-    let request = CreateGenerationRequest { gallery: arguments.name.clone(), fingerprint };
-    let new = answer(client.create_generation(request).await)?.generation;
-    let change = arguments.change(&client, generations.active, new, interrupt);
-    arguments.tell(&format!("1. filling generation {new} beside generation {}", change.old));
-    if change.fill().await? == Filled::Interrupted {
+    let connection = arguments.server.connect().await?;
+    let (name, options) = (&arguments.name, arguments.options(interrupt));
+    let change = match ModelChange::begin(&connection, name, &arguments.to, options).await? {
+        Begun::UnderWay(change) => change,
+        Begun::Over { active, previous } => {
+            if let (true, Some(old)) = (arguments.drop_old, previous) {
+                connection.delete_generation(name, old).await?;
+            }
+            return finish(&arguments, &connection, previous, active, None).await;
+        }
+    };
+    let (old, new) = (change.old(), change.new_generation());
+    let mut display = Display(arguments.job.display());
+    arguments.tell(&format!("1. filling generation {new} beside generation {old}"));
+    let Filled::Complete(difference) = change.fill(&mut display).await? else {
         arguments.tell("stopped; the old model serves on. Run the command again to continue");
         return Ok(ExitCode::FAILURE);
-    }
-    let comparison = compare(&arguments, &change, &queries).await?;
-    if !may_switch(&arguments, &comparison)? {
+    };
+    let (images_old, images_new) = (difference.images_against, difference.images);
+    arguments.tell(&format!("2. {images_old} images in generation {old}, {images_new} in generation {new}"));
+    let comparison = compare(&arguments, &change, &queries, &mut display).await?;
+    if !may_switch(&arguments, comparison.as_ref())? {
         arguments.tell("nothing was switched; the old model serves on");
         return Ok(ExitCode::FAILURE);
     }
-    let request = ActivateGenerationRequest { gallery: arguments.name.clone(), generation: new, force: false };
-    answer(client.activate_generation(request).await)?;
+    if change.activate(&mut display).await?.is_none() {
+        arguments.tell("stopped; the old model serves on. Run the command again to continue");
+        return Ok(ExitCode::FAILURE);
+    }
     arguments.tell(&format!("3. generation {new} serves"));
-    change.fill_late().await?;
-    finish(&arguments, client, change.old, new, &comparison).await
+    if arguments.drop_old {
+        change.drop_old().await?;
+    }
+    finish(&arguments, &connection, Some(old), new, comparison).await
 }
 
 impl Arguments {
-    fn change(&self, client: &Client, old: u32, new: u32, interrupt: CancellationToken) -> Change {
-        Change {
-            client: client.clone(),
-            gallery: self.name.clone(),
-            old,
-            new,
+    fn options(&self, stop: CancellationToken) -> ModelChangeOptions {
+        let surplus = match (self.drop_surplus, self.keep_surplus) {
+            (true, _) => Surplus::Drop,
+            (false, true) => Surplus::Keep,
+            (false, false) => Surplus::Refuse,
+        };
+        ModelChangeOptions {
             images: self.images.clone(),
             root: self.root.clone(),
-            max_images_per_second: self.rate.unwrap_or_default(),
-            drop_surplus: self.drop_surplus,
-            keep_surplus: self.keep_surplus,
-            job: self.job.clone(),
-            interrupt,
+            max_images_per_second: self.rate,
+            surplus,
+            job: self.job.options(stop),
         }
     }
 
@@ -136,72 +132,105 @@ impl Arguments {
     }
 }
 
-/// The generation that served before, where an earlier run has switched already.
-fn already_switched(generations: &ListGenerationsResponse, fingerprint: &str) -> Option<Option<u32>> {
-    let active = generations.generations.iter().find(|generation| generation.generation == generations.active)?;
-    let others = generations.generations.iter().map(|generation| generation.generation);
-    (active.fingerprint == fingerprint).then(|| others.filter(|&number| number < generations.active).max())
+fn read_queries(arguments: &Arguments) -> anyhow::Result<Vec<PersonQuery>> {
+    let queries = arguments.queries.as_deref().map(read_captions).transpose()?.unwrap_or_default();
+    let query = |Caption { text, person_id }| Some(PersonQuery { text, person_id: person_id? });
+    let queries = queries.into_iter().map(query).collect::<Option<Vec<PersonQuery>>>();
+    queries.context("every query needs a person_id, which tells what its hits are worth")
 }
 
-/// What both models find.
-#[derive(Debug, Default)]
-struct Comparison {
-    old: Option<Quality>,
-    new: Option<Quality>,
+/// The steps of a change. Each pass of filling is a job.
+struct Display(JobDisplay);
+
+impl JobObserver for Display {
+    fn opening(&mut self) {
+        self.0.opening();
+    }
+
+    fn started(&mut self, total: Option<u64>) {
+        self.0.started(total);
+    }
+
+    fn progressed(&mut self, report: &JobReport) {
+        self.0.progressed(report);
+    }
+
+    fn second_passed(&mut self, report: &JobReport) {
+        self.0.second_passed(report);
+    }
+
+    fn ended(&mut self, report: &JobReport) {
+        self.0.ended(report);
+        if let JobDisplay::Bar(_) = self.0 {
+            print_failures(&report.first_failures, report.failed);
+        }
+    }
 }
 
-async fn compare(arguments: &Arguments, change: &Change, queries: &[Caption]) -> anyhow::Result<Comparison> {
-    let difference = change.compare().await?;
-    let (old, new) = (difference.images_against, difference.images);
-    arguments.tell(&format!("2. {old} images in generation {}, {new} in generation {}", change.old, change.new));
+impl ModelChangeObserver for Display {
+    fn compared(&mut self, examined: u64, total: u64) {
+        self.0.count(examined, total, "images compared");
+    }
+
+    fn comparison_ended(&mut self) {
+        self.0.clear();
+    }
+
+    fn searched(&mut self, done: usize, total: usize) {
+        self.0.count(done as u64, total as u64, "queries");
+        if done == total {
+            self.0.clear();
+        }
+    }
+}
+
+async fn compare(
+    arguments: &Arguments,
+    change: &ModelChange,
+    queries: &[PersonQuery],
+    display: &mut Display,
+) -> anyhow::Result<Option<QualityComparison>> {
     if queries.is_empty() {
         arguments.tell("   what they find was not compared; --queries does that");
-        return Ok(Comparison::default());
+        return Ok(None);
     }
-    let old = measure(change.client.clone(), &change.address(change.old), queries).await?;
-    let new = measure(change.client.clone(), &change.address(change.new), queries).await?;
+    let comparison = change.measure(queries, display).await?;
+    let QualityComparison { old, new } = &comparison;
     for (what, before, after) in [("Rank-1", old.rank1, new.rank1), ("Rank-10", old.rank10, new.rank10)] {
         arguments.tell(&format!("   {what:<8}{before:6.2}  ->  {after:6.2}   {:+.2}", after - before));
     }
-    Ok(Comparison { old: Some(old), new: Some(new) })
+    Ok(Some(comparison))
 }
 
-fn may_switch(arguments: &Arguments, comparison: &Comparison) -> anyhow::Result<bool> {
-    match (&comparison.old, &comparison.new) {
-        (Some(old), Some(new)) if is_clearly_worse(old, new) && !arguments.yes => {
-            confirm("The new model finds clearly fewer of the people. Switch all the same?")
-        }
-        (Some(_) | None, Some(_) | None) => Ok(true),
+fn may_switch(arguments: &Arguments, comparison: Option<&QualityComparison>) -> anyhow::Result<bool> {
+    if arguments.yes || !comparison.is_some_and(QualityComparison::is_clearly_worse) {
+        return Ok(true);
     }
+    confirm("The new model finds clearly fewer of the people. Switch all the same?")
 }
 
-/// Deletes the old generation where that is asked for, and tells what can be done next.
+/// Tells what was done, and what can be done next.
 async fn finish(
     arguments: &Arguments,
-    mut client: Client,
-    old: impl Into<Option<u32>>,
+    connection: &Connection,
+    old: Option<u32>,
     new: u32,
-    comparison: &Comparison,
+    comparison: Option<QualityComparison>,
 ) -> anyhow::Result<ExitCode> {
-    let (old, name) = (old.into(), &arguments.name);
-    super::generation::warn_of_watches(&mut client, name, &arguments.to.to_string()).await?;
-    if let (true, Some(generation)) = (arguments.drop_old, old) {
-        let request = DeleteGenerationRequest { gallery: name.clone(), generation };
-        answer(client.delete_generation(request).await)?;
-    }
+    let name = &arguments.name;
+    warn_of_watches(connection, name, &arguments.to.to_string()).await?;
     if arguments.job.json {
-        let rank1 = |quality: &Option<Quality>| quality.as_ref().map(|quality| quality.rank1);
-        let rank10 = |quality: &Option<Quality>| quality.as_ref().map(|quality| quality.rank10);
+        let of = |value: fn(&QualityComparison) -> f64| comparison.as_ref().map(value);
         let report = json!({
             "finished": true,
             "gallery": name,
             "active_generation": new,
             "old_generation": old,
             "old_is_deleted": arguments.drop_old && old.is_some(),
-            "old_rank1": rank1(&comparison.old),
-            "new_rank1": rank1(&comparison.new),
-            "old_rank10": rank10(&comparison.old),
-            "new_rank10": rank10(&comparison.new),
+            "old_rank1": of(|comparison| comparison.old.rank1),
+            "new_rank1": of(|comparison| comparison.new.rank1),
+            "old_rank10": of(|comparison| comparison.old.rank10),
+            "new_rank10": of(|comparison| comparison.new.rank10),
         });
         say!("{report}");
         return Ok(ExitCode::SUCCESS);
@@ -218,26 +247,4 @@ async fn finish(
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use descry_proto::search::v1::Gallery;
-
-    #[test]
-    fn a_run_after_the_switch_begins_nothing_anew() {
-        let generation = |generation, fingerprint: &str| Gallery {
-            generation,
-            fingerprint: fingerprint.to_owned(),
-            ..Gallery::default()
-        };
-        let both = vec![generation(1, "old"), generation(2, "new")];
-        let before = ListGenerationsResponse { generations: both.clone(), active: 1 };
-        assert_eq!(already_switched(&before, "new"), None);
-        let after = ListGenerationsResponse { generations: both, active: 2 };
-        assert_eq!(already_switched(&after, "new"), Some(Some(1)));
-        let alone = ListGenerationsResponse { generations: vec![generation(2, "new")], active: 2 };
-        assert_eq!(already_switched(&alone, "new"), Some(None));
-    }
 }

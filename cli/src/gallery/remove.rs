@@ -1,13 +1,9 @@
 //! `descry gallery remove`
 
-use crate::connection::{Client, Server, answer};
 use crate::filter::FilterArguments;
 use crate::output::say;
-use descry_proto::search::v1::{DeleteImagesRequest, Filter};
+use crate::server::Server;
 use std::process::ExitCode;
-
-/// Images named in one request.
-const IDS_TOGETHER: usize = 1000;
 
 /// Remove images from a gallery, by their ids or by what is known of them.
 #[derive(Debug, clap::Args)]
@@ -35,34 +31,14 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let choices = "give the images with --image, or conditions such as --person, --camera or --before";
     anyhow::ensure!(images.is_empty() || filter.is_none(), "{choices}, not both");
     anyhow::ensure!(!images.is_empty() || filter.is_some(), "{choices}; `descry gallery delete` removes all of them");
-    let mut client = server.connect().await?;
+    let connection = server.connect().await?;
     let deleted = match filter {
-        Some(filter) => delete_matching(&mut client, &name, filter).await?,
-        None => delete_ids(&mut client, &name, &images).await?,
+        Some(filter) => connection.remove_matching(&name, filter).await?,
+        None => connection.remove_images(&name, &images).await?,
     };
     say!("removed {deleted} images from gallery {name}");
     if (deleted as usize) < images.len() {
         say!("{} of the images named were not there", images.len() - deleted as usize);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn delete_matching(client: &mut Client, gallery: &str, filter: Filter) -> anyhow::Result<u64> {
-    let request =
-        DeleteImagesRequest { gallery: gallery.to_owned(), filter: Some(filter), ..DeleteImagesRequest::default() };
-    Ok(answer(client.delete_images(request).await)?.deleted)
-}
-
-/// Removes the images of a gallery, or of a generation of one. Returns how many existed.
-pub(super) async fn delete_ids(client: &mut Client, address: &str, image_ids: &[String]) -> anyhow::Result<u64> {
-    let mut deleted = 0;
-    for group in image_ids.chunks(IDS_TOGETHER) {
-        let request = DeleteImagesRequest {
-            gallery: address.to_owned(),
-            image_ids: group.to_vec(),
-            ..DeleteImagesRequest::default()
-        };
-        deleted += answer(client.delete_images(request).await)?.deleted;
-    }
-    Ok(deleted)
 }

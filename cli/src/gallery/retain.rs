@@ -1,11 +1,10 @@
 //! `descry gallery retain`
 
 use super::create::parse_camera_span;
-use super::show::retention_text;
-use crate::connection::{Server, answer};
+use super::description::retention_text;
 use crate::output::say;
+use crate::server::Server;
 use crate::time::parse_span_ms;
-use descry_proto::search::v1::SetRetentionRequest;
 use std::process::ExitCode;
 
 /// Change how long images are kept.
@@ -32,14 +31,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut client = arguments.server.connect().await?;
-    let mut retention = super::get(&mut client, &arguments.name).await?.retention.unwrap_or_default();
-    if let Some(default_ms) = arguments.default {
-        retention.default_ms = default_ms;
-    }
-    retention.camera_ms.extend(arguments.camera);
-    let request = SetRetentionRequest { gallery: arguments.name, retention: Some(retention) };
-    let gallery = answer(client.set_retention(request).await)?;
+    let Arguments { name, server, default, camera } = arguments;
+    let gallery = server.connect().await?.change_retention(&name, default, camera).await?;
     say!("gallery {} keeps images: {}", gallery.name, retention_text(&gallery));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,8 @@
 //! `descry watch create`
 
-use crate::connection::{Target, answer};
 use crate::filter::FilterArguments;
 use crate::output::say;
+use crate::server::Target;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::{CreateWatchRequest, QueryPart};
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let parts = vec![QueryPart { what: Some(What::Text(text.join(" "))), weight: None }];
     let request =
         CreateWatchRequest { gallery: target.gallery.clone(), name, parts, min_score, filter: filter.filter() };
-    let watch = answer(target.connect().await?.create_watch(request).await)?;
+    let watch = target.connect().await?.create_watch(request).await?;
     say!(
         "watch {} of gallery {}; `descry watch follow --gallery {}` shows its matches",
         watch.name,

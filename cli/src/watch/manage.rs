@@ -1,9 +1,9 @@
 //! `descry watch list` and `descry watch delete`
 
-use crate::connection::{Target, answer};
 use crate::output::say;
+use crate::server::Target;
 use comfy_table::{ContentArrangement, Table};
-use descry_proto::search::v1::{DeleteWatchRequest, ListWatchesRequest, Watch};
+use descry_proto::search::v1::{ListWatchesResponse, Watch};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -23,8 +23,11 @@ pub(super) struct ListArguments {
 
 pub(super) async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     let ListArguments { target, json: is_json } = arguments;
-    let request = ListWatchesRequest { gallery: target.gallery.clone() };
-    let watches = answer(target.connect().await?.list_watches(request).await)?.watches;
+    let ListWatchesResponse { watches, unreadable } = target.connect().await?.watches(&target.gallery).await?;
+    if !unreadable.is_empty() {
+        let names = unreadable.join(", ");
+        tracing::warn!(names, "the service cannot read these watches, so they match nothing; create them again");
+    }
     if is_json {
         say!("{}", watches.iter().map(watch_json).collect::<Value>());
     } else if watches.is_empty() {
@@ -71,8 +74,7 @@ pub(super) struct DeleteArguments {
 
 pub(super) async fn delete(arguments: DeleteArguments) -> anyhow::Result<ExitCode> {
     let DeleteArguments { name, target } = arguments;
-    let request = DeleteWatchRequest { gallery: target.gallery.clone(), name: name.clone() };
-    answer(target.connect().await?.delete_watch(request).await)?;
+    target.connect().await?.delete_watch(&target.gallery, &name).await?;
     say!("deleted watch {name} of gallery {}", target.gallery);
     Ok(ExitCode::SUCCESS)
 }

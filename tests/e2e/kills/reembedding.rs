@@ -140,9 +140,8 @@ async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) 
         let request = CompareGenerationsRequest {
             gallery: GALLERY.to_owned(),
             generation,
-            against: 0,
             limit: 10_000,
-            page_token: String::new(),
+            ..CompareGenerationsRequest::default()
         };
         let difference = match client.compare_generations(request).await {
             Ok(difference) => difference.into_inner(),
@@ -154,8 +153,11 @@ async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) 
             continue;
         }
         change.is_asked.store(true, Ordering::SeqCst);
-        let request =
-            ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation, force: false, keep_surplus: false };
+        let request = ActivateGenerationRequest {
+            gallery: GALLERY.to_owned(),
+            generation,
+            ..ActivateGenerationRequest::default()
+        };
         match client.activate_generation(request).await {
             Ok(_) => return change.is_done.store(true, Ordering::SeqCst),
             // Images came in between.

@@ -181,7 +181,7 @@ async fn compare(client: &mut Client, generation: u32, against: u32, limit: u32)
         generation,
         against,
         limit,
-        page_token: String::new(),
+        ..CompareGenerationsRequest::default()
     };
     client.compare_generations(request).await.unwrap().into_inner()
 }

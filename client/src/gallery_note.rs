@@ -1,14 +1,15 @@
-//! A gallery's settings as JSON: in exported files, and for programs.
+//! A gallery's settings as JSON: in exported files, and for programs that read output.
 
 use descry_proto::search::v1::{Gallery, GallerySettings, QdrantSettings, Quantization, Retention};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What makes a gallery again, besides its images.
+/// What makes a gallery again, besides its images: name, settings and retention.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct GalleryNote {
-    pub(super) name: String,
+pub struct GalleryNote {
+    /// The gallery's name.
+    pub name: String,
     settings: SettingsNote,
     retention: RetentionNote,
 }
@@ -34,9 +35,9 @@ struct QdrantNote {
 }
 
 /// How a Qdrant server shortens embeddings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum QuantizationName {
+enum QuantizationName {
     /// A byte a value.
     Int8,
     /// A bit a value.
@@ -44,7 +45,7 @@ pub(super) enum QuantizationName {
 }
 
 impl QuantizationName {
-    pub(super) fn message(self) -> Quantization {
+    fn message(self) -> Quantization {
         match self {
             Self::Int8 => Quantization::Int8,
             Self::Binary => Quantization::Binary,
@@ -69,7 +70,8 @@ struct RetentionNote {
 }
 
 impl GalleryNote {
-    pub(super) fn of(gallery: &Gallery) -> Self {
+    /// What the service says of a gallery.
+    pub fn of(gallery: &Gallery) -> Self {
         let settings = gallery.settings.clone().unwrap_or_default();
         let retention = gallery.retention.clone().unwrap_or_default();
         Self {
@@ -93,7 +95,8 @@ impl GalleryNote {
         }
     }
 
-    pub(super) fn settings(&self) -> GallerySettings {
+    /// For a request.
+    pub fn settings(&self) -> GallerySettings {
         let qdrant = self.settings.qdrant.as_ref().map(|qdrant| QdrantSettings {
             shard_number: qdrant.shard_number,
             replication_factor: qdrant.replication_factor,
@@ -106,7 +109,8 @@ impl GalleryNote {
         GallerySettings { indexed_attributes: self.settings.indexed_attributes.clone(), qdrant }
     }
 
-    pub(super) fn retention(&self) -> Retention {
+    /// For a request.
+    pub fn retention(&self) -> Retention {
         let camera_ms = self.retention.camera_ms.iter().map(|(camera, &span_ms)| (camera.clone(), span_ms)).collect();
         Retention { default_ms: self.retention.default_ms, camera_ms }
     }

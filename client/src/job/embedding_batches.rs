@@ -1,10 +1,10 @@
 //! Sends embeddings, some batches at a time.
 
-use super::retry::Backoff;
 use super::{Job, SharedJournal};
-use crate::connection::Client;
+use crate::ClientError;
+use crate::connection::Service;
 use crate::metadata::image_metadata;
-use anyhow::Context as _;
+use crate::retry::Retries;
 use descry_intake::{EmbeddingFile, EmbeddingRow, Failure, FileVersion};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::{IndexEmbeddingsRequest, IndexImagesResponse, StoredImage};
@@ -21,7 +21,7 @@ const BATCHES_IN_FLIGHT: usize = 3;
 pub(crate) const BATCHES_AHEAD: usize = 2;
 
 /// An image's name, where it came from, and its version for the journal.
-struct Place {
+struct Sent {
     image_id: String,
     origin: String,
     version: FileVersion,
@@ -31,7 +31,7 @@ struct Place {
 #[derive(Default)]
 pub(crate) struct Batch {
     images: Vec<StoredImage>,
-    places: Vec<Place>,
+    sent: Vec<Sent>,
     failures: Vec<Failure>,
     known: u64,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds an image to be sent.
     pub(crate) fn push(&mut self, image: StoredImage, origin: String, version: FileVersion) {
-        self.places.push(Place { image_id: image.image_id.clone(), origin, version });
+        self.sent.push(Sent { image_id: image.image_id.clone(), origin, version });
         self.images.push(image);
     }
 
@@ -50,7 +50,7 @@ impl Batch {
 
 /// Where embeddings go.
 pub(crate) struct Destination {
-    pub(crate) client: Client,
+    pub(crate) service: Service,
     pub(crate) gallery: String,
     pub(crate) fingerprint: String,
 }
@@ -61,7 +61,7 @@ pub(crate) fn read_batches(
     path: &Path,
     modified_ms: i64,
     journal: &SharedJournal,
-    batches: &mpsc::Sender<anyhow::Result<Batch>>,
+    batches: &mpsc::Sender<Result<Batch, ClientError>>,
 ) {
     let version = FileVersion { bytes: 4 * file.dimension() as u64, modified_ms };
     let mut batch = Batch::default();
@@ -105,10 +105,10 @@ fn to_unit_length(mut values: Vec<f32>) -> Vec<f32> {
 /// Sends batches until they end or the job is stopped. Returns whether they were taken up to their end.
 pub(crate) async fn send_embeddings(
     destination: &Destination,
-    mut batches: mpsc::Receiver<anyhow::Result<Batch>>,
-    job: &mut Job,
-) -> anyhow::Result<bool> {
-    let mut in_flight: JoinSet<anyhow::Result<Answered>> = JoinSet::new();
+    mut batches: mpsc::Receiver<Result<Batch, ClientError>>,
+    job: &mut Job<'_>,
+) -> Result<bool, ClientError> {
+    let mut in_flight: JoinSet<Result<Answered, ClientError>> = JoinSet::new();
     let mut ticker = Job::ticker();
     let stop = job.stop.clone();
     let (mut is_open, mut is_complete) = (true, false);
@@ -119,7 +119,7 @@ pub(crate) async fn send_embeddings(
             batch = batches.recv(), if may_take => match batch.transpose()? {
                 None => (is_open, is_complete) = (false, true),
                 Some(batch) => {
-                    let Batch { images, places, failures, known } = batch;
+                    let Batch { images, sent, failures, known } = batch;
                     job.skip_known(known);
                     for failure in failures {
                         job.fail(failure)?;
@@ -130,13 +130,14 @@ pub(crate) async fn send_embeddings(
                             fingerprint: destination.fingerprint.clone(),
                             images,
                         };
-                        let client = destination.client.clone();
-                        in_flight.spawn(send_batch(client, request, places, job.retry_for(), stop.clone()));
+                        let service = destination.service.clone();
+                        in_flight.spawn(send_batch(service, request, sent, job.retry_for(), stop.clone()));
                     }
                 }
             },
             Some(answered) = in_flight.join_next(), if has_flights => {
-                settle(job, answered.context("sending embeddings")??)?;
+                let answered = answered.map_err(ClientError::panicked("sending embeddings"))?;
+                settle(job, answered.map_err(|error| job.broken_off(error))?)?;
             }
             () = stop.cancelled(), if is_open => is_open = false,
             _ = ticker.tick() => job.tick()?,
@@ -147,38 +148,40 @@ pub(crate) async fn send_embeddings(
 
 /// A batch and what the service said of it; nothing where the job was stopped before it said anything.
 struct Answered {
-    places: Vec<Place>,
+    sent: Vec<Sent>,
     results: Option<Vec<IndexImagesResponse>>,
 }
 
 async fn send_batch(
-    mut client: Client,
+    mut service: Service,
     request: IndexEmbeddingsRequest,
-    places: Vec<Place>,
+    sent: Vec<Sent>,
     retry_for: Duration,
     stop: CancellationToken,
-) -> anyhow::Result<Answered> {
-    let mut backoff = Backoff::new(retry_for);
+) -> Result<Answered, ClientError> {
+    let mut retries = Retries::new(retry_for);
     loop {
-        let status = match client.index_embeddings(request.clone()).await {
-            Ok(reply) => return Ok(Answered { places, results: Some(reply.into_inner().results) }),
+        let status = match service.index_embeddings(request.clone()).await {
+            Ok(reply) => return Ok(Answered { sent, results: Some(reply.into_inner().results) }),
             Err(status) => status,
         };
         tokio::select! {
-            waited = backoff.wait(&status) => waited.context("the embeddings are not all in the gallery")?,
-            () = stop.cancelled() => return Ok(Answered { places, results: None }),
+            waited = retries.wait(&status) => waited?,
+            () = stop.cancelled() => return Ok(Answered { sent, results: None }),
         }
     }
 }
 
-fn settle(job: &mut Job, answered: Answered) -> anyhow::Result<()> {
-    let Answered { places, results } = answered;
+fn settle(job: &mut Job<'_>, answered: Answered) -> Result<(), ClientError> {
+    let Answered { sent, results } = answered;
     let Some(results) = results else {
-        job.leave_unanswered(places.len());
+        job.leave_unanswered(sent.len());
         return Ok(());
     };
-    anyhow::ensure!(results.len() == places.len(), "the service answered {} of {} rows", results.len(), places.len());
-    for (Place { image_id, origin, version }, result) in places.into_iter().zip(results) {
+    if results.len() != sent.len() {
+        return Err(ClientError::ShortAnswer { what: "rows", answered: results.len(), asked: sent.len() });
+    }
+    for (Sent { image_id, origin, version }, result) in sent.into_iter().zip(results) {
         match result.outcome {
             Some(Outcome::Indexed(indexed)) => job.acknowledge(&image_id, &version, indexed.unchanged)?,
             Some(Outcome::Error(error)) => job.fail(Failure { image_id, origin, reason: error.message })?,

@@ -2,16 +2,16 @@
 
 use super::Job;
 use super::reader::{ReadImage, Step};
-use super::retry::{Backoff, is_transient};
-use crate::connection::Client;
-use anyhow::Context as _;
-use descry_intake::{Failure, FileVersion};
+use crate::ClientError;
+use crate::connection::Service;
+use crate::retry::{Retries, is_transient};
+use descry_intake::FileVersion;
 use descry_proto::search::v1::index_images_request::{Image, Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::{IndexImagesRequest, IndexImagesResponse};
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
@@ -24,26 +24,23 @@ const REQUESTS_AHEAD: usize = 8;
 /// Sends what is read until everything is answered or the job is stopped. A stream that breaks is opened again, and what
 /// was not answered is sent again. Returns whether the input was taken up to its end.
 pub(crate) async fn send_images(
-    client: &mut Client,
+    service: &mut Service,
     start: &Start,
     steps: mpsc::Receiver<Step>,
-    job: &mut Job,
-) -> anyhow::Result<bool> {
-    let backoff = Backoff::new(job.retry_for());
+    job: &mut Job<'_>,
+) -> Result<bool, ClientError> {
+    let retries = Retries::new(job.retry_for());
     let in_flight = HashMap::new();
     let (bytes_in_flight, numbered, input) = (0, 0, Input::Open);
-    let mut sending = Sending { job, steps, in_flight, bytes_in_flight, numbered, input, backoff };
+    let mut sending = Sending { job, steps, in_flight, bytes_in_flight, numbered, input, retries };
     loop {
-        match sending.stream(client, start).await? {
+        match sending.stream(service, start).await? {
             StreamEnd::Complete => break,
             StreamEnd::Broken(_) if sending.job.stop.is_cancelled() => break,
             StreamEnd::Broken(status) => {
                 let waited = sending.wait(&status).await;
                 sending.job.tick()?;
-                waited.with_context(|| {
-                    let there = sending.job.report.done() - sending.job.report.failed;
-                    format!("{there} images are in the gallery; run the command again to continue")
-                })?;
+                waited.map_err(|error| sending.job.broken_off(error))?;
             }
         }
     }
@@ -79,22 +76,23 @@ struct Flight {
     refused_since: Option<Instant>,
 }
 
-struct Sending<'a> {
-    job: &'a mut Job,
+struct Sending<'a, 'b> {
+    job: &'a mut Job<'b>,
     steps: mpsc::Receiver<Step>,
     in_flight: HashMap<String, Flight>,
     bytes_in_flight: usize,
     numbered: u64,
     input: Input,
-    backoff: Backoff,
+    retries: Retries,
 }
 
-impl Sending<'_> {
-    async fn stream(&mut self, client: &mut Client, start: &Start) -> anyhow::Result<StreamEnd> {
+impl Sending<'_, '_> {
+    async fn stream(&mut self, service: &mut Service, start: &Start) -> Result<StreamEnd, ClientError> {
         let (requests, outgoing) = mpsc::channel(REQUESTS_AHEAD);
         let first = IndexImagesRequest { message: Some(Message::Start(start.clone())) };
-        requests.send(first).await.context("starting the stream")?;
-        let mut replies = match client.index_images(ReceiverStream::new(outgoing)).await {
+        // Its other end is at hand, and the channel empty.
+        let _ = requests.send(first).await;
+        let mut replies = match service.index_images(ReceiverStream::new(outgoing)).await {
             Ok(replies) => replies.into_inner(),
             Err(status) => return Ok(StreamEnd::Broken(status)),
         };
@@ -160,7 +158,7 @@ impl Sending<'_> {
     }
 
     /// Deals with what was read; returns what is to be sent of it.
-    fn take_up(&mut self, step: Option<Step>) -> anyhow::Result<Option<IndexImagesRequest>> {
+    fn take_up(&mut self, step: Option<Step>) -> Result<Option<IndexImagesRequest>, ClientError> {
         match step {
             None => self.input = Input::Ended,
             Some(Step::Known) => self.job.skip_known(1),
@@ -179,7 +177,7 @@ impl Sending<'_> {
     }
 
     /// Notes an answer. Returns the reason where the image has to be sent again.
-    fn settle(&mut self, reply: IndexImagesResponse) -> anyhow::Result<Option<Status>> {
+    fn settle(&mut self, reply: IndexImagesResponse) -> Result<Option<Status>, ClientError> {
         let IndexImagesResponse { image_id, outcome } = reply;
         // An image that was answered is reported once, whatever a service says of it later.
         let Some(flight) = self.in_flight.get_mut(&image_id) else { return Ok(None) };
@@ -191,28 +189,28 @@ impl Sending<'_> {
                 if is_transient(&status) && refused_since.elapsed() < self.job.retry_for() {
                     return Ok(Some(status));
                 }
-                Err(status.message().to_owned())
+                Err(status)
             }
-            None => Err("the service gave no outcome".to_owned()),
+            None => Err(Status::unknown("the service gave no outcome")),
         };
         if let Some(Flight { image, origin, version, .. }) = self.in_flight.remove(&image_id) {
             self.bytes_in_flight -= image.content.len();
             match outcome {
                 Ok(unchanged) => {
-                    self.backoff.succeed();
+                    self.retries.succeed();
                     self.job.acknowledge(&image_id, &version, unchanged)?;
                 }
-                Err(reason) => self.job.fail(Failure { image_id, origin, reason })?,
+                Err(status) => self.job.refuse(image_id, origin, &status)?,
             }
         }
         Ok(None)
     }
 
     /// Waits before the next stream, as long as the job is not to stop.
-    async fn wait(&mut self, status: &Status) -> anyhow::Result<()> {
+    async fn wait(&mut self, status: &Status) -> Result<(), ClientError> {
         let stop = self.job.stop.clone();
         let mut ticker = Job::ticker();
-        let wait = self.backoff.wait(status);
+        let wait = self.retries.wait(status);
         tokio::pin!(wait);
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! A calibration set on disk, and the ranges of activations on it.
+//! The ranges of activations on a calibration set, for int8 bundles.
 
 use anyhow::Context as _;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, RangeObserver, Tower as _};

@@ -1,7 +1,7 @@
 //! The journal of a job, used by the thread that reads and by the task that collects acknowledgements.
 
+use crate::ClientError;
 use crate::time::unix_ms;
-use anyhow::Context as _;
 use descry_intake::{FileVersion, JobIdentity, Journal};
 use descry_proto::search::v1::Gallery;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(crate) struct SharedJournal(Option<Arc<Mutex<Journal>>>);
 
 impl SharedJournal {
     /// Opens the journal where one is wanted.
-    pub(crate) fn open(path: Option<&Path>, identity: &JobIdentity) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: Option<&Path>, identity: &JobIdentity) -> Result<Self, ClientError> {
         let journal = path.map(|path| Journal::open(path, identity)).transpose()?;
         Ok(Self(journal.map(|journal| Arc::new(Mutex::new(journal)))))
     }
@@ -24,16 +24,16 @@ impl SharedJournal {
     }
 
     /// Notes an acknowledgement. Returns whether there is a journal.
-    pub(super) fn record(&self, image_id: &str, version: &FileVersion) -> anyhow::Result<bool> {
+    pub(super) fn record(&self, image_id: &str, version: &FileVersion) -> Result<bool, ClientError> {
         match self.lock() {
-            Some(mut journal) => journal.record(image_id, version).map(|()| true).context("noting an image"),
+            Some(mut journal) => Ok(journal.record(image_id, version).map(|()| true)?),
             None => Ok(false),
         }
     }
 
-    pub(super) fn flush(&self) -> anyhow::Result<()> {
+    pub(super) fn flush(&self) -> Result<(), ClientError> {
         match self.lock() {
-            Some(mut journal) => journal.flush().context("writing the journal"),
+            Some(mut journal) => Ok(journal.flush()?),
             None => Ok(()),
         }
     }

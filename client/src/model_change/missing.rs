@@ -1,11 +1,11 @@
 //! The images that a generation lacks, with their files and with what the other generation knows of them.
 
-use super::fill::Change;
-use crate::connection::Client;
+use super::ModelChange;
 use crate::job::reader::Item;
-use crate::listing::{PAGE_IMAGES, Pages};
+use crate::listing::{Listing, PAGE_IMAGES};
 use crate::metadata::PATH_ATTRIBUTE;
 use crate::time::unix_ms;
+use crate::{ClientError, Connection};
 use descry_intake::{Content, FileVersion, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
 use descry_proto::search::v1::StoredImage;
 use prost_types::Timestamp;
@@ -24,13 +24,13 @@ pub(super) enum Supply {
     /// The ids of all that is missing.
     Named(std::vec::IntoIter<String>),
     /// Everything the old generation has.
-    Stored(Box<Pages>),
+    Stored(Box<Listing>),
 }
 
 /// Iterates over what is to be sent. It asks the service meanwhile, so it must run on a thread that may block.
 pub(super) struct MissingImages {
     runtime: Handle,
-    client: Client,
+    connection: Connection,
     old_address: String,
     new_address: String,
     retry_for: Duration,
@@ -39,17 +39,17 @@ pub(super) struct MissingImages {
     wanted: Option<HashSet<String>>,
     ready: VecDeque<Item>,
     /// Why the iteration ended early.
-    error: Option<anyhow::Error>,
+    error: Option<ClientError>,
 }
 
 impl MissingImages {
-    pub(super) fn new(change: &Change, supply: Supply, wanted: Option<HashSet<String>>) -> Self {
+    pub(super) fn new(change: &ModelChange, supply: Supply, wanted: Option<HashSet<String>>) -> Self {
         Self {
             runtime: Handle::current(),
-            client: change.client.clone(),
+            connection: change.connection.clone(),
             old_address: change.address(change.old),
             new_address: change.address(change.new),
-            retry_for: change.job.retry_for(),
+            retry_for: change.options.job.retry_for,
             supply,
             wanted,
             ready: VecDeque::new(),
@@ -58,12 +58,12 @@ impl MissingImages {
     }
 
     /// Why the iteration ended early, if it did.
-    pub(super) fn into_error(self) -> Option<anyhow::Error> {
+    pub(super) fn into_error(self) -> Option<ClientError> {
         self.error
     }
 
     /// Gets some more ready; false behind the last.
-    fn supply_more(&mut self) -> anyhow::Result<bool> {
+    fn supply_more(&mut self) -> Result<bool, ClientError> {
         match &mut self.supply {
             Supply::Files(source) => {
                 let found = take_found(source, self.wanted.as_ref());
@@ -83,7 +83,7 @@ impl MissingImages {
                 let stored = self.list(&self.old_address, ids)?;
                 self.get_ready(stored.into_iter().map(with_entry).collect())
             }
-            Supply::Stored(pages) => match self.runtime.block_on(pages.next())? {
+            Supply::Stored(listing) => match self.runtime.block_on(listing.next())? {
                 None => Ok(false),
                 Some(stored) => self.get_ready(stored.into_iter().map(with_entry).collect()),
             },
@@ -91,7 +91,10 @@ impl MissingImages {
     }
 
     /// Leaves out what the new generation has, unless it is known that it has none of them.
-    fn get_ready(&mut self, candidates: Vec<(StoredImage, Result<ImageEntry, SkippedEntry>)>) -> anyhow::Result<bool> {
+    fn get_ready(
+        &mut self,
+        candidates: Vec<(StoredImage, Result<ImageEntry, SkippedEntry>)>,
+    ) -> Result<bool, ClientError> {
         let are_missing = match &self.supply {
             Supply::Files(_) => self.wanted.is_some(),
             Supply::Named(_) => true,
@@ -116,9 +119,9 @@ impl MissingImages {
         Ok(true)
     }
 
-    fn list(&self, address: &str, image_ids: Vec<String>) -> anyhow::Result<Vec<StoredImage>> {
-        let pages = Pages::of_ids(self.client.clone(), address, image_ids, self.retry_for);
-        self.runtime.block_on(pages.collect())
+    fn list(&self, address: &str, image_ids: Vec<String>) -> Result<Vec<StoredImage>, ClientError> {
+        let listing = self.connection.images(address).of_ids(image_ids).retry_for(self.retry_for);
+        self.runtime.block_on(listing.collect())
     }
 }
 

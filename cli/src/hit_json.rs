@@ -1,11 +1,11 @@
 //! Hits for programs.
 
-use crate::metadata::metadata_json;
-use descry_proto::search::v1::{Hit, SearchResponse, Sighting};
-use serde_json::{Value, json};
+use descry_proto::search::v1::{Hit, ImageMetadata, SearchResponse, Sighting};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// Everything that a search answers.
-pub(super) fn reply(reply: &SearchResponse) -> Value {
+pub(crate) fn reply(reply: &SearchResponse) -> Value {
     json!({
         "fingerprint": reply.fingerprint,
         "truncated": reply.truncated,
@@ -28,6 +28,19 @@ pub(crate) fn hit(hit: &Hit) -> Value {
     Value::Object(object)
 }
 
+/// What is known of an image; attributes in the order of their names.
+fn metadata_json(metadata: &ImageMetadata) -> Map<String, Value> {
+    let attributes: BTreeMap<&String, &String> = metadata.attributes.iter().collect();
+    let fields = [
+        ("person_id", json!(metadata.person_id)),
+        ("camera_id", json!(metadata.camera_id)),
+        ("captured_at", json!(metadata.captured_at.map(|time| time.to_string()))),
+        ("indexed_at", json!(metadata.indexed_at.map(|time| time.to_string()))),
+        ("attributes", json!(attributes)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 fn sighting(sighting: &Sighting) -> Value {
     json!({
         "image_id": sighting.image_id,
@@ -39,11 +52,11 @@ fn sighting(sighting: &Sighting) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use descry_proto::search::v1::ImageMetadata;
 
     #[test]
     fn nothing_of_a_reply_is_left_out() {
-        let metadata = ImageMetadata { person_id: Some("7".to_owned()), ..ImageMetadata::default() };
+        let attributes = [("weather".to_owned(), "rain".to_owned())].into();
+        let metadata = ImageMetadata { person_id: Some("7".to_owned()), attributes, ..ImageMetadata::default() };
         let sightings =
             vec![Sighting { image_id: "b".to_owned(), camera_id: Some("c2".to_owned()), captured_at: None }];
         let hit = Hit {
@@ -58,6 +71,7 @@ mod tests {
         let value = reply(&response);
         let hit = &value["hits"][0];
         assert_eq!((&hit["image_id"], &hit["person_id"], &hit["camera_id"]), (&json!("a"), &json!("7"), &Value::Null));
+        assert_eq!(hit["attributes"]["weather"], "rain");
         assert_eq!((&hit["contributions"], &hit["match_probability"]), (&json!([0.75, -0.25]), &json!(0.25)));
         assert_eq!(
             (&hit["sightings"][0]["camera_id"], &value["not_in_gallery_probability"]),

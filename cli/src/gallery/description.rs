@@ -1,0 +1,83 @@
+//! Galleries in words and in JSON.
+
+use crate::time::format_span;
+use descry_client::GalleryNote;
+use descry_proto::search::v1::{Gallery, IndexState};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The first digits of a fingerprint, for people to read.
+pub(super) fn short(fingerprint: &str) -> String {
+    fingerprint.chars().take(12).collect()
+}
+
+/// How the gallery is searched at present, in words.
+pub(super) fn index_state(gallery: &Gallery) -> &'static str {
+    match gallery.index_state() {
+        IndexState::Unspecified => "unknown",
+        IndexState::Exact => "exact",
+        IndexState::Ready => "index",
+        IndexState::Building => "index, being built",
+        IndexState::Failed => "index failed",
+    }
+}
+
+/// How long images are kept, in words; cameras in the order of their names.
+pub(super) fn retention_text(gallery: &Gallery) -> String {
+    let retention = gallery.retention.clone().unwrap_or_default();
+    let cameras: BTreeMap<String, u64> = retention.camera_ms.into_iter().collect();
+    let spans = cameras.into_iter().map(|(camera, span_ms)| format!("{camera} {}", format_span(span_ms)));
+    std::iter::once(format_span(retention.default_ms)).chain(spans).collect::<Vec<_>>().join(", ")
+}
+
+/// For a program.
+pub(super) fn gallery_json(gallery: &Gallery) -> Value {
+    Value::Object(gallery_object(gallery))
+}
+
+/// The fields of [`gallery_json`].
+pub(super) fn gallery_object(gallery: &Gallery) -> Map<String, Value> {
+    let state = match gallery.index_state() {
+        IndexState::Unspecified => "unspecified",
+        IndexState::Exact => "exact",
+        IndexState::Ready => "ready",
+        IndexState::Building => "building",
+        IndexState::Failed => "failed",
+    };
+    // Name, settings and retention as in exported files.
+    let note = serde_json::to_value(GalleryNote::of(gallery)).unwrap_or_default();
+    let mut object = note.as_object().cloned().unwrap_or_default();
+    let fields = [
+        ("fingerprint", json!(gallery.fingerprint)),
+        ("embedding_dimension", json!(gallery.embedding_dimension)),
+        ("images", json!(gallery.images)),
+        ("created_at", json!(gallery.created_at.map(|time| time.to_string()))),
+        ("generation", json!(gallery.generation)),
+        ("index_state", json!(state)),
+        ("bytes", json!(gallery.bytes)),
+        ("calibrated", json!(gallery.calibrated)),
+    ];
+    object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use descry_proto::search::v1::Retention;
+
+    #[test]
+    fn a_gallery_reads_the_same_for_programs_and_people() {
+        let camera_ms = [("c2".to_owned(), 0), ("c1".to_owned(), 604_800_000)].into();
+        let gallery = Gallery {
+            name: "lobby".to_owned(),
+            index_state: IndexState::Building.into(),
+            retention: Some(Retention { default_ms: 2_592_000_000, camera_ms }),
+            ..Gallery::default()
+        };
+        assert_eq!(retention_text(&gallery), "30d, c1 7d, c2 forever");
+        let object = gallery_json(&gallery);
+        assert_eq!((&object["name"], &object["index_state"]), (&json!("lobby"), &json!("building")));
+        assert_eq!(object["retention"]["camera_ms"]["c1"], 604_800_000);
+    }
+}

@@ -1,0 +1,229 @@
+//! A job that fills a gallery: what became of each image, where that is noted, and who hears of it.
+
+pub(crate) mod embedding_batches;
+pub(crate) mod image_stream;
+mod journal;
+pub(crate) mod reader;
+mod report;
+
+pub(crate) use journal::{SharedJournal, identity};
+pub use report::{JobObserver, JobReport};
+
+use crate::{ClientError, PATIENCE};
+use descry_intake::{Failure, FailureReport, FileVersion};
+use report::KEPT_FAILURES;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, Interval, interval_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+/// Acknowledgements between two writes of the journal.
+const FLUSHED_TOGETHER: usize = 64;
+
+/// What a job notes, and when it gives up.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// Every image that failed is written to this file, `.csv` or `.jsonl`.
+    pub failures: Option<PathBuf>,
+    /// The job stops when more images than this have failed; with none, it goes on.
+    pub max_failures: Option<u64>,
+    /// How long to try again while the service is not available.
+    pub retry_for: Duration,
+    /// To be cancelled when nothing more is to be sent. What was sent is still acknowledged.
+    pub stop: CancellationToken,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self { failures: None, max_failures: None, retry_for: PATIENCE, stop: CancellationToken::new() }
+    }
+}
+
+/// A running job.
+pub(crate) struct Job<'a> {
+    /// Cancelled when nothing more is to be sent: by the caller, or after too many failures.
+    pub(crate) stop: CancellationToken,
+    retry_for: Duration,
+    journal: SharedJournal,
+    failures: Option<FailureReport>,
+    max_failures: Option<u64>,
+    /// Whether an image that the gallery no longer holds is no failure.
+    passes_over_removed: bool,
+    report: JobReport,
+    observer: &'a mut dyn JobObserver,
+    /// Acknowledgements that the journal has not written yet.
+    unflushed: usize,
+    began_at: Instant,
+    /// When the observer heard of the last second.
+    ticked_at: Instant,
+    answered_at_tick: u64,
+}
+
+impl<'a> Job<'a> {
+    /// Begins a job. `total` is the number of images it will deal with, where that is known.
+    pub(crate) fn open(
+        options: &JobOptions,
+        journal: SharedJournal,
+        total: Option<u64>,
+        observer: &'a mut dyn JobObserver,
+    ) -> Result<Self, ClientError> {
+        let failures = options.failures.as_deref().map(FailureReport::create).transpose()?;
+        let report = JobReport { total, ..JobReport::default() };
+        observer.started(total);
+        let now = Instant::now();
+        Ok(Self {
+            stop: options.stop.child_token(),
+            retry_for: options.retry_for,
+            journal,
+            failures,
+            max_failures: options.max_failures,
+            passes_over_removed: false,
+            report,
+            observer,
+            unflushed: 0,
+            began_at: now,
+            ticked_at: now,
+            answered_at_tick: 0,
+        })
+    }
+
+    /// For a job that fills a generation: what the gallery no longer holds is not wanted there.
+    pub(crate) fn passing_over_removed(self) -> Self {
+        Self { passes_over_removed: true, ..self }
+    }
+
+    /// How long to try again while the service is not available.
+    pub(crate) fn retry_for(&self) -> Duration {
+        self.retry_for
+    }
+
+    /// When to call [`Job::tick`].
+    pub(crate) fn ticker() -> Interval {
+        let second = Duration::from_secs(1);
+        interval_at(Instant::now() + second, second)
+    }
+
+    /// The service has the image on disk.
+    pub(crate) fn acknowledge(
+        &mut self,
+        image_id: &str,
+        version: &FileVersion,
+        unchanged: bool,
+    ) -> Result<(), ClientError> {
+        if unchanged {
+            self.report.unchanged += 1;
+        } else {
+            self.report.indexed += 1;
+        }
+        self.observer.progressed(&self.report);
+        if self.journal.record(image_id, version)? {
+            self.unflushed += 1;
+        }
+        if self.unflushed >= FLUSHED_TOGETHER { self.flush() } else { Ok(()) }
+    }
+
+    /// The image does not get into the gallery.
+    pub(crate) fn fail(&mut self, failure: Failure) -> Result<(), ClientError> {
+        if let Some(failures) = &mut self.failures {
+            failures.write(&failure)?;
+        }
+        self.report.failed += 1;
+        if self.report.first_failures.len() < KEPT_FAILURES {
+            self.report.first_failures.push(failure);
+        }
+        self.observer.progressed(&self.report);
+        if self.max_failures.is_some_and(|max| self.report.failed > max) && !self.report.has_too_many_failures {
+            self.report.has_too_many_failures = true;
+            self.stop.cancel();
+        }
+        Ok(())
+    }
+
+    /// The service does not take the image.
+    pub(crate) fn refuse(&mut self, image_id: String, origin: String, status: &Status) -> Result<(), ClientError> {
+        if self.passes_over_removed && status.code() == Code::NotFound {
+            self.report.removed_meanwhile += 1;
+            self.observer.progressed(&self.report);
+            return Ok(());
+        }
+        self.fail(Failure { image_id, origin, reason: status.message().to_owned() })
+    }
+
+    /// The journal knows these images; nothing of them was read or sent.
+    pub(crate) fn skip_known(&mut self, count: u64) {
+        self.report.skipped_by_journal += count;
+        self.observer.progressed(&self.report);
+    }
+
+    /// Images that were sent and not answered when the job stopped.
+    pub(crate) fn leave_unanswered(&mut self, count: usize) {
+        self.report.not_sent += count as u64;
+    }
+
+    /// The error of a job that ends before everything is in the gallery.
+    pub(crate) fn broken_off(&self, source: ClientError) -> ClientError {
+        let JobReport { indexed, unchanged, skipped_by_journal, .. } = self.report;
+        ClientError::Incomplete { in_gallery: indexed + unchanged + skipped_by_journal, source: Box::new(source) }
+    }
+
+    /// Once a second: tells the observer, and brings the journal to disk.
+    pub(crate) fn tick(&mut self) -> Result<(), ClientError> {
+        let answered = self.report.indexed + self.report.unchanged;
+        let seconds = self.ticked_at.elapsed().as_secs_f64().max(1e-3);
+        self.report.per_second = answered.saturating_sub(self.answered_at_tick) as f64 / seconds;
+        self.observer.second_passed(&self.report);
+        (self.ticked_at, self.answered_at_tick) = (Instant::now(), answered);
+        self.flush()
+    }
+
+    /// What became of everything. `is_complete` is false when the input was not read to its end.
+    pub(crate) fn finish(mut self, is_complete: bool) -> Result<JobReport, ClientError> {
+        self.flush()?;
+        let mut report = self.report;
+        report.is_interrupted = !is_complete;
+        if let Some(total) = report.total {
+            report.not_sent = total.saturating_sub(report.done());
+        }
+        let seconds = self.began_at.elapsed().as_secs_f64();
+        report.per_second = (report.indexed + report.unchanged) as f64 / seconds.max(1e-3);
+        self.observer.ended(&report);
+        Ok(report)
+    }
+
+    fn flush(&mut self) -> Result<(), ClientError> {
+        if self.unflushed > 0 {
+            self.journal.flush()?;
+            self.unflushed = 0;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(image_id: &str) -> Failure {
+        Failure { image_id: image_id.to_owned(), origin: String::new(), reason: "torn".to_owned() }
+    }
+
+    #[test]
+    fn too_many_failures_stop_the_job() {
+        let options = JobOptions { max_failures: Some(1), ..JobOptions::default() };
+        let mut nobody = ();
+        let job = Job::open(&options, SharedJournal::default(), Some(7), &mut nobody).unwrap();
+        let mut job = job.passing_over_removed();
+        job.fail(failure("a")).unwrap();
+        assert!(!job.stop.is_cancelled());
+        job.fail(failure("b")).unwrap();
+        assert!(job.stop.is_cancelled() && !options.stop.is_cancelled());
+        let version = FileVersion { bytes: 1, modified_ms: 0 };
+        job.acknowledge("c", &version, true).unwrap();
+        job.refuse("d".to_owned(), String::new(), &Status::not_found("removed")).unwrap();
+        job.refuse("e".to_owned(), String::new(), &Status::invalid_argument("torn")).unwrap();
+        let report = job.finish(false).unwrap();
+        assert_eq!((report.failed, report.unchanged, report.removed_meanwhile, report.not_sent), (3, 1, 1, 2));
+        assert!(report.has_too_many_failures && report.is_interrupted && !report.is_whole());
+    }
+}

@@ -1,0 +1,46 @@
+//! What is known of an image: between files and messages.
+
+use crate::time::{timestamp, unix_ms};
+use descry_intake::KnownMetadata;
+use descry_proto::search::v1::ImageMetadata;
+
+/// The attribute that tells where an image came from, for contact sheets and for a change of the model.
+pub const PATH_ATTRIBUTE: &str = "path";
+
+/// For the service.
+pub fn image_metadata(known: KnownMetadata) -> ImageMetadata {
+    ImageMetadata {
+        person_id: known.person_id,
+        camera_id: known.camera_id,
+        captured_at: known.captured_at_ms.map(timestamp),
+        attributes: known.attributes.into_iter().collect(),
+        indexed_at: None,
+    }
+}
+
+/// For a file. When an image was indexed is nothing that a file tells.
+pub fn known_metadata(metadata: ImageMetadata) -> KnownMetadata {
+    KnownMetadata {
+        person_id: metadata.person_id,
+        camera_id: metadata.camera_id,
+        captured_at_ms: metadata.captured_at.as_ref().map(unix_ms),
+        attributes: metadata.attributes.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn nothing_is_lost_on_the_way() {
+        let known = KnownMetadata {
+            person_id: Some("7".to_owned()),
+            camera_id: Some("c2".to_owned()),
+            captured_at_ms: Some(-1),
+            attributes: BTreeMap::from([("weather".to_owned(), "rain".to_owned())]),
+        };
+        assert_eq!(known_metadata(image_metadata(known.clone())), known);
+    }
+}
