@@ -4,7 +4,8 @@ use crate::contact_sheet::{self, Row};
 use crate::job_display::JobDisplay;
 use crate::output::say;
 use crate::serve::Stack;
-use crate::{export, search, shell};
+use crate::verified_export::export_verified;
+use crate::{search, shell};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_client::{Connection, IndexJob};
@@ -84,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         form: TowerForm::FP32,
         out: bundle.clone(),
     };
-    let manifest = export::export_verified(request, None).await?;
+    let manifest = export_verified(request, None).await?;
     say!("   {}, model {}", manifest.family, manifest.fingerprint.chars().take(12).collect::<String>());
 
     let mut encoder_config = EncoderConfig::load(None)?;

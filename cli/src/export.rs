@@ -1,12 +1,10 @@
 //! `descry export`
 
-use crate::activation_ranges::{CalibrationSet, observe_ranges};
 use crate::output::say;
 use crate::precision_comparison::Comparison;
-use crate::{model, progress};
-use anyhow::Context as _;
+use crate::verified_export::export_verified;
 use clap::ValueEnum;
-use descry_export::{Export, ExportRequest, ExportStep, ModelFlags, ModelSource, Preset, StagedBundle, TowerForm};
+use descry_export::{ExportRequest, ModelFlags, ModelSource, Preset, TowerForm};
 use descry_model::{Dialect, Family, Manifest, Precision};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -127,41 +125,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         comparison.report(&out).await?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Exports, verifies and publishes a bundle.
-pub(crate) async fn export_verified(request: ExportRequest, calibrate: Option<PathBuf>) -> anyhow::Result<Manifest> {
-    Ok(export_staged(request, calibrate).await?.publish()?)
-}
-
-/// Exports and verifies a bundle that disappears again unless it is published.
-pub(crate) async fn export_staged(request: ExportRequest, calibrate: Option<PathBuf>) -> anyhow::Result<StagedBundle> {
-    let spinner = progress::spinner("");
-    let display = spinner.clone();
-    let staged = tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
-        let show = |step| display.set_message(describe(step));
-        let export = Export::read(&request, show)?;
-        let ranges = match &calibrate {
-            Some(folder) => Some(observe_ranges(&export, &CalibrationSet::find(folder)?, &display)?),
-            None => None,
-        };
-        Ok(export.write(ranges.as_ref(), show)?)
-    })
-    .await
-    .context("exporting")??;
-    spinner.set_message("verifying: the towers must repeat the unmerged weights' outputs");
-    let staged = model::verify(staged).await.context("the bundle was not written: it failed its verification")?;
-    spinner.finish_and_clear();
-    Ok(staged)
-}
-
-fn describe(step: ExportStep) -> &'static str {
-    match step {
-        ExportStep::Read => "reading the checkpoint",
-        ExportStep::Merge => "merging",
-        ExportStep::Goldens => "evaluating the unmerged weights",
-        ExportStep::Write => "writing the bundle",
-    }
 }
 
 fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {

@@ -27,6 +27,7 @@ mod shell;
 mod synth;
 mod time;
 mod train;
+mod verified_export;
 mod watch;
 
 use clap::{Parser, Subcommand};

@@ -1,9 +1,9 @@
 //! What a narrower number format costs on a data set, against float32.
 
 use crate::eval::{SplitFeatures, encode_split, load_split};
-use crate::export::export_staged;
 use crate::model::{self, ModelArguments};
 use crate::output::say;
+use crate::verified_export::export_staged;
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
 use descry_encoder::DeviceName;

@@ -8,7 +8,7 @@ pub use survey::Survey;
 
 use crate::calls::generation_address;
 use crate::job::image_stream::send_images;
-use crate::job::reader::{Item, Reader};
+use crate::job::reader::{Item, MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, SharedJournal, identity};
 use crate::metadata::{PATH_ATTRIBUTE, image_metadata};
 use crate::{ClientError, Connection, JobObserver, JobOptions, JobReport};
@@ -16,9 +16,6 @@ use descry_intake::{ImageEntry, ImageSource, JobIdentity, SkippedEntry, SourceOp
 use descry_proto::search::v1::index_images_request::Start;
 use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings};
 use std::path::PathBuf;
-
-/// Larger files would break the service's limit of a message, and with it the stream.
-pub(crate) const MAX_IMAGE_BYTES: u64 = 60 << 20;
 
 /// Images to be indexed. Running a job again is harmless: unchanged images are not encoded again, so an interrupted job
 /// continues where it was.

@@ -3,6 +3,7 @@
 mod fill;
 mod missing;
 mod quality;
+mod switch;
 
 pub use fill::Filled;
 pub use quality::{PersonQuery, Quality, QualityComparison};
@@ -10,12 +11,8 @@ pub use quality::{PersonQuery, Quality, QualityComparison};
 use crate::calls::generation_address;
 use crate::{ClientError, Connection, JobObserver, JobOptions};
 use descry_model::Fingerprint;
-use descry_proto::search::v1::{ActivateGenerationRequest, CreateGenerationRequest, Gallery, ListGenerationsResponse};
+use descry_proto::search::v1::{CreateGenerationRequest, ListGenerationsResponse};
 use std::path::PathBuf;
-use tonic::Code;
-
-/// How often the service may find something new to be missing before a switch is given up.
-const MAX_SWITCHES: u32 = 10;
 
 /// What becomes of images that only the new generation has: they were indexed while it served before a rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,7 +86,7 @@ pub struct ModelChange {
 #[derive(Debug)]
 pub enum Begun {
     /// There is a generation to be filled.
-    UnderWay(ModelChange),
+    UnderWay(Box<ModelChange>),
     /// The gallery is of that model already.
     Over {
         /// The generation that serves.
@@ -120,7 +117,7 @@ impl ModelChange {
         let request = CreateGenerationRequest { gallery: gallery.to_owned(), fingerprint };
         let new = connection.create_generation(request).await?.generation;
         let (connection, gallery) = (connection.clone(), gallery.to_owned());
-        Ok(Begun::UnderWay(Self { connection, gallery, old, new, options }))
+        Ok(Begun::UnderWay(Box::new(Self { connection, gallery, old, new, options })))
     }
 
     /// The generation that serves until the switch.
@@ -131,41 +128,6 @@ impl ModelChange {
     /// The generation that is filled.
     pub fn new_generation(&self) -> u32 {
         self.new
-    }
-
-    /// Lets the new generation answer, in one step. Where the service finds that something was written which the
-    /// generation did not get, it is filled again, some times. None when the caller has stopped that.
-    ///
-    /// # Errors
-    /// As [`ModelChange::fill`], and the service's refusal when there was something new each time.
-    pub async fn activate(&self, observer: &mut dyn ModelChangeObserver) -> Result<Option<Gallery>, ClientError> {
-        let request = ActivateGenerationRequest {
-            gallery: self.gallery.clone(),
-            generation: self.new,
-            force: false,
-            keep_surplus: self.options.surplus == Surplus::Keep,
-        };
-        for _ in 1..MAX_SWITCHES {
-            match self.connection.activate_generation(request.clone()).await {
-                Err(error) if error.code() == Some(Code::FailedPrecondition) => {
-                    tracing::info!(%error, "filling the new generation once more");
-                }
-                switched => return switched.map(Some),
-            }
-            match self.fill(observer).await? {
-                Filled::Complete(_) => {}
-                Filled::Stopped => return Ok(None),
-            }
-        }
-        self.connection.activate_generation(request).await.map(Some)
-    }
-
-    /// Deletes the generation that served before the switch. Nothing can go back to it then.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`], also before the switch.
-    pub async fn drop_old(&self) -> Result<(), ClientError> {
-        self.connection.delete_generation(&self.gallery, self.old).await
     }
 
     fn address(&self, generation: u32) -> String {
@@ -183,6 +145,7 @@ fn already_switched(generations: &ListGenerationsResponse, fingerprint: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_proto::search::v1::Gallery;
 
     #[test]
     fn a_run_after_the_switch_begins_nothing_anew() {

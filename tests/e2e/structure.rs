@@ -19,6 +19,7 @@ fn dependencies() -> HashMap<String, Vec<String>> {
         "search",
         "evaluation",
         "intake",
+        "client",
         "serving",
         "bench",
         "gallery-bench",
@@ -60,6 +61,20 @@ fn dependencies_point_one_way() {
         ("descry-serving", vec!["descry-proto", "descry-model", "ort"]),
         ("descry-encoder", vec!["descry-search", "descry-export", "rusqlite", "qdrant-client"]),
         ("descry-intake", vec!["tonic", "ort", "descry-proto"]),
+        (
+            "descry-client",
+            vec![
+                "ort",
+                "clap",
+                "indicatif",
+                "comfy-table",
+                "anyhow",
+                "descry-serving",
+                "descry-encoder",
+                "descry-search",
+                "descry-export",
+            ],
+        ),
         ("descry-bench", vec!["descry-search", "descry-export", "descry-gallery-bench"]),
         ("descry-gallery-bench", vec!["descry-export", "descry-intake"]),
         ("descry-search", vec!["ort", "descry-encoder", "descry-export"]),
@@ -81,6 +96,19 @@ fn dependencies_point_one_way() {
     }
     let ours = dependencies["descry-synthesis"].iter().find(|found| found.starts_with("descry"));
     assert_eq!(ours, None, "descry-synthesis must stand alone");
+}
+
+/// The command line parses and draws. What it does with a service, every Rust program can do.
+#[test]
+fn only_the_client_calls_the_search_service() {
+    let listed = Command::new("git").args(["ls-files", "cli/src", "client/src"]).current_dir(repository()).output();
+    let Ok(listed) = listed else { return println!("no git here: calls are not looked for") };
+    let names = String::from_utf8(listed.stdout).unwrap();
+    let calls = |name: &&str| {
+        let text = fs::read_to_string(repository().join(name)).unwrap_or_default();
+        text.contains("search_service_client") || text.contains("SearchServiceClient")
+    };
+    assert_eq!(names.lines().filter(calls).collect::<Vec<_>>(), ["client/src/connection.rs"]);
 }
 
 #[test]

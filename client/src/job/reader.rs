@@ -1,7 +1,6 @@
 //! Reads image files on a thread of its own, ahead of what is sent.
 
 use super::SharedJournal;
-use crate::indexing::MAX_IMAGE_BYTES;
 use descry_intake::{Failure, FileVersion, ImageEntry, SkippedEntry};
 use descry_proto::search::v1::ImageMetadata;
 use descry_proto::search::v1::index_images_request::Image;
@@ -9,6 +8,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+/// Larger files would break the service's limit of a message, and with it the stream.
+pub(crate) const MAX_IMAGE_BYTES: u64 = 60 << 20;
 /// What is read ahead at most.
 const IMAGES_AHEAD: usize = 32;
 const KIBIBYTES_AHEAD: usize = 64 << 10;

@@ -2,9 +2,9 @@
 
 use super::missing::{MissingImages, Supply};
 use super::{ModelChange, ModelChangeObserver, Surplus};
-use crate::indexing::{MAX_IMAGE_BYTES, open_source};
+use crate::indexing::open_source;
 use crate::job::image_stream::send_images;
-use crate::job::reader::Reader;
+use crate::job::reader::{MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, SharedJournal};
 use crate::{ClientError, Difference, JobReport};
 use descry_intake::SourceOptions;

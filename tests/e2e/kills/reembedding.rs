@@ -19,7 +19,7 @@ use descry_proto::search::v1::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
 const GALLERY: &str = "street";
 
@@ -137,19 +137,12 @@ async fn check(client: &mut Client, models: &[ComputedModel; 2], ledger: &Shared
 /// Fills a generation until it lacks nothing, and lets it serve; again and again until it does.
 async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) {
     loop {
-        let request = CompareGenerationsRequest {
-            gallery: GALLERY.to_owned(),
-            generation,
-            limit: 10_000,
-            ..CompareGenerationsRequest::default()
-        };
-        let difference = match client.compare_generations(request).await {
-            Ok(difference) => difference.into_inner(),
+        let missing_ids = match missing(&mut client, generation).await {
+            Ok(missing_ids) => missing_ids,
             Err(status) => return assert_gone(&status),
         };
-        assert_eq!(difference.surplus, 0, "{:?}", difference.surplus_ids);
-        if difference.missing > 0 {
-            fill_in(&mut client, generation, &difference.missing_ids, &change).await;
+        if !missing_ids.is_empty() {
+            fill_in(&mut client, generation, &missing_ids, &change).await;
             continue;
         }
         change.is_asked.store(true, Ordering::SeqCst);
@@ -164,6 +157,22 @@ async fn change_model(mut client: Client, generation: u32, change: Arc<Change>) 
             Err(status) if status.code() == Code::FailedPrecondition => {}
             Err(status) => return assert_gone(&status),
         }
+    }
+}
+
+/// What a generation lacks of the one that serves: all pages of the comparison.
+async fn missing(client: &mut Client, generation: u32) -> Result<Vec<String>, Status> {
+    let gallery = GALLERY.to_owned();
+    let mut request = CompareGenerationsRequest { gallery, generation, limit: 10_000, ..Default::default() };
+    let mut missing_ids = Vec::new();
+    loop {
+        let page = client.compare_generations(request.clone()).await?.into_inner();
+        assert_eq!(page.surplus, 0, "{:?}", page.surplus_ids);
+        missing_ids.extend(page.missing_ids);
+        if page.next_page_token.is_empty() {
+            return Ok(missing_ids);
+        }
+        request.page_token = page.next_page_token;
     }
 }
 
