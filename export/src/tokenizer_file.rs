@@ -128,7 +128,7 @@ fn tokenizer_json(merges: &str, vocabulary_size: usize) -> Result<Vec<u8>, Expor
             })
         })
         .collect();
-    let tokenizer = json!({
+    let mut tokenizer = json!({
         "version": "1.0",
         "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": [
@@ -146,6 +146,9 @@ fn tokenizer_json(merges: &str, vocabulary_size: usize) -> Result<Vec<u8>, Expor
             "vocab": vocabulary, "merges": pairs,
         },
     });
+    // The bytes are part of the fingerprint. Without this, the keys would be in the order in which they stand above in every
+    // build of which any crate asks for serde_json's feature `preserve_order`.
+    tokenizer.sort_all_objects();
     serde_json::to_vec(&tokenizer).map_err(|error| setting(error.to_string()))
 }
 
@@ -203,6 +206,15 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    /// The bytes are part of the fingerprint of every model with CLIP's vocabulary. These tests are built with serde_json's
+    /// `preserve_order`, as a build of the whole workspace is; the programs are not.
+    #[test]
+    fn clips_tokenizer_is_the_same_bytes_in_every_build() {
+        let found = find_tokenizer(None, None, CLIP_VOCABULARY_SIZE).unwrap().unwrap();
+        let expected = "6b7b5cb278eec0d38b7a755bf3963c21911ffd63b55b4d4c7a43ea64ae71ca54";
+        assert_eq!(descry_model::sha256_hex(&found.json), expected);
     }
 
     #[test]

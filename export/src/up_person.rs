@@ -123,10 +123,24 @@ fn add_lora(
     let a = tensors.matrix(&a_key, rank, width)?;
     let b = tensors.matrix(&format!("{key}.lora_B.{index}"), width, rank)?;
     let scale = tensors.scalar(&format!("{key}.scale.{index}.scale"))?;
-    let change = (b.dot(&a) * scale).mapv(round_to_half);
+    let change = (same_product_everywhere(&b, &a) * scale).mapv(round_to_half);
     // The projection is stored `[in, out]`, LoRA's product `[out, in]`.
     projection.weight += &change.t();
     Ok(())
+}
+
+/// `left · right`, every sum in the order of its terms and with one rounding a term.
+///
+/// A matrix library takes the best instructions that the processor has, which fuse multiplication and addition or don't.
+/// Weights that are merged at the export are part of the fingerprint: they must not depend on the machine it runs on.
+fn same_product_everywhere(left: &Array2<f32>, right: &Array2<f32>) -> Array2<f32> {
+    let mut product = Array2::zeros((left.nrows(), right.ncols()));
+    for (factors, mut sums) in left.outer_iter().zip(product.outer_iter_mut()) {
+        for (&factor, terms) in factors.iter().zip(right.outer_iter()) {
+            sums.zip_mut_with(&terms, |sum: &mut f32, &term| *sum = factor.mul_add(term, *sum));
+        }
+    }
+    product
 }
 
 fn read_prefix(tensors: &mut Tensors<'_>, key: &str, width: usize) -> Result<Prefix, ExportError> {
@@ -162,4 +176,18 @@ fn read_adapter(
 /// The published code keeps prefixes and LoRA products in float16.
 pub(crate) fn round_to_half(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn products_are_rounded_once_a_term_on_every_processor() {
+        // The square of the second factor needs one bit more than a float32 has; rounded by itself it would cancel out.
+        let (factor, square) = (1.0 + 2.0_f32.powi(-12), 1.0 + 2.0_f32.powi(-11));
+        let product = same_product_everywhere(&array![[-1.0, factor]], &array![[square], [factor]]);
+        assert_eq!(product, array![[2.0_f32.powi(-24)]]);
+    }
 }

@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 /// Version 8 of the format goes with operator set 17, the first with `LayerNormalization`.
 const IR_VERSION: i64 = 8;
 const OPSET_VERSION: i64 = 17;
+/// The form in which this crate writes graphs, stored as their `producer_version`: graphs are part of the fingerprint, so
+/// the program's own version must not be in them. It reads like one because version 0.1.0 wrote its own there; graphs
+/// that were made by it keep their fingerprints. Change it only where the same weights shall be another model.
+const GRAPH_FORMAT: &str = "0.1.0";
 /// ONNX Runtime's own operators.
 const CONTRIB_DOMAIN: &str = "com.microsoft";
 
@@ -246,7 +250,7 @@ impl<'a> GraphBuilder<'a> {
         let model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: "descry".to_owned(),
-            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            producer_version: GRAPH_FORMAT.to_owned(),
             opset_import: vec![opset("", OPSET_VERSION), opset(CONTRIB_DOMAIN, 1)],
             graph: Some(GraphProto {
                 name: graph_name.to_owned(),
