@@ -2,13 +2,10 @@
 
 use crate::npz::NpzRows;
 use crate::parquet_embeddings::{FINGERPRINT_KEY, GALLERY_KEY, ParquetRows};
-use crate::record::{self, Record};
+use crate::record::{self, EmbeddingRecord};
 use crate::{IntakeError, KnownMetadata, MetadataById, SkippedEntry, read_metadata};
 use descry_model::Fingerprint;
 use std::path::{Path, PathBuf};
-
-/// Most values of an embedding.
-pub(crate) const MAX_DIMENSION: usize = 65_536;
 
 /// What the file does not say itself.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +29,6 @@ pub struct EmbeddingRow {
     pub metadata: KnownMetadata,
     /// SHA-256 of the encoded image, as 64 hexadecimal digits, where the file keeps it.
     pub content_sha256: Option<String>,
-}
-
-/// A row as it is stored.
-pub(crate) struct RawRow {
-    pub(crate) record: Record,
-    pub(crate) values: Vec<f32>,
 }
 
 enum Rows {
@@ -123,8 +114,8 @@ impl EmbeddingFile {
         SkippedEntry { image_id: image_id.to_owned(), origin, reason }
     }
 
-    fn complete(&mut self, row: RawRow) -> Result<EmbeddingRow, SkippedEntry> {
-        let RawRow { mut record, values } = row;
+    fn complete(&mut self, row: EmbeddingRecord) -> Result<EmbeddingRow, SkippedEntry> {
+        let EmbeddingRecord { mut record, values } = row;
         let image_id = record::take_image_id(&mut record).map_err(|reason| self.skipped("", reason))?;
         let known = record::take_text(&mut record, "content_sha256")
             .and_then(|content_sha256| Ok((content_sha256, record::known(record)?)));
@@ -133,8 +124,8 @@ impl EmbeddingFile {
             let reason = format!("{} values, the other rows have {}", values.len(), self.dimension);
             return Err(self.skipped(&image_id, reason));
         }
-        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(self.skipped(&image_id, format!("value {place} is not finite")));
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(self.skipped(&image_id, format!("value {index} is not finite")));
         }
         if let Some(stronger) = self.metadata.remove(&image_id) {
             metadata.overlay(stronger);

@@ -1,6 +1,7 @@
 //! One image on its way into a gallery, and one that stays behind.
 
 use crate::{IntakeError, KnownMetadata};
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,15 @@ impl SkippedEntry {
     }
 }
 
+/// A short stand-in for an image id, so that millions of them fit into memory: the first 128 bits of its SHA-256.
+///
+/// Two of a billion ids share them with a probability of 10^-21, far below that of a memory error, and nobody gains from
+/// searching for such a pair: all it does is leave one of the searcher's own images out.
+pub(crate) fn id_digest(image_id: &str) -> u128 {
+    let digest = Sha256::digest(image_id.as_bytes());
+    digest.iter().take(16).fold(0, |bits, &byte| (bits << 8) | u128::from(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +137,11 @@ mod tests {
             assert_eq!(entry.clone().read(5).unwrap(), b"12345");
             assert!(matches!(entry.read(4), Err(IntakeError::ImageTooLarge { bytes: 5, .. })));
         }
+    }
+
+    #[test]
+    fn an_ids_digest_is_the_front_of_sha256() {
+        assert_eq!(id_digest("abc"), 0xba78_16bf_8f01_cfea_4141_40de_5dae_2223);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What of an indexing job is already in the gallery, so that a killed job continues where it was.
 
-use crate::id_digest::id_digest;
+use crate::image_entry::id_digest;
 use crate::{FileVersion, IntakeError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

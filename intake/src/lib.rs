@@ -10,18 +10,15 @@
 //! never link ONNX Runtime or tonic.
 
 mod embedding_archive;
-mod embedding_column;
 mod embedding_file;
 mod error;
 mod failure_report;
 mod file_list;
 mod flat_columns;
 mod gallery_file;
-mod id_digest;
 mod image_entry;
 pub mod image_files;
 mod journal;
-mod known;
 mod metadata_file;
 mod npy_array;
 mod npy_header;
@@ -41,7 +38,6 @@ pub use failure_report::{Failure, FailureReport};
 pub use gallery_file::{GalleryFile, GalleryFileHeader};
 pub use image_entry::{Content, FileVersion, ImageEntry, SkippedEntry};
 pub use journal::{JobIdentity, Journal};
-pub use known::KnownMetadata;
 pub use metadata_file::{MetadataById, read_metadata};
-pub use record::parse_time_ms;
+pub use record::{KnownMetadata, parse_time_ms};
 pub use source::{ImageSource, SourceOptions};

@@ -1,10 +1,9 @@
 //! Embeddings in a NumPy archive.
 
 use crate::IntakeError;
-use crate::embedding_file::{MAX_DIMENSION, RawRow};
 use crate::npy_array::{NpyArchive, NpyArray};
 use crate::npy_header::{ElementKind, NpyHeader};
-use crate::record::Record;
+use crate::record::{EmbeddingRecord, MAX_DIMENSION, Record};
 use crate::text_lines::TextLines;
 use serde_json::Value;
 use std::path::Path;
@@ -77,7 +76,7 @@ impl NpzRows {
     }
 
     /// The next row, or `None` behind the last.
-    pub(crate) fn next_row(&mut self) -> Result<Option<RawRow>, String> {
+    pub(crate) fn next_row(&mut self) -> Result<Option<EmbeddingRecord>, String> {
         if self.rows_left == 0 {
             return Ok(None);
         }
@@ -88,7 +87,7 @@ impl NpzRows {
             ImageIds::Listed(lines) => lines.next().unwrap_or_default(),
         };
         let record = Record::from_iter([("image_id".to_owned(), Value::from(image_id))]);
-        Ok(Some(RawRow { record, values }))
+        Ok(Some(EmbeddingRecord { record, values }))
     }
 }
 

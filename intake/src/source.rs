@@ -1,7 +1,7 @@
 //! All images of the inputs, one after another.
 
 use crate::file_list::read_file_list;
-use crate::id_digest::id_digest;
+use crate::image_entry::id_digest;
 use crate::shard_samples::ShardSamples;
 use crate::{
     Content, FileVersion, ImageEntry, IntakeError, KnownMetadata, MetadataById, SkippedEntry, image_files,
