@@ -9,13 +9,13 @@
 
 mod dataset;
 mod error;
-mod metrics;
 mod open_set;
 mod ranking;
+mod retrieval_metrics;
 mod similarity;
 
 pub use dataset::{Dataset, DatasetCaption, DatasetImage, DatasetLayout};
 pub use error::{EmbeddingSide, EvaluationError, SplitSize};
-pub use metrics::{RetrievalMetrics, retrieval_metrics};
 pub use open_set::{area_under_roc, calibration_error};
 pub use ranking::top_images;
+pub use retrieval_metrics::{RetrievalMetrics, retrieval_metrics};
