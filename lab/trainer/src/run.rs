@@ -5,7 +5,7 @@
 //! | `run.json` | what the run was asked for; written last when a folder is made, so it marks a run |
 //! | `tokenizer.json` | the vocabulary |
 //! | `configs.yaml` | the published code's settings file |
-//! | `metrics.jsonl`, `curves.svg` | how it went |
+//! | `metrics.jsonl`, `curves.svg` | the history: how it went |
 //! | `last.safetensors`, `best.safetensors` | weights under the published names |
 //! | `state.safetensors` | what a continuation needs |
 //! | `run.lock` | locked while a process trains into the folder |
@@ -14,8 +14,8 @@ mod claim;
 mod curves;
 mod description;
 mod durable_file;
-mod metrics_log;
-mod metrics_record;
+mod files;
+mod history;
 mod published_settings;
 mod state;
 mod tensor_file;
@@ -23,14 +23,16 @@ mod tensor_file;
 mod tests;
 
 pub(crate) use description::RunDescription;
-pub(crate) use metrics_record::MetricsRecord;
+pub(crate) use files::WeightsFile;
+pub(crate) use history::HistoryRecord;
 pub(crate) use published_settings::ModelShape;
 pub(crate) use state::{Progress, TrainingState};
 
 use crate::TrainError;
 use claim::{check_empty, lock, remove_partial_files};
+use files::{CURVES, DESCRIPTION, HISTORY, LOCK, SETTINGS, STATE, TOKENIZER, unreadable, unwritable};
 use half::f16;
-use metrics_log::MetricsLog;
+use history::History;
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -38,39 +40,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tensor_file::Element;
 
-const DESCRIPTION: &str = "run.json";
-const TOKENIZER: &str = "tokenizer.json";
-const SETTINGS: &str = "configs.yaml";
-const METRICS: &str = "metrics.jsonl";
-const CURVES: &str = "curves.svg";
-const STATE: &str = "state.safetensors";
-const LOCK: &str = "run.lock";
-
-/// Which weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WeightsFile {
-    /// Of the last evaluation or save.
-    Last,
-    /// Of the highest Rank-1.
-    Best,
-}
-
-impl WeightsFile {
-    /// Its name in the folder.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Last => "last.safetensors",
-            Self::Best => "best.safetensors",
-        }
-    }
-}
-
 /// A run folder that this process alone writes.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
     description: RunDescription,
-    metrics: MetricsLog,
+    history: History,
     /// Holds the lock until it is dropped.
     _lock: File,
 }
@@ -89,17 +64,17 @@ impl RunFolder {
         // Again: another process may have made its run between the look and the lock.
         check_empty(&path)?;
         durable_file::write(&path.join(TOKENIZER), |writer| writer.write_all(tokenizer))?;
-        let mut metrics = MetricsLog::new(path.join(METRICS), 0);
-        metrics.sync()?;
+        let mut history = History::new(path.join(HISTORY), 0);
+        history.sync()?;
         description.write(&path.join(DESCRIPTION))?;
         let description = RunDescription::read(&path.join(DESCRIPTION))?;
-        Ok(Self { path, description, metrics, _lock: lock })
+        Ok(Self { path, description, history, _lock: lock })
     }
 
     /// Takes back what [`RunFolder::create`] made: for a run that could not begin, so that the corrected command finds its
     /// folder free.
     pub(crate) fn abandon(self) {
-        for name in [DESCRIPTION, TOKENIZER, SETTINGS, METRICS, STATE, LOCK] {
+        for name in [DESCRIPTION, TOKENIZER, SETTINGS, HISTORY, STATE, LOCK] {
             // What cannot be removed stays; the error that is on its way says more than this one would.
             let _ = fs::remove_file(self.path.join(name));
         }
@@ -107,7 +82,7 @@ impl RunFolder {
     }
 
     /// Opens the folder of a run to go on, with the state it was saved in: `None` where it was never saved, so that it
-    /// begins anew. Lines of the metrics that are of later than that state are cut off when the first one is added.
+    /// begins anew. Lines of the history that are of later than that state are cut off when the first one is added.
     ///
     /// # Errors
     /// [`TrainError::RunFolder`] for a folder that holds no run, is in use or is damaged.
@@ -122,8 +97,8 @@ impl RunFolder {
         let state = TrainingState::read(&path.join(STATE))?;
         remove_partial_files(&path)?;
         let kept_bytes = state.as_ref().map_or(0, |state| state.progress.metrics_bytes);
-        let metrics = MetricsLog::new(path.join(METRICS), kept_bytes);
-        Ok((Self { path, description, metrics, _lock: lock }, state))
+        let history = History::new(path.join(HISTORY), kept_bytes);
+        Ok((Self { path, description, history, _lock: lock }, state))
     }
 
     /// The folder, absolute.
@@ -200,35 +175,27 @@ impl RunFolder {
         tensor_file::write(&path, tensors, element, metadata)
     }
 
-    /// Saves what a continuation needs, together with the metrics so far.
+    /// Saves what a continuation needs, together with the history so far.
     pub(crate) fn save_state(&mut self, state: &TrainingState) -> Result<(), TrainError> {
-        let metrics_bytes = self.metrics.sync()?;
+        let metrics_bytes = self.history.sync()?;
         state.write(&self.path.join(STATE), metrics_bytes)
     }
 
-    /// Adds a line to the metrics.
-    pub(crate) fn append_metrics(&mut self, record: &MetricsRecord) -> Result<(), TrainError> {
-        self.metrics.append(record)
+    /// Adds a line to the history.
+    pub(crate) fn append_history(&mut self, record: &HistoryRecord) -> Result<(), TrainError> {
+        self.history.append(record)
     }
 
-    /// Draws the metrics so far. Without any there is no drawing.
+    /// Draws the history so far. Without any there is no drawing.
     pub(crate) fn draw_curves(&self) -> Result<(), TrainError> {
-        let metrics = self.path.join(METRICS);
-        let text = fs::read_to_string(&metrics).map_err(|source| unreadable(&metrics, source))?;
+        let history = self.path.join(HISTORY);
+        let text = fs::read_to_string(&history).map_err(|source| unreadable(&history, source))?;
         let recipe = &self.description.recipe;
         let title = format!("{} on {}", recipe.method, recipe.dataset);
         let path = self.path.join(CURVES);
-        let drawing = curves::draw(&title, &metrics_log::parse(&text))
+        let drawing = curves::draw(&title, &history::parse(&text))
             .map_err(|reason| unwritable(&path, std::io::Error::other(reason)))?;
         let Some(drawing) = drawing else { return Ok(()) };
         durable_file::write(&path, |writer| writer.write_all(drawing.as_bytes()))
     }
-}
-
-fn unreadable(path: &Path, source: std::io::Error) -> TrainError {
-    TrainError::Unreadable { path: path.to_owned(), source }
-}
-
-fn unwritable(path: &Path, source: std::io::Error) -> TrainError {
-    TrainError::Unwritable { path: path.to_owned(), source }
 }

@@ -10,7 +10,7 @@ mod update;
 use crate::data::{BatchLoader, LoaderPlan, epoch_batches};
 use crate::optimizer::Adam;
 use crate::report::{EpochReport, EvaluationReport, Position, TrainRequest, TrainSummary, TrainingObserver};
-use crate::run::{MetricsRecord, Progress, RunDescription, RunFolder, TrainingState, WeightsFile};
+use crate::run::{HistoryRecord, Progress, RunDescription, RunFolder, TrainingState, WeightsFile};
 use crate::step::StepInput;
 use crate::{Recipe, TrainError, assembly};
 use pace::Pace;
@@ -105,7 +105,7 @@ impl Training<'_> {
     fn announce(&mut self, is_resumed: bool) -> Result<(), TrainError> {
         let resumed_at = is_resumed.then(|| self.position());
         let report = self.prepared.start_report(&self.recipe, resumed_at, self.is_trained());
-        self.folder.append_metrics(&MetricsRecord::from(&report))?;
+        self.folder.append_history(&HistoryRecord::from(&report))?;
         self.observer.started(&report);
         Ok(())
     }
@@ -156,7 +156,7 @@ impl Training<'_> {
             self.progress.loss_sum += report.loss;
             self.progress.losses += 1;
             seen += batch.identities.len();
-            self.folder.append_metrics(&MetricsRecord::from(&report))?;
+            self.folder.append_history(&HistoryRecord::from(&report))?;
             self.observer.step(&report);
             self.progress.step = batch.step + 1;
             if (batch.step + 1).is_multiple_of(self.recipe.checkpoint.every_steps) {
@@ -184,7 +184,7 @@ impl Training<'_> {
             pairs_per_second: pairs as f64 / seconds.max(1e-9),
             unreadable_images: self.prepared.cache.unreadable_count(),
         };
-        self.folder.append_metrics(&MetricsRecord::from(&report))?;
+        self.folder.append_history(&HistoryRecord::from(&report))?;
         self.observer.epoch_ended(&report);
         let done = report.epoch;
         self.progress.epoch = done;

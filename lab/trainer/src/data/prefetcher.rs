@@ -52,9 +52,9 @@ struct Shared<W: BatchWork> {
 
 struct State<W: BatchWork> {
     /// Every batch, also those delivered; they are empty by then.
-    batches: Vec<Progress<W>>,
+    batches: Vec<BatchProgress<W>>,
     /// The sample that is handed out next.
-    next: Place,
+    next: SamplePosition,
     /// The batch that is delivered next.
     delivered: usize,
     /// Whether no more samples are handed out; those at work are finished.
@@ -62,12 +62,12 @@ struct State<W: BatchWork> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct SamplePosition {
     batch: usize,
     position: usize,
 }
 
-struct Progress<W: BatchWork> {
+struct BatchProgress<W: BatchWork> {
     size: usize,
     finished: usize,
     /// By position; made when the first one is finished.
@@ -84,7 +84,7 @@ impl<W: BatchWork> Prefetcher<W> {
     /// # Errors
     /// [`TrainError::Thread`] when the system refuses one.
     pub(super) fn start(work: W, sizes: &[usize], prefetching: Prefetching) -> Result<Self, TrainError> {
-        let progress = |&size: &usize| Progress::<W> {
+        let progress = |&size: &usize| BatchProgress::<W> {
             size,
             finished: 0,
             samples: Vec::new(),
@@ -93,7 +93,7 @@ impl<W: BatchWork> Prefetcher<W> {
         };
         let state = State {
             batches: sizes.iter().map(progress).collect(),
-            next: Place { batch: prefetching.first_batch, position: 0 },
+            next: SamplePosition { batch: prefetching.first_batch, position: 0 },
             delivered: prefetching.first_batch,
             is_stopped: false,
         };
@@ -161,19 +161,19 @@ impl<W: BatchWork> Shared<W> {
 
     /// Makes samples until there are none any more.
     fn prepare(&self) {
-        while let Some(place) = self.wait_for_place() {
-            let sample = contained(|| self.work.sample(place.batch, place.position));
-            let Some(samples) = self.finish_sample(place, sample) else { continue };
+        while let Some(at) = self.wait_for_sample() {
+            let sample = contained(|| self.work.sample(at.batch, at.position));
+            let Some(samples) = self.finish_sample(at, sample) else { continue };
             let result = if samples.is_empty() {
                 Ok(None)
             } else {
-                contained(|| self.work.assemble(place.batch, samples)).map(Some)
+                contained(|| self.work.assemble(at.batch, samples)).map(Some)
             };
-            self.finish_batch(place.batch, result);
+            self.finish_batch(at.batch, result);
         }
     }
 
-    fn wait_for_place(&self) -> Option<Place> {
+    fn wait_for_sample(&self) -> Option<SamplePosition> {
         let mut state = self.lock();
         loop {
             if state.is_stopped || state.next.batch >= state.batches.len() {
@@ -183,31 +183,35 @@ impl<W: BatchWork> Shared<W> {
                 state = self.to_prepare.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let place = state.next;
-            if place.position < state.batches[place.batch].size {
+            let at = state.next;
+            if at.position < state.batches[at.batch].size {
                 state.next.position += 1;
-                return Some(place);
+                return Some(at);
             }
-            state.next = Place { batch: place.batch + 1, position: 0 };
+            state.next = SamplePosition { batch: at.batch + 1, position: 0 };
         }
     }
 
     /// Keeps a sample; all of the batch's when it was the last one.
-    fn finish_sample(&self, place: Place, sample: Result<Option<W::Sample>, TrainError>) -> Option<Vec<W::Sample>> {
+    fn finish_sample(
+        &self,
+        at: SamplePosition,
+        sample: Result<Option<W::Sample>, TrainError>,
+    ) -> Option<Vec<W::Sample>> {
         let mut state = self.lock();
-        let progress = &mut state.batches[place.batch];
+        let progress = &mut state.batches[at.batch];
         progress.finished += 1;
         match sample {
             Ok(Some(sample)) => {
                 if progress.samples.is_empty() {
                     progress.samples.resize_with(progress.size, || None);
                 }
-                progress.samples[place.position] = Some(sample);
+                progress.samples[at.position] = Some(sample);
             }
             Ok(None) => {}
             Err(error) => {
                 drop(state);
-                self.finish_batch(place.batch, Err(error));
+                self.finish_batch(at.batch, Err(error));
                 return None;
             }
         }

@@ -1,6 +1,7 @@
 //! Whose a folder is: free for a new run, or held by a process that trains into it.
 
-use super::{DESCRIPTION, LOCK, METRICS, SETTINGS, TOKENIZER, durable_file, unreadable, unwritable};
+use super::durable_file;
+use super::files::{DESCRIPTION, HISTORY, LOCK, SETTINGS, TOKENIZER, unreadable, unwritable};
 use crate::TrainError;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -41,7 +42,7 @@ pub(super) fn check_empty(folder: &Path) -> Result<(), TrainError> {
     }
     // Without the lock's file, none of these is ours to overwrite.
     let was_begun = names.iter().any(|name| name == LOCK);
-    let ours = [LOCK, TOKENIZER, SETTINGS, METRICS];
+    let ours = [LOCK, TOKENIZER, SETTINGS, HISTORY];
     let is_ours = |name: &str| was_begun && (ours.contains(&name) || durable_file::is_partial(name));
     match names.iter().find(|name| !is_ours(name.as_str())) {
         Some(name) => refuse(format!("it is not empty: it holds {name:?}; choose a new or empty folder")),
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn what_a_kill_leaves_of_making_a_run_and_of_taking_it_back_is_free() {
         let folder = tempfile::tempdir().unwrap();
-        for name in [LOCK, ".tokenizer.json.partial", TOKENIZER, SETTINGS, METRICS, ".run.json.partial"] {
+        for name in [LOCK, ".tokenizer.json.partial", TOKENIZER, SETTINGS, HISTORY, ".run.json.partial"] {
             fs::write(folder.path().join(name), "").unwrap();
             check_empty(folder.path()).unwrap();
         }

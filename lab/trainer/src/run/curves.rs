@@ -1,6 +1,6 @@
 //! `curves.svg`: loss, retrieval quality and learning rate over the epochs.
 
-use super::metrics_record::MetricsRecord;
+use super::history::HistoryRecord;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::ops::Range;
@@ -42,7 +42,7 @@ struct Line<'a> {
 }
 
 /// The text of an SVG file; `None` where there is nothing to draw yet.
-pub(super) fn draw(title: &str, records: &[MetricsRecord]) -> Result<Option<String>, String> {
+pub(super) fn draw(title: &str, records: &[HistoryRecord]) -> Result<Option<String>, String> {
     let curves = Curves::of(records);
     if curves.loss.is_empty() && curves.rank_1.is_empty() {
         return Ok(None);
@@ -53,22 +53,22 @@ pub(super) fn draw(title: &str, records: &[MetricsRecord]) -> Result<Option<Stri
 }
 
 impl Curves {
-    fn of(records: &[MetricsRecord]) -> Self {
+    fn of(records: &[HistoryRecord]) -> Self {
         let mut curves = Self::default();
         for record in records {
             match record {
-                MetricsRecord::Step(step) => {
+                HistoryRecord::Step(step) => {
                     let share = step.step as f64 / step.steps_in_epoch.max(1) as f64;
                     let epochs = step.epoch.saturating_sub(1) as f64 + share;
                     curves.loss.push((epochs, step.loss));
                     curves.learning_rate.push((epochs, step.learning_rate));
                 }
-                MetricsRecord::Evaluation(evaluation) => {
+                HistoryRecord::Evaluation(evaluation) => {
                     let epochs = evaluation.epoch as f64;
                     curves.rank_1.push((epochs, evaluation.rank_1));
                     curves.mean_average_precision.push((epochs, evaluation.mean_average_precision));
                 }
-                MetricsRecord::Start(_) | MetricsRecord::Epoch(_) => {}
+                HistoryRecord::Start(_) | HistoryRecord::Epoch(_) => {}
             }
         }
         Self { loss: thinned(&curves.loss), learning_rate: thinned(&curves.learning_rate), ..curves }

@@ -1,6 +1,6 @@
 //! What a continuation needs.
 
-use super::metrics_record::EvaluationRecord;
+use super::history::EvaluationRecord;
 use super::tensor_file::{self, Element, Tensors};
 use crate::TrainError;
 use serde::de::Error as _;

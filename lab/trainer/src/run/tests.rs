@@ -1,4 +1,4 @@
-use super::metrics_record::EvaluationRecord;
+use super::history::EvaluationRecord;
 use super::*;
 use crate::{Method, Recipe};
 use descry_evaluation::DatasetLayout;
@@ -85,13 +85,13 @@ fn a_run_goes_on_where_it_was_saved() {
     let mut run = create(&path).unwrap();
     let started = run.description().clone();
     assert!(started.root.is_absolute() && started.base.as_ref().unwrap().ends_with("models/clip.pt"));
-    let line = MetricsRecord::Evaluation(evaluation(1));
-    run.append_metrics(&line).unwrap();
+    let line = HistoryRecord::Evaluation(evaluation(1));
+    run.append_history(&line).unwrap();
     run.save_state(&state(1)).unwrap();
-    let saved = fs::read(path.join(METRICS)).unwrap();
+    let saved = fs::read(path.join(HISTORY)).unwrap();
     // Steps after the save are lost, and their lines with them.
-    run.append_metrics(&MetricsRecord::Evaluation(evaluation(2))).unwrap();
-    let longer = fs::read(path.join(METRICS)).unwrap();
+    run.append_history(&HistoryRecord::Evaluation(evaluation(2))).unwrap();
+    let longer = fs::read(path.join(HISTORY)).unwrap();
     drop(run);
 
     let (mut run, read) = RunFolder::open(&path).unwrap();
@@ -99,9 +99,9 @@ fn a_run_goes_on_where_it_was_saved() {
     let mut expected = state(1);
     expected.progress.metrics_bytes = saved.len() as u64;
     assert_eq!(read, Some(expected));
-    assert_eq!(fs::read(path.join(METRICS)).unwrap(), longer, "it may still be refused");
-    run.append_metrics(&line).unwrap();
-    assert_eq!(fs::read(path.join(METRICS)).unwrap(), [saved.clone(), saved].concat());
+    assert_eq!(fs::read(path.join(HISTORY)).unwrap(), longer, "it may still be refused");
+    run.append_history(&line).unwrap();
+    assert_eq!(fs::read(path.join(HISTORY)).unwrap(), [saved.clone(), saved].concat());
     assert_eq!(fs::read(run.tokenizer_path()).unwrap(), b"{}");
 }
 
@@ -135,11 +135,11 @@ fn metrics_that_a_power_cut_shortened_are_whole_lines() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(folder.path()).unwrap();
     for epoch in 1..=2 {
-        run.append_metrics(&MetricsRecord::Evaluation(evaluation(epoch))).unwrap();
+        run.append_history(&HistoryRecord::Evaluation(evaluation(epoch))).unwrap();
     }
     run.save_state(&state(2)).unwrap();
     drop(run);
-    let path = folder.path().join(METRICS);
+    let path = folder.path().join(HISTORY);
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     RunFolder::open(folder.path()).unwrap().0.save_state(&state(2)).unwrap();
@@ -150,15 +150,15 @@ fn metrics_that_a_power_cut_shortened_are_whole_lines() {
 fn a_run_that_was_never_saved_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(folder.path()).unwrap();
-    let line = MetricsRecord::Evaluation(evaluation(1));
-    run.append_metrics(&line).unwrap();
+    let line = HistoryRecord::Evaluation(evaluation(1));
+    run.append_history(&line).unwrap();
     drop(run);
-    let path = folder.path().join(METRICS);
+    let path = folder.path().join(HISTORY);
     let once = fs::read(&path).unwrap();
     fs::write(folder.path().join(".state.safetensors.partial"), "torn").unwrap();
     let (mut run, state) = RunFolder::open(folder.path()).unwrap();
     assert_eq!(state, None);
-    run.append_metrics(&line).unwrap();
+    run.append_history(&line).unwrap();
     assert_eq!(fs::read(&path).unwrap(), once);
     assert!(!folder.path().join(".state.safetensors.partial").exists());
 }
@@ -240,7 +240,7 @@ fn curves_are_drawn_from_what_is_there() {
     let mut run = create(folder.path()).unwrap();
     run.draw_curves().unwrap();
     assert!(!folder.path().join(CURVES).exists());
-    run.append_metrics(&MetricsRecord::Evaluation(evaluation(1))).unwrap();
+    run.append_history(&HistoryRecord::Evaluation(evaluation(1))).unwrap();
     run.draw_curves().unwrap();
     assert!(fs::read_to_string(folder.path().join(CURVES)).unwrap().contains("dm-adapter on cuhk-pedes"));
 }

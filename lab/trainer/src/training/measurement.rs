@@ -3,7 +3,7 @@
 use super::Training;
 use crate::evaluation::evaluate;
 use crate::report::EvaluationReport;
-use crate::run::{MetricsRecord, WeightsFile};
+use crate::run::{HistoryRecord, WeightsFile};
 use crate::{TrainError, memory};
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ impl Training<'_> {
             self.write_weights(WeightsFile::Best)?;
             self.progress.best = Some((&report).into());
         }
-        self.folder.append_metrics(&MetricsRecord::from(&report))?;
+        self.folder.append_history(&HistoryRecord::from(&report))?;
         self.observer.evaluated(&report);
         self.last = Some(report);
         self.progress.evaluation_due = false;

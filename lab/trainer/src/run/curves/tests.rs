@@ -1,10 +1,10 @@
 use super::*;
-use crate::run::metrics_record::{EvaluationRecord, StepRecord};
+use crate::run::history::{EvaluationRecord, StepRecord};
 use roxmltree::Document;
 use std::collections::BTreeMap;
 
-fn step(epoch: usize, step: usize, loss: f64) -> MetricsRecord {
-    MetricsRecord::Step(StepRecord {
+fn step(epoch: usize, step: usize, loss: f64) -> HistoryRecord {
+    HistoryRecord::Step(StepRecord {
         epoch,
         step,
         steps_in_epoch: 4,
@@ -16,8 +16,8 @@ fn step(epoch: usize, step: usize, loss: f64) -> MetricsRecord {
     })
 }
 
-fn evaluation(epoch: usize, rank_1: f64) -> MetricsRecord {
-    MetricsRecord::Evaluation(EvaluationRecord {
+fn evaluation(epoch: usize, rank_1: f64) -> HistoryRecord {
+    HistoryRecord::Evaluation(EvaluationRecord {
         epoch,
         split: "test".to_owned(),
         rank_1,
@@ -34,7 +34,7 @@ fn evaluation(epoch: usize, rank_1: f64) -> MetricsRecord {
 }
 
 /// Texts and number of markers of the drawing.
-fn drawn(records: &[MetricsRecord]) -> (Vec<String>, usize) {
+fn drawn(records: &[HistoryRecord]) -> (Vec<String>, usize) {
     let text = draw("a run", records).unwrap().unwrap();
     let svg = Document::parse(&text).unwrap();
     let texts = svg.descendants().filter(|node| node.has_tag_name("text")).filter_map(|node| node.text());
@@ -62,7 +62,7 @@ fn one_point_is_enough() {
 
 #[test]
 fn long_runs_are_thinned() {
-    let records: Vec<MetricsRecord> = (0..40_000).map(|index| step(1 + index / 4, 1 + index % 4, 2.0)).collect();
+    let records: Vec<HistoryRecord> = (0..40_000).map(|index| step(1 + index / 4, 1 + index % 4, 2.0)).collect();
     let curves = Curves::of(&records);
     assert!(curves.loss.len() <= MAX_POINTS && curves.loss.len() > MAX_POINTS / 2);
     assert!(curves.loss.iter().all(|&(_, loss)| (loss - 2.0).abs() < 1e-12));
