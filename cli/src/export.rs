@@ -5,7 +5,7 @@ use crate::precision_comparison::Comparison;
 use crate::verified_export::export_verified;
 use clap::ValueEnum;
 use descry_export::{ExportRequest, ModelFlags, ModelSource, Preset, TowerForm};
-use descry_model::{Dialect, Family, Manifest, Precision};
+use descry_model::{Dialect, Manifest, Method, Precision};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,9 +63,9 @@ pub(crate) struct Arguments {
     /// Random weights in a published size instead of a checkpoint: vit-b-16, vit-b-32 or vit-l-14.
     #[arg(long, value_name = "SIZE", conflicts_with = "checkpoint")]
     random: Option<Preset>,
-    /// The method of the random weights.
-    #[arg(long, value_enum, default_value = "clip", requires = "random")]
-    family: FamilyName,
+    /// The method of the random weights: clip, dm-adapter or up-person.
+    #[arg(long, value_name = "NAME", default_value = "clip", requires = "random")]
+    family: Method,
     /// Seed of the random weights.
     #[arg(long, default_value_t = 0, requires = "random")]
     seed: u64,
@@ -90,13 +90,6 @@ enum DialectName {
     Contrib,
     /// Standard operators (OpenVINO, TensorRT).
     Standard,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FamilyName {
-    Clip,
-    DmAdapter,
-    UpPerson,
 }
 
 /// Reads a size such as `384x128`: height, then width.
@@ -130,14 +123,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
     let source = match (arguments.checkpoint, arguments.random) {
         (Some(path), _) => ModelSource::Checkpoint { path, config: arguments.config, base: arguments.base },
-        (None, Some(preset)) => {
-            let family = match arguments.family {
-                FamilyName::Clip => Family::Clip,
-                FamilyName::DmAdapter => Family::DmAdapter,
-                FamilyName::UpPerson => Family::UpPerson,
-            };
-            ModelSource::Random { preset, family, seed: arguments.seed }
-        }
+        (None, Some(preset)) => ModelSource::Random { preset, method: arguments.family, seed: arguments.seed },
         (None, None) => anyhow::bail!("give --checkpoint or --random"),
     };
     let precision = match arguments.precision {

@@ -1,10 +1,9 @@
 //! Checkpoint files to named float32 tensors, without executing pickled code.
 //!
-//! Every format ends in the key names of OpenAI's CLIP, so the families need to know one set of names only.
+//! Every format ends in the key names of OpenAI's CLIP, so the methods need to know one set of names only.
 
-mod element;
 mod hugging_face;
-mod names;
+mod named_tensors;
 mod pickle;
 mod run_settings;
 mod safetensors_file;
@@ -14,11 +13,12 @@ mod strided;
 mod tests;
 mod torch_file;
 
-pub use element::ElementType;
+pub use named_tensors::ElementType;
 pub use run_settings::RunSettings;
 
 use crate::ExportError;
-use descry_model::Family;
+use descry_model::Method;
+use named_tensors::NamedTensors;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,15 +42,6 @@ pub struct Checkpoint {
     pub settings: RunSettings,
 }
 
-/// A tensor as its file holds it, converted to float32.
-struct StoredTensor {
-    element: ElementType,
-    values: ArrayD<f32>,
-}
-
-/// Tensors under the names the file gives them.
-type NamedTensors = BTreeMap<String, StoredTensor>;
-
 impl Checkpoint {
     /// Opens a PyTorch zip checkpoint, a `.safetensors` file or a Hugging Face `CLIPModel` folder, whatever its name,
     /// with the settings in the run's `configs.yaml` beside it ([`RunSettings::beside`]).
@@ -72,9 +63,9 @@ impl Checkpoint {
     /// Which published method the weights belong to, by the keys that only it has.
     ///
     /// # Errors
-    /// [`ExportError::UnknownFamily`] for what is no vision transformer, or has parts of two methods.
-    pub fn family(&self) -> Result<Family, ExportError> {
-        crate::family::detect(&self.tensors)
+    /// [`ExportError::UnknownMethod`] for what is no vision transformer, or has parts of two methods.
+    pub fn method(&self) -> Result<Method, ExportError> {
+        crate::merging::detect(&self.tensors)
     }
 
     fn read(
@@ -93,7 +84,7 @@ impl Checkpoint {
                 }
             }
         }
-        let tensors = names::unwrap(tensors)?;
+        let tensors = named_tensors::unwrap(tensors)?;
         let mut element_types = BTreeMap::new();
         for tensor in tensors.values() {
             *element_types.entry(tensor.element).or_default() += 1;

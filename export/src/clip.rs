@@ -1,53 +1,44 @@
-//! CLIP's towers (Radford et al., 2021), under OpenAI's key names. The other families hang on them.
+//! CLIP's towers (Radford et al., 2021) out of a state dict. The other methods hang on their blocks.
 
-use crate::family::BlockExtras;
 use crate::tensors::Tensors;
-use crate::tower::{Attention, Block, HEAD_WIDTH, Linear, TextTower, VisionTower};
+use crate::tower::{Attention, Block, Linear, TextTower, VisionTower};
 use crate::{ExportError, geometry};
+use descry_model::method::clip::{
+    CLASS_EMBEDDING, HEAD_WIDTH, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION, PATCH_KERNEL,
+    TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING, layer_of,
+};
+use descry_model::method::{BlockKeys, Side};
 use ndarray::{Array1, Array2, Axis, s};
 
 /// Padding, start and end of text.
 const MIN_VOCABULARY: usize = 3;
 
-/// Which tower a block belongs to: the families' constants and key names differ between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Vision,
-    Text,
-}
-
-impl Side {
-    /// What the keys of this tower's blocks start with.
-    pub(crate) fn blocks_key(self) -> &'static str {
-        match self {
-            Self::Vision => "visual.transformer.resblocks",
-            Self::Text => "transformer.resblocks",
-        }
-    }
-}
-
-/// One block's place: its tower, its number, its width.
+/// One block: its names and its width.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BlockPlace {
-    pub(crate) side: Side,
-    pub(crate) layer: usize,
+pub(crate) struct BlockSource {
+    pub(crate) keys: BlockKeys,
     pub(crate) width: usize,
 }
 
-impl BlockPlace {
-    /// What this block's keys start with, without the dot.
-    pub(crate) fn key(&self) -> String {
-        format!("{}.{}", self.side.blocks_key(), self.layer)
+/// What a method adds to CLIP's blocks.
+pub(crate) trait BlockExtras {
+    /// Reads the method's tensors of one block and merges them into it.
+    fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, source: BlockSource) -> Result<(), ExportError>;
+}
+
+/// Plain CLIP adds nothing.
+pub(crate) struct PlainClip;
+
+impl BlockExtras for PlainClip {
+    fn merge_into(&self, _: &mut Block, _: &mut Tensors<'_>, _: BlockSource) -> Result<(), ExportError> {
+        Ok(())
     }
 }
 
 /// Number of blocks of a tower: one more than the highest number in a key, so that a block that lost a tensor is missed
 /// by name.
 pub(crate) fn depth(tensors: &Tensors<'_>, side: Side) -> usize {
-    let numbers = tensors.keys().filter_map(|key| {
-        let rest = key.strip_prefix(side.blocks_key())?.strip_prefix('.')?;
-        rest.split('.').next()?.parse::<usize>().ok()
-    });
+    let numbers = tensors.keys().filter_map(|key| layer_of(side, key));
     numbers.max().map_or(0, |highest| highest.saturating_add(1)).min(MAX_DEPTH)
 }
 
@@ -56,7 +47,7 @@ const MAX_DEPTH: usize = 1024;
 
 /// Sizes of the vision tower, read from its patch embedding.
 pub(crate) fn vision_sizes(tensors: &Tensors<'_>) -> Result<(usize, usize), ExportError> {
-    let key = "visual.conv1.weight";
+    let key = PATCH_KERNEL;
     let expected = "[width, 3, patch, patch]";
     let [width, channels, height, patch] = tensors.shape(key, expected)?;
     let found = || vec![width, channels, height, patch];
@@ -74,18 +65,18 @@ pub(crate) fn read_vision(
     extras: &dyn BlockExtras,
 ) -> Result<VisionTower, ExportError> {
     let (width, patch) = vision_sizes(tensors)?;
-    let [positions, _] = tensors.shape("visual.positional_embedding", "[positions, width]")?;
-    let [_, dimension] = tensors.shape("visual.proj", "[width, dimension]")?;
-    let stored = tensors.matrix("visual.positional_embedding", positions, width)?;
+    let [positions, _] = tensors.shape(IMAGE_POSITIONS, "[positions, width]")?;
+    let [_, dimension] = tensors.shape(IMAGE_PROJECTION, "[width, dimension]")?;
+    let stored = tensors.matrix(IMAGE_POSITIONS, positions, width)?;
     Ok(VisionTower {
-        patch_kernel: tensors.take("visual.conv1.weight", ndarray::Ix4(width, 3, patch, patch))?,
+        patch_kernel: tensors.take(PATCH_KERNEL, ndarray::Ix4(width, 3, patch, patch))?,
         stride: grid.stride,
-        class_embedding: tensors.vector("visual.class_embedding", width)?,
+        class_embedding: tensors.vector(CLASS_EMBEDDING, width)?,
         positional_embedding: geometry::fit_positions(stored, grid, resize_positions)?,
-        ln_pre: tensors.layer_norm("visual.ln_pre", width)?,
+        ln_pre: tensors.layer_norm(IMAGE_NORM_BEFORE, width)?,
         blocks: read_blocks(tensors, Side::Vision, width, extras)?,
-        ln_post: tensors.layer_norm("visual.ln_post", width)?,
-        projection: tensors.matrix("visual.proj", width, dimension)?,
+        ln_post: tensors.layer_norm(IMAGE_NORM_AFTER, width)?,
+        projection: tensors.matrix(IMAGE_PROJECTION, width, dimension)?,
     })
 }
 
@@ -94,20 +85,20 @@ pub(crate) fn read_text(
     dimension: usize,
     extras: &dyn BlockExtras,
 ) -> Result<TextTower, ExportError> {
-    let key = "token_embedding.weight";
+    let key = TOKEN_EMBEDDING;
     let [vocabulary, width] = tensors.shape(key, "[vocabulary, width]")?;
     check_width(key, width, || vec![vocabulary, width])?;
     if vocabulary < MIN_VOCABULARY {
         let expected = format!("at least {MIN_VOCABULARY} token ids");
         return Err(ExportError::WrongShape { key: key.to_owned(), found: vec![vocabulary, width], expected });
     }
-    let [context_length, _] = tensors.shape("positional_embedding", "[context length, width]")?;
+    let [context_length, _] = tensors.shape(TEXT_POSITIONS, "[context length, width]")?;
     Ok(TextTower {
         token_embedding: tensors.matrix(key, vocabulary, width)?,
-        positional_embedding: tensors.matrix("positional_embedding", context_length, width)?,
+        positional_embedding: tensors.matrix(TEXT_POSITIONS, context_length, width)?,
         blocks: read_blocks(tensors, Side::Text, width, extras)?,
-        ln_final: tensors.layer_norm("ln_final", width)?,
-        projection: tensors.matrix("text_projection", width, dimension)?,
+        ln_final: tensors.layer_norm(TEXT_NORM_AFTER, width)?,
+        projection: tensors.matrix(TEXT_PROJECTION, width, dimension)?,
     })
 }
 
@@ -127,34 +118,33 @@ fn read_blocks(
 ) -> Result<Vec<Block>, ExportError> {
     let depth = depth(tensors, side);
     if depth == 0 {
-        let key = format!("{}.0.ln_1.weight", side.blocks_key());
+        let key = format!("{}.weight", side.block(0).attention_norm());
         return Err(ExportError::MissingTensor { key, expected: "at least one block".to_owned() });
     }
-    (0..depth).map(|layer| read_block(tensors, BlockPlace { side, layer, width }, extras)).collect()
+    (0..depth).map(|layer| read_block(tensors, BlockSource { keys: side.block(layer), width }, extras)).collect()
 }
 
-fn read_block(tensors: &mut Tensors<'_>, place: BlockPlace, extras: &dyn BlockExtras) -> Result<Block, ExportError> {
-    let key = place.key();
-    let width = place.width;
-    let [hidden, _] = tensors.shape(&format!("{key}.mlp.c_fc.weight"), "[hidden, width]")?;
+fn read_block(tensors: &mut Tensors<'_>, source: BlockSource, extras: &dyn BlockExtras) -> Result<Block, ExportError> {
+    let BlockSource { keys, width } = source;
+    let [hidden, _] = tensors.shape(&format!("{}.weight", keys.mlp_in()), "[hidden, width]")?;
     let mut block = Block {
-        ln_1: tensors.layer_norm(&format!("{key}.ln_1"), width)?,
+        ln_1: tensors.layer_norm(&keys.attention_norm(), width)?,
         attention_adapter: None,
-        attention: read_attention(tensors, &key, width)?,
-        ln_2: tensors.layer_norm(&format!("{key}.ln_2"), width)?,
+        attention: read_attention(tensors, keys, width)?,
+        ln_2: tensors.layer_norm(&keys.mlp_norm(), width)?,
         mlp_adapter: None,
-        mlp_in: tensors.linear(&format!("{key}.mlp.c_fc"), width, hidden)?,
-        mlp_out: tensors.linear(&format!("{key}.mlp.c_proj"), hidden, width)?,
+        mlp_in: tensors.linear(&keys.mlp_in(), width, hidden)?,
+        mlp_out: tensors.linear(&keys.mlp_out(), hidden, width)?,
         experts: None,
     };
-    extras.merge_into(&mut block, tensors, place)?;
+    extras.merge_into(&mut block, tensors, source)?;
     Ok(block)
 }
 
 /// Splits PyTorch's packed `in_proj` (query, key and value rows) into three products.
-fn read_attention(tensors: &mut Tensors<'_>, key: &str, width: usize) -> Result<Attention, ExportError> {
-    let weight: Array2<f32> = tensors.matrix(&format!("{key}.attn.in_proj_weight"), 3 * width, width)?;
-    let bias: Array1<f32> = tensors.vector(&format!("{key}.attn.in_proj_bias"), 3 * width)?;
+fn read_attention(tensors: &mut Tensors<'_>, keys: BlockKeys, width: usize) -> Result<Attention, ExportError> {
+    let weight: Array2<f32> = tensors.matrix(&keys.in_projection_weight(), 3 * width, width)?;
+    let bias: Array1<f32> = tensors.vector(&keys.in_projection_bias(), 3 * width)?;
     let part = |index: usize| {
         let rows = index * width..(index + 1) * width;
         Linear {
@@ -167,7 +157,7 @@ fn read_attention(tensors: &mut Tensors<'_>, key: &str, width: usize) -> Result<
         query: part(0),
         key: part(1),
         value: part(2),
-        output: tensors.linear(&format!("{key}.attn.out_proj"), width, width)?,
+        output: tensors.linear(&keys.out_projection(), width, width)?,
         prefix: None,
     })
 }

@@ -1,21 +1,50 @@
 //! The towers evaluated literally from a checkpoint, unmerged, one input at a time.
 //!
 //! Slow and simple on purpose: this is the second opinion that every exported graph is held against. It shares no
-//! merge, no graph and no runtime with what it checks. It does share what was read and decided before the merge: the
-//! tensors, the grid with its (resized) positions, and the number of chosen experts.
+//! merge, no graph and no runtime with what it checks, and none of the methods' numbers and key names: they are
+//! `descry_model::method`'s everywhere else and spelled out here a second time on purpose, or one wrong constant would
+//! be right in both. It does share what was read and decided before the merge: the tensors, the grid with its (resized)
+//! positions, and the number of chosen experts.
 
 use crate::ExportError;
-use crate::clip::Side;
-use crate::dm_adapter::mixture_scale;
-use crate::family;
 use crate::geometry::Grid;
-use crate::tower::HEAD_WIDTH;
-use crate::up_person::round_to_half;
+use half::f16;
 use ndarray::{Array1, Array2, ArrayD, ArrayView3, ArrayView4, Axis, Ix1, Ix2, Ix4, concatenate, s};
 use std::collections::BTreeMap;
 
 /// PyTorch's default.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
+/// Width of CLIP's heads.
+const HEAD_WIDTH: usize = 64;
+
+/// What differs between the towers.
+struct TowerFacts {
+    /// What the names of the blocks start with.
+    blocks: &'static str,
+    /// What the names of LoRA and prefix start with.
+    lora: &'static str,
+    prefix: &'static str,
+    /// Whether a token sees itself and those before it only.
+    is_causal: bool,
+    /// DM-Adapter's weight of the mixture beside the MLP.
+    mixture_scale: f32,
+}
+
+const VISION: TowerFacts = TowerFacts {
+    blocks: "visual.transformer.resblocks",
+    lora: "LORA_learner.lora_image",
+    prefix: "vit_prefix_learner.vit_prefix",
+    is_causal: false,
+    mixture_scale: 0.1,
+};
+
+const TEXT: TowerFacts = TowerFacts {
+    blocks: "transformer.resblocks",
+    lora: "LORA_learner.lora_text",
+    prefix: "text_prefix_learner.text_prefix",
+    is_causal: true,
+    mixture_scale: 4.0,
+};
 
 /// An unmerged model.
 pub(crate) struct Eager<'a> {
@@ -60,7 +89,7 @@ impl Eager<'_> {
         }
         x += self.vision_positions;
         let x = self.layer_norm(&x, "visual.ln_pre")?;
-        let x = self.blocks(x, Side::Vision)?;
+        let x = self.blocks(x, &VISION)?;
         let class = self.layer_norm(&x.slice(s![0..1, ..]).to_owned(), "visual.ln_post")?;
         Ok(class.dot(&self.matrix("visual.proj")?).row(0).to_owned())
     }
@@ -70,23 +99,23 @@ impl Eager<'_> {
         let positions = self.matrix("positional_embedding")?;
         let rows: Vec<usize> = token_ids.iter().map(|&id| usize::try_from(id).unwrap_or_default()).collect();
         let x = embedding.select(Axis(0), &rows) + positions.slice(s![..rows.len(), ..]);
-        let x = self.blocks(x, Side::Text)?;
+        let x = self.blocks(x, &TEXT)?;
         // The end-of-text token has the highest id; the first of several counts, as in PyTorch's argmax.
         let end = rows.iter().enumerate().fold(0, |best, (index, id)| if *id > rows[best] { index } else { best });
         let x = self.layer_norm(&x.slice(s![end..=end, ..]).to_owned(), "ln_final")?;
         Ok(x.dot(&self.matrix("text_projection")?).row(0).to_owned())
     }
 
-    fn blocks(&self, mut x: Array2<f32>, side: Side) -> Result<Array2<f32>, ExportError> {
-        for layer in 0..family::depth(self.tensors, side) {
-            let key = format!("{}.{layer}", side.blocks_key());
+    fn blocks(&self, mut x: Array2<f32>, tower: &TowerFacts) -> Result<Array2<f32>, ExportError> {
+        for layer in (0..).take_while(|layer| self.has(&format!("{}.{layer}.ln_1.weight", tower.blocks))) {
+            let key = format!("{}.{layer}", tower.blocks);
             let has_adapter = self.has(&format!("{key}.scale_1"));
             let mut normed = self.layer_norm(&x, &format!("{key}.ln_1"))?;
             if has_adapter {
                 let scale = self.scalar(&format!("{key}.scale_1"))?;
                 normed += &(self.adapter(&x, &format!("{key}.adapter_ln_msa"))? * scale);
             }
-            x += &self.attention(&normed, &key, layer, side)?;
+            x += &self.attention(&normed, &key, layer, tower)?;
             let mut normed = self.layer_norm(&x, &format!("{key}.ln_2"))?;
             if has_adapter {
                 let scale = self.scalar(&format!("{key}.scale_2"))?;
@@ -97,24 +126,23 @@ impl Eager<'_> {
             let mut change = self.linear(&hidden, &format!("{key}.mlp.c_proj"))?;
             if self.has(&format!("{key}.feed_forward.alpha")) {
                 let normed = self.layer_norm(&x, &format!("{key}.ln_3"))?;
-                change += &(self.mixture(&normed, &key)? * mixture_scale(side));
+                change += &(self.mixture(&normed, &key)? * tower.mixture_scale);
             }
             x += &change;
         }
         Ok(x)
     }
 
-    fn attention(&self, x: &Array2<f32>, key: &str, layer: usize, side: Side) -> Result<Array2<f32>, ExportError> {
+    fn attention(
+        &self,
+        x: &Array2<f32>,
+        key: &str,
+        layer: usize,
+        tower: &TowerFacts,
+    ) -> Result<Array2<f32>, ExportError> {
         let (tokens, width) = x.dim();
         let mut weight = self.matrix(&format!("{key}.attn.in_proj_weight"))?;
-        let (lora, prefix) = match side {
-            Side::Vision => {
-                (format!("LORA_learner.lora_image.{layer}"), format!("vit_prefix_learner.vit_prefix.{layer}"))
-            }
-            Side::Text => {
-                (format!("LORA_learner.lora_text.{layer}"), format!("text_prefix_learner.text_prefix.{layer}"))
-            }
-        };
+        let (lora, prefix) = (format!("{}.{layer}", tower.lora), format!("{}.{layer}", tower.prefix));
         if self.has(&format!("{lora}.lora_A.0")) {
             for index in 0..2 {
                 let product = self
@@ -147,7 +175,7 @@ impl Eager<'_> {
             let columns = s![.., head * HEAD_WIDTH..(head + 1) * HEAD_WIDTH];
             let mut scores = query.slice(columns).dot(&keys.slice(columns).t()) / (HEAD_WIDTH as f32).sqrt();
             for (row, mut scores) in scores.outer_iter_mut().enumerate() {
-                if side == Side::Text {
+                if tower.is_causal {
                     scores.slice_mut(s![prefix_length + row + 1..]).fill(f32::NEG_INFINITY);
                 }
                 softmax(&mut scores);
@@ -223,6 +251,11 @@ impl Eager<'_> {
     fn scalar(&self, key: &str) -> Result<f32, ExportError> {
         Ok(self.get(key)?.iter().next().copied().unwrap_or_default())
     }
+}
+
+/// The published code keeps prefixes and LoRA products in float16.
+fn round_to_half(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
 }
 
 fn softmax(values: &mut ndarray::ArrayViewMut1<'_, f32>) {

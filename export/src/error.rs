@@ -121,17 +121,17 @@ pub enum ExportError {
         /// How many values there are.
         total: usize,
     },
-    /// A tensor the family needs and the checkpoint lacks.
-    #[error("the checkpoint has no tensor `{key}`, expected {expected}; is it complete and of this family?")]
+    /// A tensor the method needs and the checkpoint lacks.
+    #[error("the checkpoint has no tensor `{key}`, expected {expected}; is it complete and of this method?")]
     MissingTensor {
         /// The tensor.
         key: String,
         /// The shape it should have, in words.
         expected: String,
     },
-    /// Tensors that no part of the family's model uses: exporting without them would give other embeddings.
+    /// Tensors that no part of the method's model uses: exporting without them would give other embeddings.
     #[error(
-        "{count} tensors are unknown to the family {family}, the first: {}; was the right family chosen?",
+        "{count} tensors are unknown to the method {method}, the first: {}; was the right checkpoint given?",
         .keys.join(", ")
     )]
     UnexpectedTensors {
@@ -139,8 +139,8 @@ pub enum ExportError {
         keys: Vec<String>,
         /// How many there are.
         count: usize,
-        /// The family they do not belong to.
-        family: String,
+        /// The method they do not belong to.
+        method: String,
     },
     /// A tensor of another shape than the model needs.
     #[error("`{key}` has shape {found:?}, expected {expected}")]
@@ -152,9 +152,9 @@ pub enum ExportError {
         /// The shape it should have, in words.
         expected: String,
     },
-    /// Weights that belong to no family that Descry exports.
-    #[error("the weights are of no known family (clip, dm-adapter, up-person): {reason}")]
-    UnknownFamily {
+    /// Weights that belong to no method that Descry exports.
+    #[error("the weights are of no known method (clip, dm-adapter, up-person): {reason}")]
+    UnknownMethod {
         /// What was looked for, or what contradicts what.
         reason: String,
     },

@@ -75,6 +75,23 @@ pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -
     }
 }
 
+/// Position embeddings of a vision tower for images of another size: as stored where they fit, else resized from the
+/// square grid that CLIP is trained with.
+///
+/// # Shapes
+/// - `stored`: `[1 + patches, width]`; returns the like
+///
+/// # Errors
+/// [`ExportError::Setting`] for an image size or stride that makes no grid, [`ExportError::PositionCount`].
+pub fn fit_image_positions(
+    stored: Array2<f32>,
+    (height_px, width_px): (usize, usize),
+    patch_px: usize,
+    stride_px: usize,
+) -> Result<Array2<f32>, ExportError> {
+    fit_positions(stored, Grid::new(height_px, width_px, patch_px, stride_px)?, true)
+}
+
 /// Bilinear interpolation without antialiasing, corners not aligned: `torch.nn.functional.interpolate`'s default.
 fn resize_square(stored: &Array2<f32>, side: usize, rows: usize, columns: usize) -> Array2<f32> {
     let width = stored.ncols();

@@ -2,30 +2,23 @@
 //!
 //! What makes the graphs cheap, all of it exact: in the last block only the class token (image) or the end-of-text
 //! token asks, so queries, output projection, MLP and experts are computed for that one token; all experts run in two
-//! products; batch and text length stay dynamic. `form` says in which number format and operators a graph is written.
+//! products; batch and text length stay dynamic. `graph_form` says in which number format and operators a graph is written.
+//!
+//! Constants are named after the tensors that they come from. The names are part of a graph's bytes, and so of the
+//! fingerprint: they are written out here, and stay.
 
 mod attention;
 mod block;
 mod builder;
 mod experts;
-mod form;
-mod product_graph;
+mod graph_form;
 mod products;
+mod proto;
 mod text;
 mod vision;
 
-pub use form::ActivationRanges;
-pub(crate) use form::{GraphForm, Products};
-pub use product_graph::matrix_product_graph;
-pub use products::RANGE_PREFIX;
+pub use graph_form::ActivationRanges;
+pub(crate) use graph_form::{GraphForm, Products};
+pub use products::{RANGE_PREFIX, matrix_product_graph};
 pub(crate) use text::write_text;
 pub(crate) use vision::write_vision;
-
-/// Name of the output that tells how much each expert got to do.
-const ROUTING: &str = "routing";
-
-/// Message types of the ONNX standard, generated from `proto/onnx.proto`.
-#[expect(unreachable_pub, reason = "generated from the .proto file")]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
-}

@@ -1,9 +1,14 @@
 //! Full-size checkpoints with random weights, for benchmarks and for trying a machine before a real model is at hand.
 
 use crate::ExportError;
-use crate::family::PUBLISHED_SIZE_PX;
 use crate::geometry::Grid;
-use descry_model::Family;
+use descry_model::method::clip::{
+    CLASS_EMBEDDING, CONTEXT_LENGTH, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION,
+    PATCH_KERNEL, PublishedSizes, TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING, VIT_B_16,
+    VIT_B_32, VIT_L_14, VOCABULARY_SIZE,
+};
+use descry_model::method::up_person::{AdapterKeys, LoraKeys};
+use descry_model::method::{BlockKeys, IMAGE_SIZE_PX, Method, Side, dm_adapter, up_person};
 use ndarray::{ArrayD, IxDyn};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -38,42 +43,12 @@ impl FromStr for Preset {
     }
 }
 
-/// Sizes of both towers and of what a family adds. The families' numbers are the papers'.
-struct Sizes {
-    vision_width: usize,
-    vision_layers: usize,
-    patch: usize,
-    text_width: usize,
-    text_layers: usize,
-    dimension: usize,
-}
-
-const VOCABULARY_SIZE: usize = 49_408;
-const CONTEXT_LENGTH: usize = 77;
-const EXPERTS: usize = 6;
-const REDUCTION: usize = 8;
-const LORA_RANK: usize = 32;
-const PREFIX_LENGTH: usize = 10;
-
 impl Preset {
-    fn sizes(self) -> Sizes {
+    fn sizes(self) -> PublishedSizes {
         match self {
-            Self::VitB16 | Self::VitB32 => Sizes {
-                vision_width: 768,
-                vision_layers: 12,
-                patch: if self == Self::VitB16 { 16 } else { 32 },
-                text_width: 512,
-                text_layers: 12,
-                dimension: 512,
-            },
-            Self::VitL14 => Sizes {
-                vision_width: 1024,
-                vision_layers: 24,
-                patch: 14,
-                text_width: 768,
-                text_layers: 12,
-                dimension: 768,
-            },
+            Self::VitB16 => VIT_B_16,
+            Self::VitB32 => VIT_B_32,
+            Self::VitL14 => VIT_L_14,
         }
     }
 }
@@ -83,41 +58,43 @@ impl Preset {
 ///
 /// # Errors
 /// [`ExportError::Setting`] for a size that cannot be cut into patches; no [`Preset`] has one.
-pub fn random_tensors(preset: Preset, family: Family, seed: u64) -> Result<BTreeMap<String, ArrayD<f32>>, ExportError> {
-    let (height_px, width_px) = PUBLISHED_SIZE_PX;
-    random_tensors_for_grid(preset, family, seed, |patch| Ok(Grid::new(height_px, width_px, patch, patch)?.positions()))
+pub fn random_tensors(preset: Preset, method: Method, seed: u64) -> Result<BTreeMap<String, ArrayD<f32>>, ExportError> {
+    let (height_px, width_px) = IMAGE_SIZE_PX;
+    random_tensors_for_grid(preset, method, seed, |patch| Ok(Grid::new(height_px, width_px, patch, patch)?.positions()))
 }
 
 /// A state dict under the published key names, with `positions` vision positions for a given patch side.
 pub(crate) fn random_tensors_for_grid(
     preset: Preset,
-    family: Family,
+    method: Method,
     seed: u64,
     positions: impl Fn(usize) -> Result<usize, ExportError>,
 ) -> Result<BTreeMap<String, ArrayD<f32>>, ExportError> {
     let sizes = preset.sizes();
-    let positions = positions(sizes.patch)?;
+    let PublishedSizes { vision_width, patch_px, text_width, embedding_dimension, .. } = sizes;
+    let positions = positions(patch_px)?;
     let mut dict = RandomDict { random: ChaCha8Rng::seed_from_u64(seed), tensors: BTreeMap::new() };
-    let Sizes { vision_width, vision_layers, patch, text_width, text_layers, dimension } = sizes;
-    dict.add("visual.conv1.weight", &[vision_width, 3, patch, patch], 1.0 / (patch as f32 * 3.0_f32.sqrt()));
-    dict.add("visual.class_embedding", &[vision_width], 0.5);
-    dict.add("visual.positional_embedding", &[positions, vision_width], 0.5);
-    dict.layer_norm("visual.ln_pre", vision_width);
-    dict.layer_norm("visual.ln_post", vision_width);
-    dict.add("visual.proj", &[vision_width, dimension], (vision_width as f32).powf(-0.5));
-    dict.add("token_embedding.weight", &[VOCABULARY_SIZE, text_width], 0.5);
-    dict.add("positional_embedding", &[CONTEXT_LENGTH, text_width], 0.5);
-    dict.layer_norm("ln_final", text_width);
-    dict.add("text_projection", &[text_width, dimension], (text_width as f32).powf(-0.5));
-    for layer in 0..vision_layers {
-        let learners = ["LORA_learner.lora_image", "vit_prefix_learner.vit_prefix"];
-        dict.block(&format!("visual.transformer.resblocks.{layer}"), vision_width, family);
-        dict.learners(family, learners, layer, vision_width);
-    }
-    for layer in 0..text_layers {
-        let learners = ["LORA_learner.lora_text", "text_prefix_learner.text_prefix"];
-        dict.block(&format!("transformer.resblocks.{layer}"), text_width, family);
-        dict.learners(family, learners, layer, text_width);
+    dict.add(PATCH_KERNEL, &[vision_width, 3, patch_px, patch_px], 1.0 / (patch_px as f32 * 3.0_f32.sqrt()));
+    dict.add(CLASS_EMBEDDING, &[vision_width], 0.5);
+    dict.add(IMAGE_POSITIONS, &[positions, vision_width], 0.5);
+    dict.layer_norm(IMAGE_NORM_BEFORE, vision_width);
+    dict.layer_norm(IMAGE_NORM_AFTER, vision_width);
+    dict.add(IMAGE_PROJECTION, &[vision_width, embedding_dimension], (vision_width as f32).powf(-0.5));
+    dict.add(TOKEN_EMBEDDING, &[VOCABULARY_SIZE, text_width], 0.5);
+    dict.add(TEXT_POSITIONS, &[CONTEXT_LENGTH, text_width], 0.5);
+    dict.layer_norm(TEXT_NORM_AFTER, text_width);
+    dict.add(TEXT_PROJECTION, &[text_width, embedding_dimension], (text_width as f32).powf(-0.5));
+    let towers = [(Side::Vision, sizes.vision_layers, vision_width), (Side::Text, sizes.text_layers, text_width)];
+    for (side, layers, width) in towers {
+        for layer in 0..layers {
+            let keys = side.block(layer);
+            dict.block(keys, width);
+            match method {
+                Method::Clip => {}
+                Method::DmAdapter => dict.mixture(keys, width),
+                Method::UpPerson => dict.up_person(keys, width),
+            }
+        }
     }
     Ok(dict.tensors)
 }
@@ -152,59 +129,58 @@ impl RandomDict {
         self.add(&format!("{key}.bias"), &[width], 0.02);
     }
 
-    fn block(&mut self, key: &str, width: usize, family: Family) {
-        self.layer_norm(&format!("{key}.ln_1"), width);
-        self.layer_norm(&format!("{key}.ln_2"), width);
-        self.add(&format!("{key}.attn.in_proj_weight"), &[3 * width, width], (width as f32).powf(-0.5));
-        self.add(&format!("{key}.attn.in_proj_bias"), &[3 * width], 0.02);
-        self.linear(&format!("{key}.attn.out_proj"), width, width);
-        self.linear(&format!("{key}.mlp.c_fc"), width, 4 * width);
-        self.linear(&format!("{key}.mlp.c_proj"), 4 * width, width);
-        match family {
-            Family::Clip => {}
-            Family::DmAdapter => self.mixture(key, width),
-            Family::UpPerson => {
-                for name in ["adapter_ln_msa", "adapter_ln_mlp"] {
-                    self.adapter(&format!("{key}.{name}"), width);
-                }
-                self.add_around(&format!("{key}.scale_1"), &[], 0.5, 0.1);
-                self.add_around(&format!("{key}.scale_2"), &[], 0.5, 0.1);
-            }
+    fn block(&mut self, keys: BlockKeys, width: usize) {
+        self.layer_norm(&keys.attention_norm(), width);
+        self.layer_norm(&keys.mlp_norm(), width);
+        self.add(&keys.in_projection_weight(), &[3 * width, width], (width as f32).powf(-0.5));
+        self.add(&keys.in_projection_bias(), &[3 * width], 0.02);
+        self.linear(&keys.out_projection(), width, width);
+        self.linear(&keys.mlp_in(), width, 4 * width);
+        self.linear(&keys.mlp_out(), 4 * width, width);
+    }
+
+    fn mixture(&mut self, keys: BlockKeys, width: usize) {
+        self.layer_norm(&keys.mixture_norm(), width);
+        self.add(&keys.domain_prompt(), &[width], 0.5);
+        self.factor(&keys.prompt_share());
+        for gate in [keys.input_gate(), keys.prompt_gate()] {
+            self.add(&gate, &[dm_adapter::EXPERTS, width], (width as f32).powf(-0.5));
+        }
+        for expert in 0..dm_adapter::EXPERTS {
+            self.adapter(&keys.expert(expert), width, width / dm_adapter::REDUCTION);
         }
     }
 
-    fn mixture(&mut self, key: &str, width: usize) {
-        self.layer_norm(&format!("{key}.ln_3"), width);
-        self.add(&format!("{key}.task_param"), &[width], 0.5);
-        let key = format!("{key}.feed_forward");
-        self.add_around(&format!("{key}.alpha"), &[], 0.5, 0.1);
-        for gate in ["input_gate", "task_gate"] {
-            self.add(&format!("{key}.{gate}.weight"), &[EXPERTS, width], (width as f32).powf(-0.5));
+    fn up_person(&mut self, keys: BlockKeys, width: usize) {
+        let adapters = [keys.attention_adapter(), keys.mlp_adapter()];
+        for AdapterKeys { adapter, .. } in &adapters {
+            self.adapter(adapter, width, width / up_person::REDUCTION);
         }
-        for expert in 0..EXPERTS {
-            self.adapter(&format!("{key}.experts.{expert}"), width);
+        for AdapterKeys { scale, .. } in &adapters {
+            self.factor(scale);
         }
-    }
-
-    fn adapter(&mut self, key: &str, width: usize) {
-        self.linear(&format!("{key}.down"), width, width / REDUCTION);
-        self.linear(&format!("{key}.up"), width / REDUCTION, width);
-    }
-
-    fn learners(&mut self, family: Family, [lora, prefix]: [&str; 2], layer: usize, width: usize) {
-        if family != Family::UpPerson {
-            return;
-        }
-        for index in 0..2 {
+        for LoraKeys { a, b, scale } in keys.lora() {
             let deviation = (width as f32).powf(-0.5);
-            self.add(&format!("{lora}.{layer}.lora_A.{index}"), &[LORA_RANK, width], deviation);
-            self.add(&format!("{lora}.{layer}.lora_B.{index}"), &[width, LORA_RANK], deviation);
-            self.add_around(&format!("{lora}.{layer}.scale.{index}.scale"), &[], 0.5, 0.1);
+            self.add(&a, &[up_person::CUHK_PEDES.lora_rank, width], deviation);
+            self.add(&b, &[width, up_person::CUHK_PEDES.lora_rank], deviation);
+            self.factor(&scale);
         }
-        for part in ["key", "val"] {
-            self.add(&format!("{prefix}.{layer}.{part}.tokens"), &[PREFIX_LENGTH, width], 0.5);
-            self.add_around(&format!("{prefix}.{layer}.{part}.scaler.scale"), &[], 0.5, 0.1);
+        let prefix = keys.prefix();
+        let parts = [(&prefix.key_tokens, &prefix.key_scale), (&prefix.value_tokens, &prefix.value_scale)];
+        for (tokens, scale) in parts {
+            self.add(tokens, &[up_person::CUHK_PEDES.prefix_length, width], 0.5);
+            self.factor(scale);
         }
-        self.add_around(&format!("{prefix}.{layer}.scale_to_grad"), &[], 0.5, 0.1);
+        self.factor(&prefix.attention_scale);
+    }
+
+    fn adapter(&mut self, key: &str, width: usize, hidden: usize) {
+        self.linear(&format!("{key}.down"), width, hidden);
+        self.linear(&format!("{key}.up"), hidden, width);
+    }
+
+    /// A single number that something is multiplied with.
+    fn factor(&mut self, key: &str) {
+        self.add_around(key, &[], 0.5, 0.1);
     }
 }

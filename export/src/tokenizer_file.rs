@@ -1,6 +1,7 @@
 //! The bundle's `tokenizer.json`: given, found beside the checkpoint, or made from CLIP's published merge table.
 
 use crate::ExportError;
+use descry_model::method::clip::VOCABULARY_SIZE;
 use descry_model::{END_OF_TEXT, MASK, START_OF_TEXT, Vocabulary};
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
@@ -10,8 +11,6 @@ use std::path::Path;
 
 /// CLIP's merge table as OpenAI publishes it (MIT licence).
 const CLIP_MERGES: &[u8] = include_bytes!("../data/bpe_simple_vocab_16e6.txt.gz");
-/// Number of ids of the published models.
-pub(crate) const CLIP_VOCABULARY_SIZE: usize = 49_408;
 /// The marks at the end of the vocabulary.
 const SPECIAL_TOKENS: [&str; 3] = [MASK, START_OF_TEXT, END_OF_TEXT];
 /// The merge table decompresses to about 3 MB; a tokenizer of this size is a mistake or an attack.
@@ -24,6 +23,22 @@ pub(crate) struct TokenizerFile {
     pub(crate) json: Vec<u8>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) origin: String,
+}
+
+/// Content of the `tokenizer.json` that belongs to a checkpoint, and where it came from in words: the given one, the one
+/// beside the checkpoint, or CLIP's own. `Ok(None)`: none was given and none is known.
+///
+/// - `vocabulary_size`: ids of the checkpoint's text tower; `None` where there is none yet
+///
+/// # Errors
+/// [`ExportError`] when a given tokenizer is unusable or has ids that the tower does not know.
+pub fn tokenizer_json(
+    given: Option<&Path>,
+    checkpoint: Option<&Path>,
+    vocabulary_size: Option<usize>,
+) -> Result<Option<(Vec<u8>, String)>, ExportError> {
+    let found = find_tokenizer(given, checkpoint, vocabulary_size.unwrap_or(VOCABULARY_SIZE))?;
+    Ok(found.map(|file| (file.json, file.origin)))
 }
 
 /// Finds the tokenizer for a tower that knows `vocabulary_size` ids. `Ok(None)`: none was given and none is known.
@@ -47,8 +62,8 @@ pub(crate) fn find_tokenizer(
             }
         }
     }
-    if vocabulary_size == CLIP_VOCABULARY_SIZE {
-        let json = tokenizer_json(&unpack(CLIP_MERGES, Path::new("CLIP's merge table"))?, CLIP_VOCABULARY_SIZE)?;
+    if vocabulary_size == VOCABULARY_SIZE {
+        let json = of_merges(&unpack(CLIP_MERGES, Path::new("CLIP's merge table"))?, VOCABULARY_SIZE)?;
         return checked(json, vocabulary_size, "CLIP's published merge table".to_owned()).map(Some);
     }
     Ok(None)
@@ -67,7 +82,7 @@ fn read_tokenizer(path: &Path, vocabulary_size: usize) -> Result<TokenizerFile, 
     }
     let content = fs::read(path).map_err(unreadable)?;
     let is_json = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let json = if is_json { content } else { tokenizer_json(&unpack(&content, path)?, vocabulary_size)? };
+    let json = if is_json { content } else { of_merges(&unpack(&content, path)?, vocabulary_size)? };
     checked(json, vocabulary_size, path.display().to_string())
 }
 
@@ -96,7 +111,7 @@ fn unpack(content: &[u8], path: &Path) -> Result<String, ExportError> {
 
 /// Builds a tokenizer from a merge table the way the retrieval papers' tokenizer does: 256 bytes, the same at the end of
 /// a word, one token a merge, three marks; merges beyond the vocabulary's size are dropped.
-fn tokenizer_json(merges: &str, vocabulary_size: usize) -> Result<Vec<u8>, ExportError> {
+fn of_merges(merges: &str, vocabulary_size: usize) -> Result<Vec<u8>, ExportError> {
     let alphabet = byte_alphabet();
     let mut tokens: Vec<String> = alphabet.iter().map(char::to_string).collect();
     tokens.extend(alphabet.iter().map(|letter| format!("{letter}</w>")));
@@ -183,10 +198,10 @@ mod tests {
     /// Awkward captions with the ids that the papers' tokenizer gives (`testdata/provenance.toml`).
     #[test]
     fn clips_merge_table_gives_the_papers_ids() {
-        let found = find_tokenizer(None, None, CLIP_VOCABULARY_SIZE).unwrap().unwrap();
+        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap().unwrap();
         let input = TextInput {
             context_length: 77,
-            vocabulary_size: CLIP_VOCABULARY_SIZE,
+            vocabulary_size: VOCABULARY_SIZE,
             start_of_text_id: found.vocabulary.start_of_text_id,
             end_of_text_id: found.vocabulary.end_of_text_id,
             mask_id: found.vocabulary.mask_id,
@@ -212,7 +227,7 @@ mod tests {
     /// `preserve_order`, as a build of the whole workspace is; the programs are not.
     #[test]
     fn clips_tokenizer_is_the_same_bytes_in_every_build() {
-        let found = find_tokenizer(None, None, CLIP_VOCABULARY_SIZE).unwrap().unwrap();
+        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap().unwrap();
         let expected = "6b7b5cb278eec0d38b7a755bf3963c21911ffd63b55b4d4c7a43ea64ae71ca54";
         assert_eq!(descry_model::sha256_hex(&found.json), expected);
     }
@@ -220,11 +235,11 @@ mod tests {
     #[test]
     fn a_vocabulary_that_does_not_fit_is_refused() {
         let merges = "#version\na b</w>\n";
-        assert!(tokenizer_json(merges, 515).is_ok());
-        assert!(tokenizer_json(merges, 516).is_ok());
-        assert!(tokenizer_json(merges, 517).unwrap_err().to_string().contains("1 merges"));
-        assert!(tokenizer_json(merges, 100).is_err());
-        assert!(tokenizer_json("#version\nnopair\n", 516).is_err());
+        assert!(of_merges(merges, 515).is_ok());
+        assert!(of_merges(merges, 516).is_ok());
+        assert!(of_merges(merges, 517).unwrap_err().to_string().contains("1 merges"));
+        assert!(of_merges(merges, 100).is_err());
+        assert!(of_merges("#version\nnopair\n", 516).is_err());
         assert!(find_tokenizer(None, None, 512).unwrap().is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! UP-Person (TCSVT 2025): S-Prefix, LoRA and L-Adapter in one, each on a range of layers.
+//! UP-Person's three parts merged into the blocks: LoRA into keys' and values' weights, prefix and adapters with their
+//! factors (`descry_model::method::up_person`).
 //!
 //! Which layers have which part shows in the keys themselves. LoRA and prefix stand in the first layers, adapters in the
 //! last ones, so a gap is a loss and not a setting; the run's `depth_lora`, `depth_prefix` and `depth_adapter` are
@@ -6,34 +7,14 @@
 
 use crate::ExportError;
 use crate::checkpoint::RunSettings;
-use crate::clip::{self, BlockPlace, Side};
-use crate::family::BlockExtras;
+use crate::clip::{self, BlockExtras, BlockSource};
 use crate::tensors::Tensors;
 use crate::tower::{Adapter, Block, Linear, Prefix};
+use descry_model::method::Side;
+use descry_model::method::up_person::{AdapterKeys, LoraKeys, PrefixKeys};
 use half::f16;
 use ndarray::Array2;
 use std::ops::Range;
-
-/// Names the family's own tensors contain; they are what its training changes.
-pub(crate) const TRAINED: [&str; 5] = ["LORA_learner.", "_prefix_learner.", ".adapter_ln_", ".scale_1", ".scale_2"];
-
-/// Parts of the training losses that the published code may have saved beside the towers.
-pub(crate) const TRAINING_ONLY: [&str; 9] = [
-    "classifier.",
-    "mlm_head.",
-    "cross_attn.",
-    "cross_modal_transformer.",
-    "ln_pre_t.",
-    "ln_pre_i.",
-    "ln_post.",
-    "logit_scale",
-    "prompt_learner.",
-];
-
-/// Whether a key is the copy of a prefix that the published code registers a second time inside its attention.
-pub(crate) fn is_prefix_alias(key: &str) -> bool {
-    key.contains(".attn.prefix.")
-}
 
 /// Merges whichever of the three parts a block has.
 pub(crate) struct UpPerson;
@@ -43,12 +24,14 @@ pub(crate) struct UpPerson;
 /// # Errors
 /// [`ExportError::MissingTensor`] naming a tensor of the first layer that lacks its part.
 pub(crate) fn check_layers(tensors: &Tensors<'_>, settings: &RunSettings) -> Result<(), ExportError> {
-    for side in [Side::Vision, Side::Text] {
+    for side in Side::ALL {
         let depth = clip::depth(tensors, side);
-        let (lora, prefix) = learner_keys(side);
-        let lora_key = |layer: usize| format!("LORA_learner.{lora}.{layer}.lora_A.0");
-        let prefix_key = |layer: usize| format!("{prefix}.{layer}.key.tokens");
-        let adapter_key = |layer: usize| format!("{}.{layer}.scale_1", side.blocks_key());
+        let lora_key = |layer: usize| {
+            let [of_keys, _] = side.block(layer).lora();
+            of_keys.a
+        };
+        let prefix_key = |layer: usize| side.block(layer).prefix().key_tokens;
+        let adapter_key = |layer: usize| side.block(layer).attention_adapter().scale;
         let first = |depth_of_part: Option<usize>| depth_of_part.map(|layers| 0..layers.min(depth));
         check_part(tensors, depth, first(settings.depth_lora), &lora_key)?;
         check_part(tensors, depth, first(settings.depth_prefix), &prefix_key)?;
@@ -80,33 +63,27 @@ fn check_part(
 }
 
 impl BlockExtras for UpPerson {
-    fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, place: BlockPlace) -> Result<(), ExportError> {
-        let (lora_side, prefix_learner) = learner_keys(place.side);
-        let lora = format!("LORA_learner.{lora_side}.{}", place.layer);
-        if tensors.contains(&format!("{lora}.lora_A.0")) {
-            add_lora(&mut block.attention.key, tensors, &lora, 0, place.width)?;
-            add_lora(&mut block.attention.value, tensors, &lora, 1, place.width)?;
+    fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, source: BlockSource) -> Result<(), ExportError> {
+        let BlockSource { keys, width } = source;
+        let [of_keys, of_values] = keys.lora();
+        if tensors.contains(&of_keys.a) {
+            add_lora(&mut block.attention.key, tensors, &of_keys, width)?;
+            add_lora(&mut block.attention.value, tensors, &of_values, width)?;
         }
-        let prefix = format!("{prefix_learner}.{}", place.layer);
-        if tensors.contains(&format!("{prefix}.key.tokens")) {
-            block.attention.prefix = Some(read_prefix(tensors, &prefix, place.width)?);
+        let prefix = keys.prefix();
+        if tensors.contains(&prefix.key_tokens) {
+            block.attention.prefix = Some(read_prefix(tensors, &prefix, width)?);
         }
-        let key = place.key();
-        if ["scale_1", "scale_2", "adapter_ln_msa.down.weight", "adapter_ln_mlp.down.weight"]
-            .iter()
-            .any(|name| tensors.contains(&format!("{key}.{name}")))
-        {
-            block.attention_adapter = Some(read_adapter(tensors, &key, "adapter_ln_msa", "scale_1", place.width)?);
-            block.mlp_adapter = Some(read_adapter(tensors, &key, "adapter_ln_mlp", "scale_2", place.width)?);
+        let adapters = [keys.attention_adapter(), keys.mlp_adapter()];
+        let is_there = |AdapterKeys { adapter, scale }: &AdapterKeys| {
+            tensors.contains(scale) || tensors.contains(&format!("{adapter}.down.weight"))
+        };
+        if adapters.iter().any(is_there) {
+            let [beside_attention, beside_mlp] = adapters;
+            block.attention_adapter = Some(read_adapter(tensors, &beside_attention, width)?);
+            block.mlp_adapter = Some(read_adapter(tensors, &beside_mlp, width)?);
         }
         Ok(())
-    }
-}
-
-fn learner_keys(side: Side) -> (&'static str, &'static str) {
-    match side {
-        Side::Vision => ("lora_image", "vit_prefix_learner.vit_prefix"),
-        Side::Text => ("lora_text", "text_prefix_learner.text_prefix"),
     }
 }
 
@@ -114,15 +91,13 @@ fn learner_keys(side: Side) -> (&'static str, &'static str) {
 fn add_lora(
     projection: &mut Linear,
     tensors: &mut Tensors<'_>,
-    key: &str,
-    index: usize,
+    keys: &LoraKeys,
     width: usize,
 ) -> Result<(), ExportError> {
-    let a_key = format!("{key}.lora_A.{index}");
-    let [rank, _] = tensors.shape(&a_key, "[rank, width]")?;
-    let a = tensors.matrix(&a_key, rank, width)?;
-    let b = tensors.matrix(&format!("{key}.lora_B.{index}"), width, rank)?;
-    let scale = tensors.scalar(&format!("{key}.scale.{index}.scale"))?;
+    let [rank, _] = tensors.shape(&keys.a, "[rank, width]")?;
+    let a = tensors.matrix(&keys.a, rank, width)?;
+    let b = tensors.matrix(&keys.b, width, rank)?;
+    let scale = tensors.scalar(&keys.scale)?;
     let change = (same_product_everywhere(&b, &a) * scale).mapv(round_to_half);
     // The projection is stored `[in, out]`, LoRA's product `[out, in]`.
     projection.weight += &change.t();
@@ -143,38 +118,31 @@ fn same_product_everywhere(left: &Array2<f32>, right: &Array2<f32>) -> Array2<f3
     product
 }
 
-fn read_prefix(tensors: &mut Tensors<'_>, key: &str, width: usize) -> Result<Prefix, ExportError> {
-    let tokens_key = format!("{key}.key.tokens");
-    let [length, _] = tensors.shape(&tokens_key, "[length, width]")?;
-    let mut scaled = |part: &str| -> Result<Array2<f32>, ExportError> {
-        let tokens = tensors.matrix(&format!("{key}.{part}.tokens"), length, width)?;
-        let scale = tensors.scalar(&format!("{key}.{part}.scaler.scale"))?;
+fn read_prefix(tensors: &mut Tensors<'_>, keys: &PrefixKeys, width: usize) -> Result<Prefix, ExportError> {
+    let [length, _] = tensors.shape(&keys.key_tokens, "[length, width]")?;
+    let mut scaled = |tokens: &str, scale: &str| -> Result<Array2<f32>, ExportError> {
+        let tokens = tensors.matrix(tokens, length, width)?;
+        let scale = tensors.scalar(scale)?;
         Ok((tokens * scale).mapv(round_to_half))
     };
-    let keys = scaled("key")?;
-    let values = scaled("val")?;
+    let prefix_keys = scaled(&keys.key_tokens, &keys.key_scale)?;
+    let prefix_values = scaled(&keys.value_tokens, &keys.value_scale)?;
     // The published code multiplies the prefix' probabilities after the softmax; the values take it as well.
-    let scale_to_grad = tensors.scalar(&format!("{key}.scale_to_grad"))?;
-    Ok(Prefix { keys, values: values * scale_to_grad })
+    let attention_scale = tensors.scalar(&keys.attention_scale)?;
+    Ok(Prefix { keys: prefix_keys, values: prefix_values * attention_scale })
 }
 
-fn read_adapter(
-    tensors: &mut Tensors<'_>,
-    block_key: &str,
-    name: &str,
-    scale_name: &str,
-    width: usize,
-) -> Result<Adapter, ExportError> {
-    let key = format!("{block_key}.{name}");
-    let [hidden, _] = tensors.shape(&format!("{key}.down.weight"), "[hidden, width]")?;
-    let scale = tensors.scalar(&format!("{block_key}.{scale_name}"))?;
-    let down = tensors.linear(&format!("{key}.down"), width, hidden)?;
-    let up = tensors.linear(&format!("{key}.up"), hidden, width)?;
+fn read_adapter(tensors: &mut Tensors<'_>, keys: &AdapterKeys, width: usize) -> Result<Adapter, ExportError> {
+    let AdapterKeys { adapter, scale } = keys;
+    let [hidden, _] = tensors.shape(&format!("{adapter}.down.weight"), "[hidden, width]")?;
+    let scale = tensors.scalar(scale)?;
+    let down = tensors.linear(&format!("{adapter}.down"), width, hidden)?;
+    let up = tensors.linear(&format!("{adapter}.up"), hidden, width)?;
     Ok(Adapter { down, up: Linear { weight: up.weight * scale, bias: up.bias * scale } })
 }
 
 /// The published code keeps prefixes and LoRA products in float16.
-pub(crate) fn round_to_half(value: f32) -> f32 {
+fn round_to_half(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 

@@ -25,8 +25,10 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fixtures")
 }
 
-/// Exports into `folder` and returns the manifest and the files' contents.
-fn export_to(folder: &Path, checkpoint: PathBuf, form: TowerForm) -> (Manifest, BTreeMap<String, Vec<u8>>) {
+type AnyError = Box<dyn std::error::Error>;
+
+/// Exports a checkpoint into `folder`.
+fn export_to(folder: &Path, checkpoint: PathBuf, form: TowerForm) -> Result<Manifest, AnyError> {
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: checkpoint, config: None, base: None },
         tokenizer: None,
@@ -34,13 +36,17 @@ fn export_to(folder: &Path, checkpoint: PathBuf, form: TowerForm) -> (Manifest, 
         form,
         out: folder.join("bundle"),
     };
-    let manifest = export(&request, |_| {}).unwrap().publish().unwrap();
+    Ok(export(&request, |_| {})?.publish()?)
+}
+
+/// The bundle's files by name.
+fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, AnyError> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(&request.out).unwrap() {
-        let path = entry.unwrap().path();
-        files.insert(path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap());
+    for entry in fs::read_dir(folder.join("bundle"))? {
+        let entry = entry?;
+        files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
     }
-    (manifest, files)
+    Ok(files)
 }
 
 #[test]
@@ -48,7 +54,7 @@ fn models_keep_their_fingerprints() {
     let mut changed = Vec::new();
     for (fixture, form, expected) in FINGERPRINTS {
         let folder = tempfile::tempdir().unwrap();
-        let (manifest, _) = export_to(folder.path(), fixtures().join(fixture), form);
+        let manifest = export_to(folder.path(), fixtures().join(fixture), form).unwrap();
         if manifest.fingerprint != expected {
             changed.push(format!("{fixture} in {}: {}", form.precision, manifest.fingerprint));
         }
@@ -63,8 +69,9 @@ fn a_model_is_the_same_bytes_wherever_and_whenever_it_is_exported() {
     let copy = second.path().join("another-name.pth");
     fs::copy(fixtures().join("up-person/best.pth"), &copy).unwrap();
     fs::copy(fixtures().join("up-person/configs.yaml"), second.path().join("configs.yaml")).unwrap();
-    let (_, original) = export_to(first.path(), fixtures().join("up-person/best.pth"), TowerForm::FP32);
-    let (_, moved) = export_to(second.path(), copy, TowerForm::FP32);
+    export_to(first.path(), fixtures().join("up-person/best.pth"), TowerForm::FP32).unwrap();
+    export_to(second.path(), copy, TowerForm::FP32).unwrap();
+    let (original, moved) = (files(first.path()).unwrap(), files(second.path()).unwrap());
     let names: Vec<_> = original.keys().collect();
     assert_eq!(names, ["manifest.json", "parity.npz", "text.onnx", "vision.onnx"]);
     for (name, content) in &original {

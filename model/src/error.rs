@@ -18,6 +18,12 @@ pub enum ModelError {
         /// The text, cut to 80 characters.
         text: String,
     },
+    /// Not the name of a published method.
+    #[error("{text:?} is no method, expected one of clip, dm-adapter, up-person")]
+    UnknownMethod {
+        /// The text, cut to 40 characters.
+        text: String,
+    },
     /// A bundle's file that cannot be read.
     #[error("cannot read {path}: {source}; is this a folder written by `descry export`?")]
     Unreadable {

@@ -11,6 +11,7 @@ mod fingerprint;
 mod image_preprocess;
 mod jpeg;
 pub mod manifest;
+pub mod method;
 mod resize;
 mod text_tokenizer;
 
@@ -19,6 +20,7 @@ pub use embedding::Embedding;
 pub use error::ModelError;
 pub use fingerprint::{Fingerprint, sha256_hex};
 pub use image_preprocess::{decode_image, preprocess_image};
-pub use manifest::{Dialect, Family, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
+pub use manifest::{Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
+pub use method::Method;
 pub use resize::{RgbImage, resize};
 pub use text_tokenizer::{END_OF_TEXT, MASK, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary};

@@ -1,6 +1,6 @@
 //! `manifest.json`: everything about a model that is not a weight.
 
-use crate::{Fingerprint, ModelError};
+use crate::{Fingerprint, Method, ModelError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,28 +11,6 @@ pub const FORMAT_VERSION: u32 = 2;
 
 /// A manifest is a page of JSON; anything larger is not one.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-
-/// The published method a bundle was made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// Plain CLIP (Radford et al., 2021).
-    Clip,
-    /// DM-Adapter: domain-aware mixture of adapters (AAAI 2025).
-    DmAdapter,
-    /// UP-Person: prefix, LoRA and adapter in one (TCSVT 2025).
-    UpPerson,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Clip => "clip",
-            Self::DmAdapter => "dm-adapter",
-            Self::UpPerson => "up-person",
-        })
-    }
-}
 
 /// Number format of the towers' weights and products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +157,7 @@ pub struct Manifest {
     /// Name of everything that can change an embedding; recomputed and compared when the bundle is opened.
     pub fingerprint: String,
     /// The published method.
-    pub family: Family,
+    pub family: Method,
     /// Number of values in an embedding.
     pub embedding_dimension: usize,
     /// The vision tower's input.

@@ -1,6 +1,6 @@
 //! Flags that set a recipe.
 
-use descry_trainer::{Method, Preset};
+use descry_trainer::{Method, Preset, Recipe};
 use std::path::PathBuf;
 
 /// A preset, a file and single settings; later ones of this list win, flags of their own names before `--set`.
@@ -94,7 +94,7 @@ impl SettingArguments {
     /// Refuses what is for another method and would have no effect. Files may hold such settings: whole recipes do.
     pub(super) fn check_method(&self, method: Method) -> anyhow::Result<()> {
         for Given { flag, setting, .. } in self.given() {
-            if let Some(known_by) = Method::of_setting(&setting).filter(|&known_by| known_by != method) {
+            if let Some(known_by) = Recipe::method_of_setting(&setting).filter(|&known_by| known_by != method) {
                 anyhow::bail!("{flag} is for {known_by}, not for {method}; leave it out");
             }
         }

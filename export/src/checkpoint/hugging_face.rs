@@ -1,4 +1,4 @@
-//! Hugging Face `CLIPModel`: its key names as a table of OpenAI's, its folder of shards and its `config.json`.
+//! Hugging Face `CLIPModel`: its key names beside OpenAI's, its folder of shards and its `config.json`.
 
 mod config;
 #[cfg(test)]
@@ -7,6 +7,7 @@ mod tests;
 pub(super) use config::read_config;
 
 use crate::ExportError;
+use descry_model::method::{BlockKeys, Side, clip};
 use ndarray::{ArrayD, Axis, concatenate};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,48 +25,42 @@ enum Packing {
 }
 use Packing::{Rows, Same, Transposed};
 
-/// Names outside the blocks: theirs, ours, packing.
-const RENAMES: &[(&str, &str, Packing)] = &[
-    ("vision_model.embeddings.class_embedding", "visual.class_embedding", Same),
-    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", Same),
-    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding", Same),
-    ("vision_model.pre_layrnorm.weight", "visual.ln_pre.weight", Same),
-    ("vision_model.pre_layrnorm.bias", "visual.ln_pre.bias", Same),
-    ("vision_model.post_layernorm.weight", "visual.ln_post.weight", Same),
-    ("vision_model.post_layernorm.bias", "visual.ln_post.bias", Same),
-    ("visual_projection.weight", "visual.proj", Transposed),
-    ("text_model.embeddings.token_embedding.weight", "token_embedding.weight", Same),
-    ("text_model.embeddings.position_embedding.weight", "positional_embedding", Same),
-    ("text_model.final_layer_norm.weight", "ln_final.weight", Same),
-    ("text_model.final_layer_norm.bias", "ln_final.bias", Same),
-    ("text_projection.weight", "text_projection", Transposed),
+/// Tensors outside the blocks: theirs, ours, packing.
+const TENSORS: [(&str, &str, Packing); 7] = [
+    ("vision_model.embeddings.class_embedding", clip::CLASS_EMBEDDING, Same),
+    ("vision_model.embeddings.patch_embedding.weight", clip::PATCH_KERNEL, Same),
+    ("vision_model.embeddings.position_embedding.weight", clip::IMAGE_POSITIONS, Same),
+    ("visual_projection.weight", clip::IMAGE_PROJECTION, Transposed),
+    ("text_model.embeddings.token_embedding.weight", clip::TOKEN_EMBEDDING, Same),
+    ("text_model.embeddings.position_embedding.weight", clip::TEXT_POSITIONS, Same),
+    ("text_projection.weight", clip::TEXT_PROJECTION, Transposed),
 ];
 
-/// What stands before the number of a block: theirs, ours.
-const BLOCKS: &[(&str, &str)] = &[
-    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
-    ("text_model.encoder.layers.", "transformer.resblocks."),
+/// Layer norms outside the blocks: theirs, ours.
+const NORMS: [(&str, &str); 3] = [
+    ("vision_model.pre_layrnorm", clip::IMAGE_NORM_BEFORE),
+    ("vision_model.post_layernorm", clip::IMAGE_NORM_AFTER),
+    ("text_model.final_layer_norm", clip::TEXT_NORM_AFTER),
 ];
 
-/// Names within a block: theirs, ours, packing.
-const BLOCK_RENAMES: &[(&str, &str, Packing)] = &[
-    ("self_attn.q_proj.weight", "attn.in_proj_weight", Rows(0)),
-    ("self_attn.k_proj.weight", "attn.in_proj_weight", Rows(1)),
-    ("self_attn.v_proj.weight", "attn.in_proj_weight", Rows(2)),
-    ("self_attn.q_proj.bias", "attn.in_proj_bias", Rows(0)),
-    ("self_attn.k_proj.bias", "attn.in_proj_bias", Rows(1)),
-    ("self_attn.v_proj.bias", "attn.in_proj_bias", Rows(2)),
-    ("self_attn.out_proj.weight", "attn.out_proj.weight", Same),
-    ("self_attn.out_proj.bias", "attn.out_proj.bias", Same),
-    ("layer_norm1.weight", "ln_1.weight", Same),
-    ("layer_norm1.bias", "ln_1.bias", Same),
-    ("layer_norm2.weight", "ln_2.weight", Same),
-    ("layer_norm2.bias", "ln_2.bias", Same),
-    ("mlp.fc1.weight", "mlp.c_fc.weight", Same),
-    ("mlp.fc1.bias", "mlp.c_fc.bias", Same),
-    ("mlp.fc2.weight", "mlp.c_proj.weight", Same),
-    ("mlp.fc2.bias", "mlp.c_proj.bias", Same),
+/// What stands before the number of a block.
+const BLOCKS: [(&str, Side); 2] =
+    [("vision_model.encoder.layers.", Side::Vision), ("text_model.encoder.layers.", Side::Text)];
+
+/// The name that one of our modules has in a block.
+type ModuleName = fn(&BlockKeys) -> String;
+
+/// Modules with weight and bias within a block: theirs, ours.
+const MODULES: [(&str, ModuleName); 5] = [
+    ("self_attn.out_proj", BlockKeys::out_projection),
+    ("layer_norm1", BlockKeys::attention_norm),
+    ("layer_norm2", BlockKeys::mlp_norm),
+    ("mlp.fc1", BlockKeys::mlp_in),
+    ("mlp.fc2", BlockKeys::mlp_out),
 ];
+
+/// Their projections, in the order of the rows of our packed one.
+const PROJECTIONS: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
 
 /// The training temperature: embeddings do not depend on it.
 const NOT_NEEDED: &str = "logit_scale";
@@ -106,7 +101,7 @@ pub(super) fn rename(tensors: BTreeMap<String, ArrayD<f32>>) -> Result<BTreeMap<
         return Err(ExportError::UnexpectedTensors {
             keys: unknown,
             count,
-            family: "Hugging Face CLIPModel".to_owned(),
+            method: "Hugging Face CLIPModel".to_owned(),
         });
     }
     for (name, parts) in stacks {
@@ -117,16 +112,23 @@ pub(super) fn rename(tensors: BTreeMap<String, ArrayD<f32>>) -> Result<BTreeMap<
 }
 
 fn openai_name(key: &str) -> Option<(String, Packing)> {
-    let find = |table: &[(&str, &'static str, Packing)], key: &str| {
-        table.iter().find(|&&(theirs, ..)| theirs == key).map(|&(_, ours, packing)| (ours, packing))
-    };
-    if let Some((ours, packing)) = find(RENAMES, key) {
+    if let Some(&(_, ours, packing)) = TENSORS.iter().find(|&&(theirs, ..)| theirs == key) {
         return Some((ours.to_owned(), packing));
     }
-    BLOCKS.iter().find_map(|&(theirs, ours)| {
-        let (number, rest) = key.strip_prefix(theirs)?.split_once('.')?;
-        let (name, packing) = find(BLOCK_RENAMES, rest)?;
-        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| (format!("{ours}{number}.{name}"), packing))
+    let (module, kind @ ("weight" | "bias")) = key.rsplit_once('.')? else { return None };
+    if let Some(&(_, ours)) = NORMS.iter().find(|&&(theirs, _)| theirs == module) {
+        return Some((format!("{ours}.{kind}"), Same));
+    }
+    BLOCKS.iter().find_map(|&(start, side)| {
+        let (number, module) = module.strip_prefix(start)?.split_once('.')?;
+        let layer = number.parse().ok().filter(|layer: &usize| layer.to_string() == number)?;
+        let keys = side.block(layer);
+        if let Some(part) = PROJECTIONS.iter().position(|&theirs| theirs == module) {
+            let packed = if kind == "weight" { keys.in_projection_weight() } else { keys.in_projection_bias() };
+            return Some((packed, Rows(part)));
+        }
+        let (_, ours) = MODULES.iter().find(|&&(theirs, _)| theirs == module)?;
+        Some((format!("{}.{kind}", ours(&keys)), Same))
     })
 }
 

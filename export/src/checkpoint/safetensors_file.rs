@@ -1,7 +1,6 @@
 //! `.safetensors` files.
 
-use super::element::ElementType;
-use super::{NamedTensors, StoredTensor};
+use super::named_tensors::{ElementType, NamedTensors, StoredTensor};
 use crate::ExportError;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};

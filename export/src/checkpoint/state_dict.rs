@@ -1,6 +1,6 @@
 //! Finds the state dict in a pickled checkpoint and describes its tensors.
 
-use super::element::ElementType;
+use super::named_tensors::ElementType;
 use super::pickle::{Global, Pickle, Value, ValueId};
 use super::strided::Layout;
 use std::collections::BTreeMap;

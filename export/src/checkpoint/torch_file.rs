@@ -1,10 +1,9 @@
 //! PyTorch's zip checkpoints: `<name>/data.pkl` describes the tensors, `<name>/data/<n>` are their storages.
 
-use super::element::ElementType;
+use super::named_tensors::{ElementType, NamedTensors, StoredTensor};
 use super::pickle::{Pickle, PickleFault};
 use super::state_dict::{self, PickledTensors, StateDictFault};
 use super::strided::Layout;
-use super::{NamedTensors, StoredTensor};
 use crate::ExportError;
 use std::collections::BTreeMap;
 use std::fs::File;

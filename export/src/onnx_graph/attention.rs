@@ -1,13 +1,13 @@
 //! Multi-head attention over all positions, or of the asking token alone.
 
-use super::block::Surroundings;
 use super::builder::{Attribute, GraphBuilder, Value};
-use super::form::{Dialect, Products};
+use super::graph_form::{Dialect, Products};
 use super::proto::tensor_proto::DataType;
-use crate::tower::{Attention, HEAD_WIDTH, Linear};
+use crate::tower::{Attention, Linear};
+use descry_model::method::clip::HEAD_WIDTH;
 
 /// Writes `[batch, queries, width]` from the asking positions and `[batch, tokens, width]` of all positions to
-/// `[batch, queries, width]`.
+/// `[batch, queries, width]`. `batch` is the batch size as a vector of one number.
 pub(super) fn write_attention(
     graph: &mut GraphBuilder<'_>,
     name: &str,
@@ -15,12 +15,12 @@ pub(super) fn write_attention(
     asking: &Value,
     all: &Value,
     mask: Option<&Value>,
-    around: &Surroundings<'_>,
+    batch: &Value,
 ) -> Value {
     // A power of two, so folding it into the query's weights changes no bit; ONNX Runtime's operator scales by itself.
     let scaled;
     let query = if graph.form().dialect == Dialect::Standard {
-        let factor = (HEAD_WIDTH as f32).powf(-0.5);
+        let factor = (HEAD_WIDTH as f32).sqrt().recip();
         scaled = Linear { weight: &attention.query.weight * factor, bias: &attention.query.bias * factor };
         &scaled
     } else {
@@ -32,7 +32,7 @@ pub(super) fn write_attention(
     if let Some(prefix) = &attention.prefix {
         let (length, width) = prefix.keys.dim();
         let shape = graph.ints(&format!("{name}.prefix.shape"), &[length as i64, width as i64]);
-        let shape = graph.node_with("Concat", &[&around.batch, &shape], vec![("axis", Attribute::Int(0))]);
+        let shape = graph.node_with("Concat", &[batch, &shape], vec![("axis", Attribute::Int(0))]);
         let mut prepend = |part: &str, learned, own: &Value| {
             let learned = graph.floats(&format!("{name}.prefix.{part}"), learned);
             let learned = graph.node("Expand", &[&learned, &shape]);

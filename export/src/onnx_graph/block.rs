@@ -3,11 +3,9 @@
 use super::attention::write_attention;
 use super::builder::{Attribute, GraphBuilder, Value};
 use super::experts::write_experts;
-use super::form::Dialect;
+use super::graph_form::Dialect;
 use crate::tower::{Adapter, Block, Prefix};
-
-/// Steepness of the sigmoid with which CLIP approximates GELU.
-const QUICK_GELU: f32 = 1.702;
+use descry_model::method::clip::QUICK_GELU_STEEPNESS;
 
 /// What a block needs to know of the graph around it.
 pub(super) struct Surroundings<'a> {
@@ -55,8 +53,15 @@ pub(super) fn write_block(
     };
     let mask = MaskOf { prefix_length: block.attention.prefix.as_ref().map_or(0, prefix_length), asking_only };
     let mask = around.mask.map(|write| write(graph, mask));
-    let attended =
-        write_attention(graph, &format!("{name}.attn"), &block.attention, &asking, &normed, mask.as_ref(), around);
+    let attended = write_attention(
+        graph,
+        &format!("{name}.attn"),
+        &block.attention,
+        &asking,
+        &normed,
+        mask.as_ref(),
+        &around.batch,
+    );
     let x = graph.node("Add", &[&x, &attended]);
     let counted = if asking_only { None } else { around.counted.as_ref() };
     let change = write_mlp(graph, name, block, &x, counted);
@@ -94,10 +99,10 @@ fn write_adapter(graph: &mut GraphBuilder<'_>, name: &str, x: &Value, adapter: &
 /// `x · sigmoid(1.702 x)`, CLIP's activation.
 fn quick_gelu(graph: &mut GraphBuilder<'_>, x: &Value) -> Value {
     if graph.form().dialect == Dialect::Standard {
-        let steepness = graph.scalar("quick_gelu.steepness", QUICK_GELU);
+        let steepness = graph.scalar("quick_gelu.steepness", QUICK_GELU_STEEPNESS);
         let scaled = graph.node("Mul", &[x, &steepness]);
         let gate = graph.node("Sigmoid", &[&scaled]);
         return graph.node("Mul", &[x, &gate]);
     }
-    graph.contrib("QuickGelu", &[Some(x)], vec![("alpha", Attribute::Float(QUICK_GELU))])
+    graph.contrib("QuickGelu", &[Some(x)], vec![("alpha", Attribute::Float(QUICK_GELU_STEEPNESS))])
 }

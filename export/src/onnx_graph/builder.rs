@@ -1,6 +1,6 @@
 //! Nodes and constants, in the order they are added: same towers, same bytes.
 
-use super::form::GraphForm;
+use super::graph_form::GraphForm;
 use super::proto::attribute_proto::AttributeType;
 use super::proto::tensor_proto::DataType;
 use super::proto::tensor_shape_proto::{Dimension, dimension};
@@ -10,6 +10,7 @@ use super::proto::{
 };
 use crate::ExportError;
 use crate::tower::LayerNorm;
+use descry_model::method::clip::LAYER_NORM_EPSILON;
 use ndarray::{ArrayBase, Data, Dimension as ArrayDimension};
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -227,7 +228,7 @@ impl<'a> GraphBuilder<'a> {
     pub(super) fn layer_norm(&mut self, name: &str, x: &Value, norm: &LayerNorm) -> Value {
         let weight = self.floats(&format!("{name}.weight"), &norm.weight);
         let bias = self.floats(&format!("{name}.bias"), &norm.bias);
-        let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(1e-5))];
+        let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(LAYER_NORM_EPSILON as f32))];
         self.node_with("LayerNormalization", &[x, &weight, &bias], attributes)
     }
 

@@ -1,9 +1,11 @@
 //! DM-Adapter's mixture of experts, without gathering or scattering tokens.
 
-use super::ROUTING;
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use crate::tower::Experts;
 use ndarray::{Axis, s};
+
+/// Name of the output that tells how much each expert got to do.
+const ROUTING: &str = "routing";
 
 /// Writes the gated sum of the experts for `[batch, tokens, width]`, to the same.
 ///

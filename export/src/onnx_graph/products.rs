@@ -1,8 +1,9 @@
 //! Products of activations with constant matrices, in the form's number format.
 
 use super::builder::{Attribute, GraphBuilder, Size, Value};
-use super::form::{ActivationRanges, Products};
+use super::graph_form::{ActivationRanges, Dialect, GraphForm, Products};
 use super::proto::tensor_proto::DataType;
+use crate::ExportError;
 use crate::quantization::{ActivationScale, quantize_columns, quantize_rows};
 use crate::tower::Linear;
 use half::f16;
@@ -162,4 +163,19 @@ impl GraphBuilder<'_> {
     pub(super) fn scalar(&mut self, name: &str, value: f32) -> Value {
         self.shared_constant(name, DataType::Float, value.to_le_bytes().to_vec())
     }
+}
+
+/// Writes a single product, to measure what a machine can do: `x` f32 `[rows, inner]` times a constant `[inner, columns]` → `y` f32 `[rows, columns]`.
+///
+/// # Errors
+/// None: only calibrated graphs can lack something.
+pub fn matrix_product_graph(rows: usize, inner: usize, columns: usize) -> Result<Vec<u8>, ExportError> {
+    let mut graph = GraphBuilder::new(GraphForm::float32(Dialect::Standard));
+    let x = graph.input("x", DataType::Float, &[Size::Fixed(rows), Size::Fixed(inner)]);
+    // Any values, but not equal ones: zeros are faster on some machines.
+    let weight = Array2::from_shape_fn((inner, columns), |(row, column)| ((row * 7 + column * 3) % 11) as f32 - 5.0);
+    let weight = graph.floats("weight", &weight);
+    let y = graph.named("y", "MatMul", &[&x, &weight], Vec::new());
+    graph.output(&y, &[Size::Fixed(rows), Size::Fixed(columns)]);
+    graph.finish("matrix_product")
 }

@@ -3,10 +3,11 @@
 use super::block::{MaskOf, Surroundings, write_block};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
-use super::form::GraphForm;
+use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
 use crate::ExportError;
 use crate::tower::TextTower;
+use descry_model::method::Side;
 use ndarray::Array2;
 use std::collections::BTreeSet;
 
@@ -46,7 +47,7 @@ pub(crate) fn write_text(
     let around = Surroundings { batch, mask: Some(&mask), counted, pick: &pick };
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
-        let name = format!("transformer.resblocks.{layer}");
+        let name = Side::Text.block(layer).to_string();
         x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
     if form.plain {

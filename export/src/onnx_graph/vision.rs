@@ -3,11 +3,12 @@
 use super::block::{Surroundings, write_block};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
-use super::form::GraphForm;
+use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
 use crate::ExportError;
 use crate::geometry::Grid;
 use crate::tower::VisionTower;
+use descry_model::method::Side;
 use ndarray::Axis;
 
 /// Writes `pixels` f32 `[batch, 3, height, width]` → `features` f32 `[batch, dimension]`, not L2-normalised.
@@ -25,7 +26,7 @@ pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>)
     let around = Surroundings { batch, mask: None, counted: None, pick: &pick };
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
-        let name = format!("visual.transformer.resblocks.{layer}");
+        let name = Side::Vision.block(layer).to_string();
         x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
     if form.plain {

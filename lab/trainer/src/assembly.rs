@@ -8,17 +8,15 @@ use crate::model::{Model, ModelSettings};
 use crate::operation::Arithmetic;
 use crate::parameters::Parameters;
 use crate::run::ModelShape;
-use crate::tower::{Side, TextBalance};
-use crate::{DeviceKind, DeviceSettings, Method, Recipe, TrainError, TrainingPrecision};
+use crate::tower::TextBalance;
+use crate::{DeviceKind, DeviceSettings, Recipe, TrainError, TrainingPrecision};
 use candle_core::{DType, Device};
+use descry_model::method::clip::{PATCH_KERNEL, TEXT_POSITIONS, TOKEN_EMBEDDING, is_of_a_tower};
+use descry_model::method::dm_adapter::is_of_the_domain_prompt;
+use descry_model::method::up_person::{is_of_a_learner, is_prefix_alias};
+use descry_model::method::{BlockKeys, MODEL_PREFIX, Method, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
-
-/// What the names of the towers' tensors start with; everything else of a checkpoint is left out.
-const TOWERS: [&str; 6] =
-    ["visual.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection"];
-/// UP-Person's parts that do not belong to the wrapped CLIP.
-const LEARNERS: [&str; 3] = ["LORA_learner.", "vit_prefix_learner.", "text_prefix_learner."];
 
 /// A model at the start of a run.
 #[derive(Debug)]
@@ -48,9 +46,8 @@ pub(crate) fn assemble(
         Some(tensors) => tensors,
         None => new_clip(recipe, vocabulary_size),
     };
-    tensors.retain(|key, _| {
-        TOWERS.iter().chain(&LEARNERS).any(|start| key.starts_with(start)) && !key.contains(".attn.prefix.")
-    });
+    // Everything else of a checkpoint is left out.
+    tensors.retain(|key, _| (is_of_a_tower(key) || is_of_a_learner(key)) && !is_prefix_alias(key));
     let shape = measure(recipe, &tensors)?;
     positions::fit(recipe, &shape, &mut tensors)?;
     shapes::check(&shape, &tensors)?;
@@ -59,7 +56,7 @@ pub(crate) fn assemble(
         Method::DmAdapter => Initializer::new(recipe).dm_adapter(&tensors, &layers(&shape))?,
         Method::UpPerson => Initializer::new(recipe).up_person(&tensors, &layers(&shape))?,
     };
-    if let Some(key) = tensors.keys().find(|key| is_method_part(key) && !added.contains_key(*key)) {
+    if let Some(key) = tensors.keys().find(|key| is_added(key) && !added.contains_key(*key)) {
         let reason =
             format!("it does not belong to {} with these settings; give a plain CLIP as the base", recipe.method);
         return Err(TrainError::Tensor { key: key.clone(), reason });
@@ -76,7 +73,11 @@ pub(crate) fn assemble(
         let values = match tensors.remove(&name) {
             // Switched off is off, whatever an earlier run had there; and prompt and gate of zeros would stay zeros, because
             // the gradient of each is a multiple of the other.
-            Some(earlier) if is_of_prompt(&name) && (is_fixed(recipe, &name) || is_switched_off(&earlier)) => values,
+            Some(earlier)
+                if is_of_the_domain_prompt(&name) && (is_fixed(recipe, &name) || is_switched_off(&earlier)) =>
+            {
+                values
+            }
             Some(earlier) if earlier.shape() == values.shape() => earlier,
             Some(earlier) => {
                 let reason = format!("it is {:?}, the settings make it {:?}", earlier.shape(), values.shape());
@@ -108,44 +109,43 @@ pub(crate) fn published_names(method: Method, tensors: BTreeMap<String, ArrayD<f
     if method == Method::Clip {
         return tensors;
     }
+    let blocks = blocks(&tensors);
     let mut named = BTreeMap::new();
     for (name, values) in tensors {
         // The published modules hold a prefix twice: in the learner, and attached to the attention that it precedes.
-        for side in Side::ALL {
-            let start = side.prefix(0);
-            let start = start.trim_end_matches('0');
-            if let Some((layer, rest)) = name.strip_prefix(start).and_then(|rest| rest.split_once('.'))
-                && let Ok(layer) = layer.parse()
-            {
-                named.insert(format!("base_model.{}.attn.prefix.{rest}", side.block(layer)), values.clone());
+        for keys in &blocks {
+            if let Some(rest) = name.strip_prefix(&keys.prefix_module()).and_then(|rest| rest.strip_prefix('.')) {
+                named.insert(format!("{MODEL_PREFIX}{}", keys.prefix_alias(rest)), values.clone());
             }
         }
-        let is_learner = LEARNERS.iter().any(|start| name.starts_with(start));
-        named.insert(if is_learner { name } else { format!("base_model.{name}") }, values);
+        let wrapper = if is_of_a_learner(&name) { "" } else { MODEL_PREFIX };
+        named.insert(format!("{wrapper}{name}"), values);
     }
     named
+}
+
+/// The blocks that a model has.
+fn blocks(tensors: &BTreeMap<String, ArrayD<f32>>) -> Vec<BlockKeys> {
+    let of_side = |side: Side| {
+        let blocks = (0..).map(move |layer| side.block(layer));
+        blocks.take_while(|keys| tensors.contains_key(&format!("{}.weight", keys.attention_norm())))
+    };
+    Side::ALL.into_iter().flat_map(of_side).collect()
+}
+
+/// Whether a tensor was added to CLIP by one of the methods.
+fn is_added(key: &str) -> bool {
+    Method::ALL.iter().any(|method| method.adds(key))
 }
 
 /// Whether an added tensor only stands for a part that is switched off: a router without domain prompt is the published
 /// one with a share of 0 for the prompt, so that every reader of the published format takes it.
 fn is_fixed(recipe: &Recipe, name: &str) -> bool {
-    !recipe.dm_adapter.domain_prompt && is_of_prompt(name)
-}
-
-fn is_of_prompt(name: &str) -> bool {
-    [".task_param", ".task_gate.weight", ".feed_forward.alpha"].iter().any(|end| name.ends_with(end))
+    !recipe.dm_adapter.domain_prompt && is_of_the_domain_prompt(name)
 }
 
 fn is_switched_off(values: &ArrayD<f32>) -> bool {
     values.iter().all(|&value| value == 0.0)
-}
-
-/// Whether a tensor was added to CLIP by one of the methods.
-fn is_method_part(key: &str) -> bool {
-    LEARNERS.iter().any(|start| key.starts_with(start))
-        || [".feed_forward.", ".ln_3.", ".task_param", ".adapter_ln_", ".scale_1", ".scale_2"]
-            .iter()
-            .any(|part| key.contains(part))
 }
 
 fn layers(shape: &ModelShape) -> [(Side, usize); 2] {
@@ -157,17 +157,17 @@ fn measure(recipe: &Recipe, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<M
         let missing = || TrainError::Tensor { key: key.to_owned(), reason: "it is missing".to_owned() };
         tensors.get(key).map(ArrayD::shape).ok_or_else(missing)
     };
-    let depth =
-        |side: Side| (0..).take_while(|&layer| sizes(&format!("{}.ln_1.weight", side.block(layer))).is_ok()).count();
-    let patches = sizes("visual.conv1.weight")?;
+    let blocks = blocks(tensors);
+    let depth = |side: Side| blocks.iter().filter(|keys| keys.side == side).count();
+    let patches = sizes(PATCH_KERNEL)?;
     let &[vision_width, 3, patch_px, width] = patches else {
         let reason = format!("it is {patches:?}, expected [width, 3, patch, patch]");
-        return Err(TrainError::Tensor { key: "visual.conv1.weight".to_owned(), reason });
+        return Err(TrainError::Tensor { key: PATCH_KERNEL.to_owned(), reason });
     };
-    let context = sizes("positional_embedding")?.first().copied().unwrap_or_default();
+    let context = sizes(TEXT_POSITIONS)?.first().copied().unwrap_or_default();
     if patch_px != width {
         let reason = format!("its patches are {patch_px}x{width} pixels, expected squares");
-        return Err(TrainError::Tensor { key: "visual.conv1.weight".to_owned(), reason });
+        return Err(TrainError::Tensor { key: PATCH_KERNEL.to_owned(), reason });
     }
     if recipe.input.context_length > context {
         let reason = format!("{} is over the base's context of {context}", recipe.input.context_length);
@@ -177,7 +177,7 @@ fn measure(recipe: &Recipe, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<M
         vision_width,
         vision_layers: depth(Side::Vision),
         text_layers: depth(Side::Text),
-        vocabulary_size: sizes("token_embedding.weight")?.first().copied().unwrap_or_default(),
+        vocabulary_size: sizes(TOKEN_EMBEDDING)?.first().copied().unwrap_or_default(),
         patch_px,
         stride_px: recipe.input.stride_px.unwrap_or(patch_px),
     })

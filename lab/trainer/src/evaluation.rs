@@ -1,9 +1,9 @@
 //! How good a model is on a split.
 
 use crate::TrainError;
+use crate::batch_parts::{cut, on_threads};
 use crate::data::EvaluationInputs;
 use crate::model::{FixedModel, Model};
-use crate::step::{cut, on_threads};
 use candle_core::Tensor;
 use descry_evaluation::{RetrievalMetrics, retrieval_metrics};
 use ndarray::{Array2, ArrayView4, Axis, s};

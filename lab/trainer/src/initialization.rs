@@ -3,8 +3,13 @@
 //! Each tensor has a stream of random numbers of its own, found by its name, so that switching one part of a method off
 //! leaves the others as they were.
 
-use crate::tower::Side;
 use crate::{Recipe, TrainError};
+use descry_model::method::clip::{
+    CLASS_EMBEDDING, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION, PATCH_KERNEL,
+    TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING,
+};
+use descry_model::method::up_person::{AdapterKeys, LoraKeys};
+use descry_model::method::{BlockKeys, Side};
 use descry_model::sha256_hex;
 use ndarray::{Array1, ArrayD};
 use rand_chacha::ChaCha8Rng;
@@ -29,26 +34,24 @@ impl<'a> Initializer<'a> {
     /// DM-Adapter's tensors: the experts change nothing at first, because their last product is 0.
     pub(crate) fn dm_adapter(mut self, base: &Tensors, layers: &[(Side, usize)]) -> Result<Tensors, TrainError> {
         let settings = &self.recipe.dm_adapter;
-        for (side, layer) in places(layers) {
-            let block = side.block(layer);
-            let width = width_of(base, side, layer)?;
+        for keys in blocks(layers) {
+            let width = width_of(base, keys)?;
             let units = (width / settings.reduction).max(1);
-            self.constant(&format!("{block}.ln_3.weight"), &[width], 1.0);
-            self.constant(&format!("{block}.ln_3.bias"), &[width], 0.0);
-            let key = format!("{block}.feed_forward");
+            self.constant(&format!("{}.weight", keys.mixture_norm()), &[width], 1.0);
+            self.constant(&format!("{}.bias", keys.mixture_norm()), &[width], 0.0);
             if settings.domain_prompt {
-                self.normal(&format!("{block}.task_param"), &[width], 1.0);
-                self.normal(&format!("{key}.task_gate.weight"), &[settings.experts, width], GATE_DEVIATION);
-                self.constant(&format!("{key}.alpha"), &[], 0.5);
+                self.normal(&keys.domain_prompt(), &[width], 1.0);
+                self.normal(&keys.prompt_gate(), &[settings.experts, width], GATE_DEVIATION);
+                self.constant(&keys.prompt_share(), &[], 0.5);
             } else {
                 // The same router with all of its weight on the tokens.
-                self.constant(&format!("{block}.task_param"), &[width], 0.0);
-                self.constant(&format!("{key}.task_gate.weight"), &[settings.experts, width], 0.0);
-                self.constant(&format!("{key}.alpha"), &[], 0.0);
+                self.constant(&keys.domain_prompt(), &[width], 0.0);
+                self.constant(&keys.prompt_gate(), &[settings.experts, width], 0.0);
+                self.constant(&keys.prompt_share(), &[], 0.0);
             }
-            self.normal(&format!("{key}.input_gate.weight"), &[settings.experts, width], GATE_DEVIATION);
+            self.normal(&keys.input_gate(), &[settings.experts, width], GATE_DEVIATION);
             for expert in 0..settings.experts {
-                self.adapter(&format!("{key}.experts.{expert}"), width, units);
+                self.adapter(&keys.expert(expert), width, units);
             }
         }
         Ok(self.tensors)
@@ -57,31 +60,31 @@ impl<'a> Initializer<'a> {
     /// UP-Person's tensors, of the parts and blocks that are switched on.
     pub(crate) fn up_person(mut self, base: &Tensors, layers: &[(Side, usize)]) -> Result<Tensors, TrainError> {
         let settings = &self.recipe.up_person;
-        for (side, layer) in places(layers) {
-            let block = side.block(layer);
-            let width = width_of(base, side, layer)?;
+        for keys in blocks(layers) {
+            let layer = keys.layer;
+            let width = width_of(base, keys)?;
             if settings.depth_adapter.is_some_and(|first| layer >= first) {
-                for (adapter, scale) in [("adapter_ln_msa", "scale_1"), ("adapter_ln_mlp", "scale_2")] {
-                    self.adapter(&format!("{block}.{adapter}"), width, (width / settings.reduction).max(1));
-                    self.constant(&format!("{block}.{scale}"), &[], 1.0);
+                for AdapterKeys { adapter, scale } in [keys.attention_adapter(), keys.mlp_adapter()] {
+                    self.adapter(&adapter, width, (width / settings.reduction).max(1));
+                    self.constant(&scale, &[], 1.0);
                 }
             }
             if settings.depth_lora.is_none_or(|depth| layer < depth) {
-                let key = side.lora(layer);
-                for part in 0..2 {
-                    self.fan_in(&format!("{key}.lora_A.{part}"), &[settings.rank, width]);
-                    self.constant(&format!("{key}.lora_B.{part}"), &[width, settings.rank], 0.0);
-                    self.constant(&format!("{key}.scale.{part}.scale"), &[], 1.0);
+                for LoraKeys { a, b, scale } in keys.lora() {
+                    self.fan_in(&a, &[settings.rank, width]);
+                    self.constant(&b, &[width, settings.rank], 0.0);
+                    self.constant(&scale, &[], 1.0);
                 }
             }
             if settings.depth_prefix.is_none_or(|depth| layer < depth) && settings.prefix_length > 0 {
-                let key = side.prefix(layer);
-                for part in ["key", "val"] {
+                let prefix = keys.prefix();
+                let parts = [(&prefix.key_tokens, &prefix.key_scale), (&prefix.value_tokens, &prefix.value_scale)];
+                for (tokens, scale) in parts {
                     // The published code draws from 0 to 0.01.
-                    self.uniform(&format!("{key}.{part}.tokens"), &[settings.prefix_length, width], 0.0, 0.01);
-                    self.constant(&format!("{key}.{part}.scaler.scale"), &[], 1.0);
+                    self.uniform(tokens, &[settings.prefix_length, width], 0.0, 0.01);
+                    self.constant(scale, &[], 1.0);
                 }
-                self.constant(&format!("{key}.scale_to_grad"), &[], settings.prefix_scale as f32);
+                self.constant(&prefix.attention_scale, &[], settings.prefix_scale as f32);
             }
         }
         Ok(self.tensors)
@@ -133,53 +136,53 @@ pub(crate) fn new_clip(recipe: &Recipe, vocabulary_size: usize) -> Tensors {
     let root = |width: usize| (width as f32).sqrt().recip();
     let patch = [vision, 3, sizes.patch_px, sizes.patch_px];
     // The deviation of PyTorch's default for a convolution.
-    add("visual.conv1.weight", &patch, root(3 * 3 * sizes.patch_px.pow(2)));
-    add("visual.class_embedding", &[vision], root(vision));
-    add("visual.positional_embedding", &[positions, vision], root(vision));
-    add("visual.proj", &[vision, sizes.embedding_dimension], root(vision));
-    add("token_embedding.weight", &[vocabulary_size, text], 0.02);
-    add("positional_embedding", &[input.context_length, text], 0.01);
-    add("text_projection", &[text, sizes.embedding_dimension], root(text));
+    add(PATCH_KERNEL, &patch, root(3 * 3 * sizes.patch_px.pow(2)));
+    add(CLASS_EMBEDDING, &[vision], root(vision));
+    add(IMAGE_POSITIONS, &[positions, vision], root(vision));
+    add(IMAGE_PROJECTION, &[vision, sizes.embedding_dimension], root(vision));
+    add(TOKEN_EMBEDDING, &[vocabulary_size, text], 0.02);
+    add(TEXT_POSITIONS, &[input.context_length, text], 0.01);
+    add(TEXT_PROJECTION, &[text, sizes.embedding_dimension], root(text));
     for (side, width, layers) in [(Side::Vision, vision, sizes.vision_layers), (Side::Text, text, sizes.text_layers)] {
         for layer in 0..layers {
-            let key = side.block(layer);
+            let keys = side.block(layer);
             let out = root(width) * root(2 * layers);
-            add(&format!("{key}.attn.in_proj_weight"), &[3 * width, width], root(width));
-            add(&format!("{key}.attn.out_proj.weight"), &[width, width], out);
-            add(&format!("{key}.mlp.c_fc.weight"), &[4 * width, width], root(2 * width));
-            add(&format!("{key}.mlp.c_proj.weight"), &[width, 4 * width], out);
+            add(&keys.in_projection_weight(), &[3 * width, width], root(width));
+            add(&format!("{}.weight", keys.out_projection()), &[width, width], out);
+            add(&format!("{}.weight", keys.mlp_in()), &[4 * width, width], root(2 * width));
+            add(&format!("{}.weight", keys.mlp_out()), &[width, 4 * width], out);
         }
     }
     let mut constant = |name: String, length: usize, value: f32| {
         tensors.insert(name, Array1::from_elem(length, value).into_dyn());
     };
-    let norms = [("visual.ln_pre", vision), ("visual.ln_post", vision), ("ln_final", text)];
+    let norms = [(IMAGE_NORM_BEFORE, vision), (IMAGE_NORM_AFTER, vision), (TEXT_NORM_AFTER, text)];
     for (name, width) in norms {
         constant(format!("{name}.weight"), width, 1.0);
         constant(format!("{name}.bias"), width, 0.0);
     }
     for (side, width, layers) in [(Side::Vision, vision, sizes.vision_layers), (Side::Text, text, sizes.text_layers)] {
         for layer in 0..layers {
-            let key = side.block(layer);
-            for norm in ["ln_1", "ln_2"] {
-                constant(format!("{key}.{norm}.weight"), width, 1.0);
-                constant(format!("{key}.{norm}.bias"), width, 0.0);
+            let keys = side.block(layer);
+            for norm in [keys.attention_norm(), keys.mlp_norm()] {
+                constant(format!("{norm}.weight"), width, 1.0);
+                constant(format!("{norm}.bias"), width, 0.0);
             }
-            constant(format!("{key}.attn.in_proj_bias"), 3 * width, 0.0);
-            constant(format!("{key}.attn.out_proj.bias"), width, 0.0);
-            constant(format!("{key}.mlp.c_fc.bias"), 4 * width, 0.0);
-            constant(format!("{key}.mlp.c_proj.bias"), width, 0.0);
+            constant(keys.in_projection_bias(), 3 * width, 0.0);
+            constant(format!("{}.bias", keys.out_projection()), width, 0.0);
+            constant(format!("{}.bias", keys.mlp_in()), 4 * width, 0.0);
+            constant(format!("{}.bias", keys.mlp_out()), width, 0.0);
         }
     }
     tensors
 }
 
-fn places(layers: &[(Side, usize)]) -> impl Iterator<Item = (Side, usize)> {
-    layers.iter().flat_map(|&(side, count)| (0..count).map(move |layer| (side, layer)))
+fn blocks(layers: &[(Side, usize)]) -> impl Iterator<Item = BlockKeys> {
+    layers.iter().flat_map(|&(side, count)| (0..count).map(move |layer| side.block(layer)))
 }
 
-fn width_of(base: &Tensors, side: Side, layer: usize) -> Result<usize, TrainError> {
-    let key = format!("{}.ln_1.weight", side.block(layer));
+fn width_of(base: &Tensors, keys: BlockKeys) -> Result<usize, TrainError> {
+    let key = format!("{}.weight", keys.attention_norm());
     let missing = || TrainError::Tensor { key: key.clone(), reason: "it is missing".to_owned() };
     base.get(&key).map(ArrayD::len).ok_or_else(missing)
 }

@@ -4,12 +4,13 @@
 //! folder that `descry export` and the published Python code read.
 //!
 //! The order of things: `recipe` (what to do) → `data` (pairs to batches, on threads of their own) → `tower` (batches to
-//! features; `operation` holds what is computed, forwards and backwards) → `loss` → `step` (parts of a batch on several
-//! threads to gradients) → `optimizer` → `run` (what is written). `training` is the loop around them.
+//! features; `operation` holds what is computed, forwards and backwards) → `loss` → `step` (a batch in parts, on the threads of
+//! `batch_parts`, to gradients) → `optimizer` → `run` (what is written). `training` is the loop around them.
 //!
 //! Must never be needed at serving time.
 
 mod assembly;
+mod batch_parts;
 mod data;
 mod error;
 mod evaluation;
@@ -31,11 +32,12 @@ mod step_measurement;
 mod tower;
 mod training;
 
+pub use descry_model::Method;
 pub use error::TrainError;
 pub use recipe::{
     AugmentationSettings, CheckpointSettings, DeviceKind, DeviceSettings, DmAdapterSettings, EvaluationSettings,
-    InputSettings, LoadingSettings, LossSettings, MatchingLoss, Method, OptimizerSettings, Preset, Recipe,
-    SamplerSettings, ScheduleSettings, TowerSettings, TrainingPrecision, UpPersonSettings,
+    InputSettings, LoadingSettings, LossSettings, MatchingLoss, OptimizerSettings, Preset, Recipe, SamplerSettings,
+    ScheduleSettings, TowerSettings, TrainingPrecision, UpPersonSettings,
 };
 pub use report::{
     EpochReport, EvaluationReport, Position, StartReport, StepReport, TrainRequest, TrainSummary, TrainingObserver,

@@ -1,8 +1,8 @@
 //! Whether a step fits into memory, before the system ends the program for it.
 
-use crate::operation::HEAD_WIDTH;
 use crate::run::ModelShape;
 use crate::{DeviceKind, Recipe, TrainError};
+use descry_model::method::clip::HEAD_WIDTH;
 
 /// Values kept for the gradient at each token of a block, in widths: norms, queries, keys, values, attention's result, the
 /// MLP's four-fold hidden layer before and after its activation, sums, and as much again while gradients are computed.

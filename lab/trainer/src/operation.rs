@@ -18,7 +18,7 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attention::{AttentionShape, HEAD_WIDTH, attention};
+pub(crate) use attention::{AttentionShape, attention};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use mixture::{gate_hidden, probability_sums, route};

@@ -8,6 +8,7 @@ use crate::recipe::{MatchingLoss, OptimizerSettings};
 use crate::step::{StepInput, StepResult, StepSettings, compute};
 use crate::tower::TextBalance;
 use candle_core::{DType, Device};
+use descry_model::method::MODEL_PREFIX;
 use ndarray::{Array1, Array2, Array4, ArrayD};
 use ndarray_npy::NpzReader;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ fn golden(method: &str) -> Golden {
     let mut arrays = BTreeMap::new();
     for name in names.iter().filter(|name| name.contains('/')) {
         let values: ArrayD<f32> = archive.by_name(name).unwrap();
-        arrays.insert(name.trim_end_matches(".npy").replace("base_model.", ""), values);
+        arrays.insert(name.trim_end_matches(".npy").replace(MODEL_PREFIX, ""), values);
     }
     let losses: Array1<f64> = archive.by_name("loss").unwrap();
     Golden {

@@ -4,33 +4,21 @@
 //! change a run in its middle, and takes no other settings than those that `continuation` lists.
 
 use descry_evaluation::DatasetLayout;
+use descry_model::Method;
 use serde::{Deserialize, Serialize};
 
 mod continuation;
 mod layers;
-mod names;
 mod presets;
 mod validation;
 
 pub use presets::Preset;
 
-/// What is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// All weights of a plain CLIP, from a checkpoint or from nothing.
-    Clip,
-    /// Sparse mixture of adapters beside every MLP with a domain-aware router (DM-Adapter, AAAI 2025).
-    DmAdapter,
-    /// Prefix, LoRA and adapter in one (UP-Person, TCSVT 2025).
-    UpPerson,
-}
-
 /// All settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What is trained.
+    /// What is trained: all weights of a plain CLIP, from a checkpoint or from nothing, or what a method adds to it.
     pub method: Method,
     /// Layout of the data set.
     pub dataset: DatasetLayout,

@@ -8,7 +8,8 @@
 //! anything else, and each part is computed a second time, with what its gradient needs, when its turn comes (GradCache,
 //! Gao et al. 2021).
 
-use crate::loss::{Balance, matching};
+use crate::batch_parts::{cut, fold_on_threads, on_threads};
+use crate::loss::{Balance, Matching, matching};
 use crate::model::Model;
 use crate::recipe::MatchingLoss;
 use crate::tower::Encoded;
@@ -66,92 +67,154 @@ pub(crate) struct StepResult {
     pub(crate) gradients: BTreeMap<String, Tensor>,
 }
 
+/// Computes loss and gradients of one batch.
+///
+/// # Errors
+/// [`TrainError::Computation`], [`TrainError::OutOfMemory`], [`TrainError::Thread`].
+pub(crate) fn compute(model: &Model, input: StepInput<'_>, settings: StepSettings) -> Result<StepResult, TrainError> {
+    let step = Step::new(model, input, settings);
+    let parts = step.encode()?;
+    let matching = step.compare(&parts)?;
+    let balancing = step.balance(&parts)?;
+    let gradients = step.go_back(parts, &matching, &balancing)?;
+    Ok(StepResult {
+        loss: matching.loss + balancing.loss,
+        matching: matching.loss,
+        balancing: balancing.loss,
+        gradients,
+    })
+}
+
+/// A batch on its way through the model.
+struct Step<'model, 'input> {
+    model: &'model Model,
+    input: StepInput<'input>,
+    settings: StepSettings,
+    threads: usize,
+    /// The pairs of each part.
+    ranges: Vec<Range<usize>>,
+    /// Whether the parts do not fit into memory at once, so that each is computed a second time for its gradient.
+    is_computed_twice: bool,
+}
+
 /// Image and text features of a part.
 struct Part {
     images: Encoded,
     texts: Encoded,
 }
 
-/// Computes loss and gradients of one batch.
-///
-/// # Errors
-/// [`TrainError::Computation`], [`TrainError::OutOfMemory`], [`TrainError::Thread`].
-pub(crate) fn compute(model: &Model, input: StepInput<'_>, settings: StepSettings) -> Result<StepResult, TrainError> {
-    let pairs = input.identities.len();
-    let threads = settings.threads.clamp(1, pairs.max(1));
-    let micro_batch = settings.micro_batch_size.filter(|&size| size < pairs);
-    let parts = cut(pairs, micro_batch.map_or(pairs.div_ceil(threads), |size| size.div_ceil(threads)));
-    let forward = |range: &Range<usize>| {
-        let pixels = input.pixels.slice(s![range.clone(), .., .., ..]);
-        let token_ids = input.token_ids.slice(s![range.clone(), ..]);
-        Ok(Part { images: model.encode_images(pixels)?, texts: model.encode_texts(token_ids)? })
-    };
-    let light = |range: &Range<usize>| {
-        let mut part = forward(range)?;
-        for encoded in [&mut part.images, &mut part.texts] {
-            encoded.features = encoded.features.detach();
-            encoded.loads.iter_mut().for_each(|load| load.probability_sums = load.probability_sums.detach());
-        }
-        Ok(part)
-    };
-    let encoded = match micro_batch {
-        None => on_threads(threads, &parts, forward)?,
-        Some(_) => on_threads(threads, &parts, light)?,
-    };
-    let joined = |features: fn(&Part) -> &Tensor| {
-        Tensor::cat(&encoded.iter().map(|part| features(part).detach()).collect::<Vec<_>>(), 0)
-    };
-    let matched = matching(
-        settings.matching,
-        &joined(|part| &part.images.features)?,
-        &joined(|part| &part.texts.features)?,
-        input.identities,
-        settings.temperature,
-    )?;
-    let image_balance = Balance::of_parts(encoded.iter().map(|part| part.images.loads.as_slice()));
-    let text_balance = Balance::of_parts(encoded.iter().map(|part| part.texts.loads.as_slice()));
-    let mut balancing = 0.0;
-    for part in &encoded {
-        for (balance, encoded) in [(&image_balance, &part.images), (&text_balance, &part.texts)] {
-            if let Some(loss) = balance.of_part(&encoded.loads)? {
-                balancing += settings.balancing_weight * f64::from(loss.to_scalar::<f32>()?);
+/// The load-balancing loss of a batch, with its weight.
+struct Balancing {
+    loss: f64,
+    images: Balance,
+    texts: Balance,
+}
+
+impl Balancing {
+    /// Both towers' shares of a part in the loss, without its weight.
+    fn of_part(&self, part: &Part) -> candle_core::Result<Vec<Tensor>> {
+        let shares = [self.images.of_part(&part.images.loads)?, self.texts.of_part(&part.texts.loads)?];
+        Ok(shares.into_iter().flatten().collect())
+    }
+}
+
+impl<'model, 'input> Step<'model, 'input> {
+    /// Cuts the batch into parts.
+    fn new(model: &'model Model, input: StepInput<'input>, settings: StepSettings) -> Self {
+        let pairs = input.identities.len();
+        let threads = settings.threads.clamp(1, pairs.max(1));
+        let micro_batch = settings.micro_batch_size.filter(|&size| size < pairs);
+        let ranges = cut(pairs, micro_batch.unwrap_or(pairs).div_ceil(threads));
+        Self { model, input, settings, threads, ranges, is_computed_twice: micro_batch.is_some() }
+    }
+
+    /// First: the features of all parts. They carry what a gradient needs, unless they are computed twice.
+    fn encode(&self) -> Result<Vec<Part>, TrainError> {
+        on_threads(self.threads, &self.ranges, |range| {
+            let mut part = self.forward(range)?;
+            if self.is_computed_twice {
+                for encoded in [&mut part.images, &mut part.texts] {
+                    encoded.features = encoded.features.detach();
+                    encoded.loads.iter_mut().for_each(|load| load.probability_sums = load.probability_sums.detach());
+                }
+            }
+            Ok(part)
+        })
+    }
+
+    fn forward(&self, range: &Range<usize>) -> Result<Part, TrainError> {
+        let pixels = self.input.pixels.slice(s![range.clone(), .., .., ..]);
+        let token_ids = self.input.token_ids.slice(s![range.clone(), ..]);
+        Ok(Part { images: self.model.encode_images(pixels)?, texts: self.model.encode_texts(token_ids)? })
+    }
+
+    /// Second: the matching loss of all pairs, and its gradient for every feature.
+    fn compare(&self, parts: &[Part]) -> Result<Matching, TrainError> {
+        let joined = |features: fn(&Part) -> &Tensor| {
+            Tensor::cat(&parts.iter().map(|part| features(part).detach()).collect::<Vec<_>>(), 0)
+        };
+        let images = joined(|part| &part.images.features)?;
+        let texts = joined(|part| &part.texts.features)?;
+        let StepSettings { matching: kind, temperature, .. } = self.settings;
+        Ok(matching(kind, &images, &texts, self.input.identities, temperature)?)
+    }
+
+    /// Third: how evenly the experts of the whole batch were used.
+    fn balance(&self, parts: &[Part]) -> Result<Balancing, TrainError> {
+        let images = Balance::of_parts(parts.iter().map(|part| part.images.loads.as_slice()));
+        let texts = Balance::of_parts(parts.iter().map(|part| part.texts.loads.as_slice()));
+        let mut balancing = Balancing { loss: 0.0, images, texts };
+        for part in parts {
+            for share in balancing.of_part(part)? {
+                balancing.loss += self.settings.balancing_weight * f64::from(share.to_scalar::<f32>()?);
             }
         }
+        Ok(balancing)
     }
-    // What this part would be multiplied with in the chain rule, as a scalar whose gradient is the part's share.
-    let backward = |range: &Range<usize>, part: &Part| -> Result<BTreeMap<String, Tensor>, TrainError> {
+
+    /// Fourth: back through every part, and the sums of the parts' gradients.
+    fn go_back(
+        &self,
+        parts: Vec<Part>,
+        matching: &Matching,
+        balancing: &Balancing,
+    ) -> Result<BTreeMap<String, Tensor>, TrainError> {
+        let mut gradients = BTreeMap::new();
+        let add = |part| add_to(&mut gradients, part);
+        if self.is_computed_twice {
+            drop(parts);
+            let work = |range: &Range<usize>| self.backward(range, &self.forward(range)?, matching, balancing);
+            fold_on_threads(self.threads, &self.ranges, work, add)?;
+        } else {
+            let parts: Vec<(&Range<usize>, Part)> = self.ranges.iter().zip(parts).collect();
+            let work = |(range, part): &(&Range<usize>, Part)| self.backward(range, part, matching, balancing);
+            fold_on_threads(self.threads, &parts, work, add)?;
+        }
+        Ok(gradients)
+    }
+
+    /// The gradient of a scalar that has the part's share as its own: every feature times what the loss says of it.
+    fn backward(
+        &self,
+        range: &Range<usize>,
+        part: &Part,
+        matching: &Matching,
+        balancing: &Balancing,
+    ) -> Result<BTreeMap<String, Tensor>, TrainError> {
         let of_features = |encoded: &Encoded, gradient: &Tensor| {
             encoded.features.mul(&gradient.narrow(0, range.start, range.len())?)?.sum_all()
         };
-        let mut total = of_features(&part.images, &matched.image_gradient)?
-            .add(&of_features(&part.texts, &matched.text_gradient)?)?;
-        for (balance, encoded) in [(&image_balance, &part.images), (&text_balance, &part.texts)] {
-            if let Some(loss) = balance.of_part(&encoded.loads)? {
-                total = total.add(&(loss * settings.balancing_weight)?)?;
-            }
+        let mut total = of_features(&part.images, &matching.image_gradient)?
+            .add(&of_features(&part.texts, &matching.text_gradient)?)?;
+        for share in balancing.of_part(part)? {
+            total = total.add(&(share * self.settings.balancing_weight)?)?;
         }
         let mut gradients = total.backward()?;
-        let trained = model.parameters().trained().iter();
+        let trained = self.model.parameters().trained().iter();
         Ok(trained
             .filter_map(|(name, variable)| Some((name.clone(), gradients.remove(variable.as_tensor())?)))
             .collect())
-    };
-    let mut gradients = BTreeMap::new();
-    let add = |part| add_to(&mut gradients, part);
-    match micro_batch {
-        None => {
-            let parts: Vec<(Range<usize>, Part)> = parts.into_iter().zip(encoded).collect();
-            fold_on_threads(threads, &parts, |(range, part)| backward(range, part), add)?;
-        }
-        Some(_) => fold_on_threads(threads, &parts, |range| backward(range, &forward(range)?), add)?,
     }
-    Ok(StepResult { loss: matched.loss + balancing, matching: matched.loss, balancing, gradients })
-}
-
-/// Ranges of at most `size` pairs, of nearly the same length.
-pub(crate) fn cut(pairs: usize, size: usize) -> Vec<Range<usize>> {
-    let count = pairs.div_ceil(size.max(1)).max(1);
-    (0..count).map(|part| part * pairs / count..(part + 1) * pairs / count).collect()
 }
 
 /// Adds a part's gradients to the sums. Parts come in their order: a sum of floats depends on it.
@@ -162,47 +225,6 @@ fn add_to(sums: &mut BTreeMap<String, Tensor>, part: BTreeMap<String, Tensor>) -
             None => gradient,
         };
         sums.insert(name, sum);
-    }
-    Ok(())
-}
-
-/// Applies `work` to all items, at most `threads` at once; the results are in the items' order.
-pub(crate) fn on_threads<Item: Sync, Output: Send>(
-    threads: usize,
-    items: &[Item],
-    work: impl Fn(&Item) -> Result<Output, TrainError> + Sync,
-) -> Result<Vec<Output>, TrainError> {
-    let mut results = Vec::with_capacity(items.len());
-    fold_on_threads(threads, items, work, |result| {
-        results.push(result);
-        Ok(())
-    })?;
-    Ok(results)
-}
-
-/// Applies `work` to all items, at most `threads` at once, and hands over the results in the items' order: only those of
-/// the threads at work are in memory.
-fn fold_on_threads<Item: Sync, Output: Send>(
-    threads: usize,
-    items: &[Item],
-    work: impl Fn(&Item) -> Result<Output, TrainError> + Sync,
-    mut take: impl FnMut(Output) -> Result<(), TrainError>,
-) -> Result<(), TrainError> {
-    if threads == 1 || items.len() == 1 {
-        return items.iter().try_for_each(|item| take(work(item)?));
-    }
-    let work = &work;
-    for wave in items.chunks(threads) {
-        let joined = std::thread::scope(|scope| {
-            let spawn = |item| std::thread::Builder::new().spawn_scoped(scope, move || work(item));
-            let started: Vec<_> = wave.iter().map(spawn).collect();
-            started.into_iter().map(|thread| thread.map(|thread| thread.join())).collect::<Vec<_>>()
-        });
-        for result in joined {
-            let refused = |error| TrainError::Thread { reason: format!("it could not be started: {error}") };
-            let panicked = |_| TrainError::Thread { reason: "a part of a step panicked".to_owned() };
-            take(result.map_err(refused)?.map_err(panicked)??)?;
-        }
     }
     Ok(())
 }

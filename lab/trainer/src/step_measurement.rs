@@ -1,82 +1,27 @@
 //! How long a training step takes, on random images and captions: without a data set, reading or evaluation.
 
+mod benchmark;
 mod sizes;
 #[cfg(test)]
 mod tests;
+
+pub use benchmark::{MeasuredModel, StepBenchmark, StepTimes};
 
 use crate::assembly::{Assembled, assemble};
 use crate::memory;
 use crate::optimizer::Adam;
 use crate::step::{StepInput, StepSettings, compute};
-use crate::{Method, Recipe, TrainError};
+use crate::{Recipe, TrainError};
 use descry_export::{Checkpoint, RunSettings, random_tensors};
-use descry_model::Family;
+use descry_model::method::clip::TOKEN_EMBEDDING;
 use ndarray::{Array2, Array4, ArrayD};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use rand_distr::{Distribution as _, StandardNormal};
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Instant;
 
 const MAX_STEPS: usize = 100_000;
-
-/// What is measured.
-#[derive(Debug, Clone)]
-pub struct StepBenchmark {
-    /// The weights at the first step.
-    pub model: MeasuredModel,
-    /// Pairs of image and caption in a step; two of them are of one identity.
-    pub pairs: usize,
-    /// Token ids of each caption, start and end marks included.
-    pub tokens: usize,
-    /// Steps that are timed; one more comes before them.
-    pub steps: usize,
-    /// Threads that compute, each a part of the pairs; 0 for all cores.
-    pub threads: usize,
-    /// Pairs in memory at once; `None`: all.
-    pub micro_batch_size: Option<usize>,
-    /// Whether DM-Adapter's load-balancing loss is computed as well, with its published weight.
-    pub balancing_loss: bool,
-    /// Same seed, same weights, images and captions.
-    pub seed: u64,
-}
-
-/// Where weights come from.
-#[derive(Debug, Clone)]
-pub enum MeasuredModel {
-    /// A checkpoint of any method, or plain CLIP. Its tensors tell the method and its sizes.
-    Checkpoint {
-        /// PyTorch checkpoint, `.safetensors` file or Hugging Face folder.
-        path: PathBuf,
-        /// The run's settings; `None` to look beside the checkpoint.
-        config: Option<PathBuf>,
-    },
-    /// Random weights of a published size, for images of 384 × 128 pixels.
-    Random {
-        /// The size.
-        preset: descry_export::Preset,
-        /// What is trained.
-        method: Method,
-    },
-}
-
-/// What was measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StepTimes {
-    /// Each step's time after the first one, in milliseconds: features, loss, gradients and Adam. Fewer than asked for
-    /// where it was cancelled.
-    pub step_ms: Vec<f64>,
-    /// Numbers that change.
-    pub trained_parameters: usize,
-    /// Numbers of the whole model.
-    pub total_parameters: usize,
-    /// Loss of the last step; `None` where there was none.
-    pub last_loss: Option<f64>,
-    /// The most memory that the process ever had resident, in bytes; `None` where the system does not say.
-    pub peak_resident_bytes: Option<u64>,
-}
 
 /// Measures training steps: similarity distribution matching and Adam on what the method trains, as in a run.
 ///
@@ -94,20 +39,10 @@ pub fn measure_steps(
                 Some(config) => Checkpoint::open_with_settings(path, config)?,
                 None => Checkpoint::open(path)?,
             };
-            let method = match checkpoint.family()? {
-                Family::Clip => Method::Clip,
-                Family::DmAdapter => Method::DmAdapter,
-                Family::UpPerson => Method::UpPerson,
-            };
-            (method, checkpoint.tensors, checkpoint.settings)
+            (checkpoint.method()?, checkpoint.tensors, checkpoint.settings)
         }
         MeasuredModel::Random { preset, method } => {
-            let family = match method {
-                Method::Clip => Family::Clip,
-                Method::DmAdapter => Family::DmAdapter,
-                Method::UpPerson => Family::UpPerson,
-            };
-            (*method, random_tensors(*preset, family, benchmark.seed)?, RunSettings::default())
+            (*method, random_tensors(*preset, *method, benchmark.seed)?, RunSettings::default())
         }
     };
     let recipe = sizes::recipe(benchmark, method, &tensors, &settings);
@@ -169,7 +104,7 @@ impl RandomBatch {
         let words = u64::try_from(size - 4).unwrap_or_default();
         if words == 0 {
             let reason = format!("it has {vocabulary_size} rows, which are too few for words and marks");
-            return Err(TrainError::Tensor { key: "token_embedding.weight".to_owned(), reason });
+            return Err(TrainError::Tensor { key: TOKEN_EMBEDDING.to_owned(), reason });
         }
         let (pairs, tokens) = (recipe.batch_size, recipe.input.context_length);
         let shape = (pairs, 3, recipe.input.height_px, recipe.input.width_px);

@@ -2,6 +2,7 @@
 
 use super::super::run_settings::RunSettings;
 use crate::ExportError;
+use descry_model::method::clip::{HEAD_WIDTH, LAYER_NORM_EPSILON};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -12,8 +13,6 @@ use std::path::Path;
 const MAX_BYTES: u64 = 4 << 20;
 /// What the exported towers compute, whatever the file says.
 const ACTIVATION: &str = "quick_gelu";
-const HEAD_WIDTH: usize = 64;
-const LAYER_NORM_EPS: f64 = 1e-5;
 /// Published files give this id, which was never the tokenizer's; `transformers` then takes the highest id, as CLIP
 /// does.
 const LEGACY_END_OF_TEXT_ID: usize = 2;
@@ -35,7 +34,7 @@ impl Default for VisionConfig {
             hidden_size: 768,
             num_attention_heads: 12,
             hidden_act: ACTIVATION.to_owned(),
-            layer_norm_eps: LAYER_NORM_EPS,
+            layer_norm_eps: LAYER_NORM_EPSILON,
             image_size: 224,
             patch_size: 32,
         }
@@ -61,7 +60,7 @@ impl Default for TextConfig {
             hidden_size: 512,
             num_attention_heads: 8,
             hidden_act: ACTIVATION.to_owned(),
-            layer_norm_eps: LAYER_NORM_EPS,
+            layer_norm_eps: LAYER_NORM_EPSILON,
             max_position_embeddings: 77,
             vocab_size: 49_408,
             bos_token_id: None,
@@ -144,8 +143,11 @@ fn check_tower(tower: &str, width: usize, heads: usize, activation: &str, epsilo
         let reason = format!("is {heads} for a width of {width}; CLIP has one head per {HEAD_WIDTH} of width");
         return Err(setting(&format!("{tower}.num_attention_heads"), reason));
     }
-    if (epsilon - LAYER_NORM_EPS).abs() > LAYER_NORM_EPS * 1e-3 {
-        return Err(setting(&format!("{tower}.layer_norm_eps"), format!("is {epsilon}, expected {LAYER_NORM_EPS}")));
+    if (epsilon - LAYER_NORM_EPSILON).abs() > LAYER_NORM_EPSILON * 1e-3 {
+        return Err(setting(
+            &format!("{tower}.layer_norm_eps"),
+            format!("is {epsilon}, expected {LAYER_NORM_EPSILON}"),
+        ));
     }
     Ok(())
 }

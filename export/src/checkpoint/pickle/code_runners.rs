@@ -1,6 +1,6 @@
 //! Names of what malicious pickles call.
 
-use super::Global;
+use super::values::Global;
 
 /// What a pickle would call to run code: `(module, names)`, no names meaning the whole module and all below it.
 ///

@@ -1,7 +1,7 @@
 //! The bytes of a pickle and how far they are read.
 
-use super::PickleFault;
 use super::opcode as op;
+use super::values::PickleFault;
 
 /// Reads forward only, and never beyond the end.
 pub(super) struct Input<'a> {

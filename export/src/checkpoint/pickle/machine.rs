@@ -3,7 +3,7 @@
 use super::code_runners::runs_code;
 use super::input::Input;
 use super::opcode as op;
-use super::{Global, Pickle, PickleFault, Value, ValueId};
+use super::values::{Global, Pickle, PickleFault, Value, ValueId};
 use std::collections::HashMap;
 
 /// Published checkpoints with optimiser state need a few hundred thousand of each; the limits keep hostile files from

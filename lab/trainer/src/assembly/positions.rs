@@ -3,10 +3,9 @@
 use crate::run::ModelShape;
 use crate::{Recipe, TrainError};
 use descry_export::ExportError;
+use descry_model::method::clip::IMAGE_POSITIONS;
 use ndarray::{ArrayD, Ix2};
 use std::collections::BTreeMap;
-
-const POSITIONS: &str = "visual.positional_embedding";
 
 /// Resizes the position embeddings of a square grid, as CLIP's are, to the recipe's images.
 ///
@@ -17,14 +16,14 @@ pub(super) fn fit(
     shape: &ModelShape,
     tensors: &mut BTreeMap<String, ArrayD<f32>>,
 ) -> Result<(), TrainError> {
-    let stored = tensors.get(POSITIONS).cloned().and_then(|stored| stored.into_dimensionality::<Ix2>().ok());
+    let stored = tensors.get(IMAGE_POSITIONS).cloned().and_then(|stored| stored.into_dimensionality::<Ix2>().ok());
     let Some(stored) = stored else {
-        return Err(TrainError::Tensor { key: POSITIONS.to_owned(), reason: "expected a matrix".to_owned() });
+        return Err(TrainError::Tensor { key: IMAGE_POSITIONS.to_owned(), reason: "expected a matrix".to_owned() });
     };
     let size_px = (recipe.input.height_px, recipe.input.width_px);
     let fitted =
         descry_export::fit_image_positions(stored, size_px, shape.patch_px, shape.stride_px).map_err(with_our_names)?;
-    tensors.insert(POSITIONS.to_owned(), fitted.into_dyn());
+    tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.into_dyn());
     Ok(())
 }
 

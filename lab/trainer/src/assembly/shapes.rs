@@ -1,9 +1,12 @@
 //! Whether a base's tensors fit together.
 
 use crate::TrainError;
-use crate::operation::HEAD_WIDTH;
 use crate::run::ModelShape;
-use crate::tower::Side;
+use descry_model::method::clip::{
+    CLASS_EMBEDDING, HEAD_WIDTH, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION,
+    TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING,
+};
+use descry_model::method::{BlockKeys, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -13,24 +16,24 @@ use std::collections::BTreeMap;
 /// [`TrainError::Tensor`] naming the first that does not.
 pub(super) fn check(shape: &ModelShape, tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<(), TrainError> {
     let base = Base(tensors);
-    let (vision, text) = (shape.vision_width, base.columns("token_embedding.weight")?);
-    let dimension = base.columns("visual.proj")?;
-    base.expect("visual.proj", &[vision, dimension])?;
-    base.expect("text_projection", &[text, dimension])?;
-    base.expect("visual.class_embedding", &[vision])?;
-    for (key, width) in [("visual.positional_embedding", vision), ("positional_embedding", text)] {
+    let (vision, text) = (shape.vision_width, base.columns(TOKEN_EMBEDDING)?);
+    let dimension = base.columns(IMAGE_PROJECTION)?;
+    base.expect(IMAGE_PROJECTION, &[vision, dimension])?;
+    base.expect(TEXT_PROJECTION, &[text, dimension])?;
+    base.expect(CLASS_EMBEDDING, &[vision])?;
+    for (key, width) in [(IMAGE_POSITIONS, vision), (TEXT_POSITIONS, text)] {
         base.expect(key, &[base.rows(key)?, width])?;
     }
-    for (key, width) in [("visual.ln_pre", vision), ("visual.ln_post", vision), ("ln_final", text)] {
+    for (key, width) in [(IMAGE_NORM_BEFORE, vision), (IMAGE_NORM_AFTER, vision), (TEXT_NORM_AFTER, text)] {
         base.norm(key, width)?;
     }
     for (side, width, layers) in [(Side::Vision, vision, shape.vision_layers), (Side::Text, text, shape.text_layers)] {
         if width == 0 || !width.is_multiple_of(HEAD_WIDTH) {
             let reason = format!("the width {width} is no multiple of {HEAD_WIDTH}, the width of a head");
-            return Err(TrainError::Tensor { key: format!("{}.ln_1.weight", side.block(0)), reason });
+            return Err(TrainError::Tensor { key: format!("{}.weight", side.block(0).attention_norm()), reason });
         }
         for layer in 0..layers {
-            base.block(&side.block(layer), width)?;
+            base.block(side.block(layer), width)?;
         }
     }
     Ok(())
@@ -40,17 +43,17 @@ pub(super) fn check(shape: &ModelShape, tensors: &BTreeMap<String, ArrayD<f32>>)
 struct Base<'a>(&'a BTreeMap<String, ArrayD<f32>>);
 
 impl Base<'_> {
-    fn block(&self, key: &str, width: usize) -> Result<(), TrainError> {
-        self.norm(&format!("{key}.ln_1"), width)?;
-        self.norm(&format!("{key}.ln_2"), width)?;
-        self.expect(&format!("{key}.attn.in_proj_weight"), &[3 * width, width])?;
-        self.expect(&format!("{key}.attn.in_proj_bias"), &[3 * width])?;
-        let hidden = self.rows(&format!("{key}.mlp.c_fc.weight"))?;
-        for (part, outputs, inputs) in
-            [("attn.out_proj", width, width), ("mlp.c_fc", hidden, width), ("mlp.c_proj", width, hidden)]
+    fn block(&self, keys: BlockKeys, width: usize) -> Result<(), TrainError> {
+        self.norm(&keys.attention_norm(), width)?;
+        self.norm(&keys.mlp_norm(), width)?;
+        self.expect(&keys.in_projection_weight(), &[3 * width, width])?;
+        self.expect(&keys.in_projection_bias(), &[3 * width])?;
+        let hidden = self.rows(&format!("{}.weight", keys.mlp_in()))?;
+        for (layer, outputs, inputs) in
+            [(keys.out_projection(), width, width), (keys.mlp_in(), hidden, width), (keys.mlp_out(), width, hidden)]
         {
-            self.expect(&format!("{key}.{part}.weight"), &[outputs, inputs])?;
-            self.expect(&format!("{key}.{part}.bias"), &[outputs])?;
+            self.expect(&format!("{layer}.weight"), &[outputs, inputs])?;
+            self.expect(&format!("{layer}.bias"), &[outputs])?;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use super::Arithmetic;
 use super::exponential::{sum, vectorized};
 use super::slices::{of_storage, output, tensor, with_values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor};
+use descry_model::method::clip::LAYER_NORM_EPSILON;
 
-/// PyTorch's default, which CLIP was trained with.
-const EPSILON: f32 = 1e-5;
+const EPSILON: f32 = LAYER_NORM_EPSILON as f32;
 
 /// Each row to mean 0 and variance 1, times `weight`, plus `bias`.
 ///

@@ -4,6 +4,7 @@ use super::Arithmetic;
 use super::exponential::{sigmoid, vectorized};
 use super::slices::{of_storage, output, tensor, with_values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use descry_model::method::clip::QUICK_GELU_STEEPNESS;
 
 /// CLIP's approximation of GELU, `x * sigmoid(1.702 x)`.
 pub(crate) fn quick_gelu(arithmetic: Arithmetic, x: &Tensor) -> Result<Tensor> {
@@ -11,7 +12,7 @@ pub(crate) fn quick_gelu(arithmetic: Arithmetic, x: &Tensor) -> Result<Tensor> {
         Arithmetic::Fused => x.apply_op1(Activation::QuickGelu),
         Arithmetic::Composed { .. } => {
             // Without the bound the exponential of a very negative value is infinite, and its gradient no number.
-            let negative = (x * -f64::from(QUICK_GELU_FACTOR))?.minimum(80.0)?;
+            let negative = (x * -f64::from(QUICK_GELU_STEEPNESS))?.minimum(80.0)?;
             x.mul(&(negative.exp()? + 1.0)?.recip()?)
         }
     }
@@ -24,8 +25,6 @@ pub(crate) fn relu(arithmetic: Arithmetic, x: &Tensor) -> Result<Tensor> {
         Arithmetic::Composed { .. } => x.relu(),
     }
 }
-
-const QUICK_GELU_FACTOR: f32 = 1.702;
 
 #[derive(Debug, Clone, Copy)]
 enum Activation {
@@ -47,7 +46,7 @@ impl CustomOp1 for Activation {
         match self {
             Self::QuickGelu => vectorized(|| {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = x * sigmoid(QUICK_GELU_FACTOR * x);
+                    *y = x * sigmoid(QUICK_GELU_STEEPNESS * x);
                 }
             }),
             Self::Relu => vectorized(|| {
@@ -66,8 +65,8 @@ impl CustomOp1 for Activation {
                 match self {
                     Self::QuickGelu => vectorized(|| {
                         for ((result, &x), &gradient) in result.iter_mut().zip(x).zip(gradient) {
-                            let share = sigmoid(QUICK_GELU_FACTOR * x);
-                            *result = gradient * (share + QUICK_GELU_FACTOR * x * share * (1.0 - share));
+                            let share = sigmoid(QUICK_GELU_STEEPNESS * x);
+                            *result = gradient * (share + QUICK_GELU_STEEPNESS * x * share * (1.0 - share));
                         }
                     }),
                     Self::Relu => vectorized(|| {

@@ -3,6 +3,7 @@
 use super::Recipe;
 use crate::TrainError;
 use config::{Config, ConfigError, File, FileFormat, ValueKind};
+use descry_model::Method;
 use serde_json::Value as Json;
 use std::io::Read as _;
 use std::path::Path;
@@ -42,6 +43,16 @@ impl Recipe {
         let recipe = typed(&base, merged)?;
         check_presets_inputs(&base, &recipe)?;
         Ok(recipe)
+    }
+
+    /// The only method that a setting has an effect for, such as [`Method::UpPerson`] for `up_person.rank`; `None` for
+    /// what concerns others as well, and for names that no setting has.
+    pub fn method_of_setting(name: &str) -> Option<Method> {
+        match name.split_once('.').unwrap_or((name, "")) {
+            ("dm_adapter", _) | ("loss", "balancing_weight" | "balance_padding") => Some(Method::DmAdapter),
+            ("up_person", _) => Some(Method::UpPerson),
+            _ => None,
+        }
     }
 }
 

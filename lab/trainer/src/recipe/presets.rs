@@ -1,13 +1,13 @@
 //! Recipes to start from: the papers', and one for the small models of the demo.
 
-use super::names::unknown;
 use super::{
     AugmentationSettings, CheckpointSettings, DeviceKind, DeviceSettings, DmAdapterSettings, EvaluationSettings,
-    InputSettings, LoadingSettings, LossSettings, MatchingLoss, Method, OptimizerSettings, Recipe, SamplerSettings,
+    InputSettings, LoadingSettings, LossSettings, MatchingLoss, OptimizerSettings, Recipe, SamplerSettings,
     ScheduleSettings, TowerSettings, TrainingPrecision, UpPersonSettings,
 };
 use crate::TrainError;
 use descry_evaluation::DatasetLayout;
+use descry_model::method::{IMAGE_SIZE_PX, Method, clip, dm_adapter, up_person};
 use std::fmt;
 use std::str::FromStr;
 
@@ -45,7 +45,11 @@ impl FromStr for Preset {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|preset| preset.name() == text);
-        found.ok_or_else(|| unknown("preset", text, &Self::ALL.map(Self::name)))
+        found.ok_or_else(|| {
+            let given: String = text.chars().take(40).collect();
+            let reason = format!("is {given:?}, expected {}", Self::ALL.map(Self::name).join(", "));
+            TrainError::Setting { name: "preset".to_owned(), reason }
+        })
     }
 }
 
@@ -61,6 +65,7 @@ impl Recipe {
     /// What the papers say and, where they say nothing, the published code, which both took from IRRA (CVPR 2023).
     /// Plain CLIP has no such recipe: it gets the same images and captions with CLIP's own optimizer settings.
     pub fn published(method: Method, dataset: DatasetLayout) -> Self {
+        let (height_px, width_px) = IMAGE_SIZE_PX;
         Self {
             method,
             dataset,
@@ -69,7 +74,7 @@ impl Recipe {
             epochs: 60,
             batch_size: 128,
             micro_batch_size: None,
-            input: InputSettings { height_px: 384, width_px: 128, stride_px: None, context_length: 77 },
+            input: InputSettings { height_px, width_px, stride_px: None, context_length: clip::CONTEXT_LENGTH },
             optimizer: published_optimizer(method, dataset),
             schedule: ScheduleSettings {
                 warmup_epochs: 5.0,
@@ -87,7 +92,12 @@ impl Recipe {
                 mask_probability: 0.15,
             },
             sampler: SamplerSettings::Random,
-            dm_adapter: DmAdapterSettings { experts: 6, top_k: 2, reduction: 8, domain_prompt: true },
+            dm_adapter: DmAdapterSettings {
+                experts: dm_adapter::EXPERTS,
+                top_k: dm_adapter::TOP_K,
+                reduction: dm_adapter::REDUCTION,
+                domain_prompt: true,
+            },
             up_person: published_up_person(dataset),
             towers: SMALL_TOWERS,
             // The published code chooses the best epoch on the test split itself.
@@ -188,28 +198,26 @@ fn published_loss(method: Method) -> LossSettings {
         LossSettings { matching: MatchingLoss::Sdm, temperature: 0.02, balancing_weight: 0.0, balance_padding: true };
     match method {
         Method::UpPerson => sdm,
-        Method::DmAdapter => LossSettings { balancing_weight: 0.5, ..sdm },
+        Method::DmAdapter => LossSettings { balancing_weight: dm_adapter::BALANCING_WEIGHT, ..sdm },
         // Softer than the fine-tuning's: from nothing, a cosine is not worth much at first.
         Method::Clip => LossSettings { matching: MatchingLoss::Itc, temperature: 0.05, ..sdm },
     }
 }
 
 fn published_up_person(dataset: DatasetLayout) -> UpPersonSettings {
-    // The paper's implementation details, per data set.
-    let (rank, prefix_length) = match dataset {
-        DatasetLayout::CuhkPedes => (32, 10),
-        DatasetLayout::IcfgPedes => (32, 14),
-        DatasetLayout::RstpReid => (16, 2),
+    let sizes = match dataset {
+        DatasetLayout::CuhkPedes => up_person::CUHK_PEDES,
+        DatasetLayout::IcfgPedes => up_person::ICFG_PEDES,
+        DatasetLayout::RstpReid => up_person::RSTPREID,
     };
     UpPersonSettings {
-        rank,
-        prefix_length,
-        reduction: 8,
+        rank: sizes.lora_rank,
+        prefix_length: sizes.prefix_length,
+        reduction: up_person::REDUCTION,
         depth_lora: None,
         depth_prefix: None,
         depth_adapter: Some(0),
-        // `scale_to_grad = nn.Parameter(torch.tensor(100.0))`.
-        prefix_scale: 100.0,
+        prefix_scale: up_person::PREFIX_ATTENTION_SCALE,
     }
 }
 

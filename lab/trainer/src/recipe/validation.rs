@@ -6,7 +6,7 @@ use super::{
     UpPersonSettings,
 };
 use crate::TrainError;
-use crate::operation::HEAD_WIDTH;
+use descry_model::method::clip::HEAD_WIDTH;
 use std::ops::RangeInclusive;
 
 /// Smallest divisor and step: below, float32 loses what is added or divided.

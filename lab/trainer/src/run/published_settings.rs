@@ -1,6 +1,7 @@
 //! `configs.yaml` as the published code writes it with PyYAML: it and `descry export` read it beside the weights.
 
-use crate::{MatchingLoss, Method, Recipe, SamplerSettings};
+use crate::{MatchingLoss, Recipe, SamplerSettings};
+use descry_model::method::{Method, clip};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -156,11 +157,13 @@ fn loss_names(recipe: &Recipe) -> &'static str {
 
 /// OpenAI's name of a CLIP of this shape, else the base's file, which the published code opens as well.
 fn pretrain_choice(shape: &ModelShape, base: Option<&Path>) -> String {
-    match (shape.vision_width, shape.vision_layers, shape.patch_px) {
-        (768, 12, 16) => "ViT-B/16".to_owned(),
-        (768, 12, 32) => "ViT-B/32".to_owned(),
-        (1024, 24, 14) => "ViT-L/14".to_owned(),
-        _ => base.map(|base| base.display().to_string()).unwrap_or_default(),
+    let found = clip::PUBLISHED_SIZES.iter().find(|sizes| {
+        (sizes.vision_width, sizes.vision_layers, sizes.patch_px)
+            == (shape.vision_width, shape.vision_layers, shape.patch_px)
+    });
+    match found {
+        Some(sizes) => sizes.name.to_owned(),
+        None => base.map(|base| base.display().to_string()).unwrap_or_default(),
     }
 }
 

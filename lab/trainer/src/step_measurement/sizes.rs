@@ -1,21 +1,19 @@
 //! A method's sizes as its tensors show them.
 
-use super::StepBenchmark;
-use crate::tower::Side;
+use super::benchmark::StepBenchmark;
 use crate::{
-    DeviceSettings, DmAdapterSettings, InputSettings, LossSettings, MatchingLoss, Method, OptimizerSettings, Recipe,
+    DeviceSettings, DmAdapterSettings, InputSettings, LossSettings, MatchingLoss, OptimizerSettings, Recipe,
     UpPersonSettings,
 };
 use descry_evaluation::DatasetLayout;
 use descry_export::RunSettings;
+use descry_model::method::dm_adapter::BALANCING_WEIGHT;
+use descry_model::method::{BlockKeys, Method, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// Named tensors.
 type Tensors = BTreeMap<String, ArrayD<f32>>;
-
-/// DM-Adapter's weight of its load-balancing loss.
-const BALANCING_WEIGHT: f64 = 0.5;
 
 /// The recipe of a benchmark: sizes from the tensors, image size, stride and chosen experts from the run's settings,
 /// everything else as published.
@@ -57,49 +55,48 @@ pub(super) fn recipe(benchmark: &StepBenchmark, method: Method, tensors: &Tensor
 
 fn dm_adapter(tensors: &Tensors, settings: &RunSettings, published: DmAdapterSettings) -> DmAdapterSettings {
     let block = Side::Vision.block(0);
-    let adapter = |expert: usize| format!("{block}.feed_forward.experts.{expert}");
-    let experts = (0..).take_while(|&expert| tensors.contains_key(&format!("{}.down.weight", adapter(expert)))).count();
-    let Some(reduction) = reduction(tensors, &adapter(0)) else { return published };
+    let experts = block.expert_count(|key| tensors.contains_key(key));
+    let Some(reduction) = reduction(tensors, &block.expert(0)) else { return published };
     DmAdapterSettings {
         experts,
         top_k: settings.topk.unwrap_or(published.top_k.min(experts)),
         reduction,
         // A router without the prompt is stored with one of zeros.
-        domain_prompt: tensors
-            .get(&format!("{block}.task_param"))
-            .is_some_and(|prompt| prompt.iter().any(|&x| x != 0.0)),
+        domain_prompt: tensors.get(&block.domain_prompt()).is_some_and(|prompt| prompt.iter().any(|&x| x != 0.0)),
     }
 }
 
 fn up_person(tensors: &Tensors, published: UpPersonSettings) -> UpPersonSettings {
-    let has_lora = |side: Side, layer: usize| tensors.contains_key(&format!("{}.lora_A.0", side.lora(layer)));
-    let has_prefix = |side: Side, layer: usize| tensors.contains_key(&format!("{}.key.tokens", side.prefix(layer)));
-    let has_adapter = |side: Side, layer: usize| tensors.contains_key(&format!("{}.scale_1", side.block(layer)));
-    let is_block = |side: Side, layer: usize| tensors.contains_key(&format!("{}.ln_1.weight", side.block(layer)));
+    let is_there = |key: &str| tensors.contains_key(key);
     let adapters = Side::ALL.into_iter().filter_map(|side| {
         (0..)
-            .take_while(|&layer| is_block(side, layer))
-            .find(|&layer| has_adapter(side, layer))
-            .map(|layer| (side, layer))
+            .map(|layer| side.block(layer))
+            .take_while(|keys| is_there(&format!("{}.weight", keys.attention_norm())))
+            .find(|keys| is_there(&keys.attention_adapter().scale))
     });
-    let first_adapter = adapters.min_by_key(|&(_, layer)| layer);
-    let adapter_reduction =
-        first_adapter.and_then(|(side, layer)| reduction(tensors, &format!("{}.adapter_ln_msa", side.block(layer))));
+    let first_adapter = adapters.min_by_key(|keys| keys.layer);
+    let adapter_reduction = first_adapter.and_then(|keys| reduction(tensors, &keys.attention_adapter().adapter));
+    let first = Side::Vision.block(0);
     UpPersonSettings {
-        rank: rows(tensors, &format!("{}.lora_A.0", Side::Vision.lora(0))).unwrap_or(published.rank),
-        prefix_length: rows(tensors, &format!("{}.key.tokens", Side::Vision.prefix(0)))
-            .unwrap_or(published.prefix_length),
+        rank: rows(tensors, &lora_key(first)).unwrap_or(published.rank),
+        prefix_length: rows(tensors, &first.prefix().key_tokens).unwrap_or(published.prefix_length),
         reduction: adapter_reduction.unwrap_or(published.reduction),
-        depth_lora: Some(depth(&has_lora)),
-        depth_prefix: Some(depth(&has_prefix)),
-        depth_adapter: first_adapter.map(|(_, layer)| layer),
+        depth_lora: Some(depth(&|keys| is_there(&lora_key(keys)))),
+        depth_prefix: Some(depth(&|keys| is_there(&keys.prefix().key_tokens))),
+        depth_adapter: first_adapter.map(|keys| keys.layer),
         prefix_scale: published.prefix_scale,
     }
 }
 
+/// A tensor that every block with LoRA has.
+fn lora_key(keys: BlockKeys) -> String {
+    let [of_keys, _] = keys.lora();
+    of_keys.a
+}
+
 /// How many first blocks of the deeper tower have a part.
-fn depth(has_part: &dyn Fn(Side, usize) -> bool) -> usize {
-    let of_side = |side: Side| (0..).take_while(|&layer| has_part(side, layer)).count();
+fn depth(has_part: &dyn Fn(BlockKeys) -> bool) -> usize {
+    let of_side = |side: Side| (0..).take_while(|&layer| has_part(side.block(layer))).count();
     Side::ALL.into_iter().map(of_side).max().unwrap_or_default()
 }
 

@@ -1,8 +1,9 @@
 use super::*;
 use crate::initialization::{Initializer, new_clip};
-use crate::tower::Side;
 use crate::{DmAdapterSettings, InputSettings, TowerSettings, UpPersonSettings};
 use descry_evaluation::DatasetLayout;
+use descry_model::Method;
+use descry_model::method::Side;
 
 const LAYERS: [(Side, usize); 2] = [(Side::Vision, 3), (Side::Text, 2)];
 

@@ -1,12 +1,22 @@
 //! One pre-norm block, with whatever a method adds to it.
 
-use super::mixture::Mixture;
+use super::layers::{Linear, Norm};
+use super::mixture::{Mixture, RoutingLoad};
 use super::parallel::{Lora, ParallelAdapter, Prefix};
-use super::{Linear, Norm, RoutingLoad, Side};
 use crate::TrainError;
 use crate::operation::{Arithmetic, AttentionShape, attention, linear, quick_gelu};
 use crate::parameters::Parameters;
 use candle_core::{Device, Result, Tensor};
+use descry_model::method::{BlockKeys, Side};
+
+/// What a tower makes of a part of a batch.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// `[pairs, dimension]`, not of unit length.
+    pub(crate) features: Tensor,
+    /// How evenly each block's experts were used; empty where no balance is asked for.
+    pub(crate) loads: Vec<RoutingLoad>,
+}
 
 /// What a block needs to know of the part of a batch that goes through it.
 #[derive(Debug)]
@@ -60,35 +70,33 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Reads block `layer` of a tower.
+    /// Reads one block of a tower.
     pub(super) fn read(
         parameters: &Parameters,
-        side: Side,
-        layer: usize,
+        keys: BlockKeys,
         top_k: usize,
     ) -> std::result::Result<Self, TrainError> {
-        let key = side.block(layer);
-        let weight = parameters.get(&format!("{key}.attn.in_proj_weight"))?;
-        let bias = parameters.get(&format!("{key}.attn.in_proj_bias"))?;
+        let weight = parameters.get(&keys.in_projection_weight())?;
+        let bias = parameters.get(&keys.in_projection_bias())?;
         let (_, width) = weight.dims2()?;
         let rows = |first: usize, count: usize| -> Result<Linear> {
             Ok(Linear { weight: weight.narrow(0, first, count)?, bias: bias.narrow(0, first, count)? })
         };
-        let mixture = Mixture::read(parameters, &key, side, top_k)?
-            .map(|mixture| Ok::<_, TrainError>((Norm::read(parameters, &format!("{key}.ln_3"))?, mixture)))
+        let mixture = Mixture::read(parameters, keys, top_k)?
+            .map(|mixture| Ok::<_, TrainError>((Norm::read(parameters, &keys.mixture_norm())?, mixture)))
             .transpose()?;
         Ok(Self {
-            ln_1: Norm::read(parameters, &format!("{key}.ln_1"))?,
+            ln_1: Norm::read(parameters, &keys.attention_norm())?,
             query: rows(0, width)?,
             key_value: rows(width, 2 * width)?,
-            attention_out: Linear::read(parameters, &format!("{key}.attn.out_proj"))?,
-            ln_2: Norm::read(parameters, &format!("{key}.ln_2"))?,
-            mlp_in: Linear::read(parameters, &format!("{key}.mlp.c_fc"))?,
-            mlp_out: Linear::read(parameters, &format!("{key}.mlp.c_proj"))?,
-            lora: Lora::read(parameters, side, layer)?,
-            prefix: Prefix::read(parameters, side, layer)?,
-            attention_adapter: ParallelAdapter::read(parameters, &key, "adapter_ln_msa", "scale_1")?,
-            mlp_adapter: ParallelAdapter::read(parameters, &key, "adapter_ln_mlp", "scale_2")?,
+            attention_out: Linear::read(parameters, &keys.out_projection())?,
+            ln_2: Norm::read(parameters, &keys.mlp_norm())?,
+            mlp_in: Linear::read(parameters, &keys.mlp_in())?,
+            mlp_out: Linear::read(parameters, &keys.mlp_out())?,
+            lora: Lora::read(parameters, keys)?,
+            prefix: Prefix::read(parameters, keys)?,
+            attention_adapter: ParallelAdapter::read(parameters, &keys.attention_adapter())?,
+            mlp_adapter: ParallelAdapter::read(parameters, &keys.mlp_adapter())?,
             mixture,
         })
     }
@@ -161,13 +169,12 @@ pub(super) fn read_all(
     side: Side,
     top_k: usize,
 ) -> std::result::Result<Vec<Block>, TrainError> {
-    let mut blocks = Vec::new();
-    while parameters.has(&format!("{}.ln_1.weight", side.block(blocks.len()))) {
-        blocks.push(Block::read(parameters, side, blocks.len(), top_k)?);
-    }
+    let is_there = |keys: &BlockKeys| parameters.has(&format!("{}.weight", keys.attention_norm()));
+    let keys = (0..).map(|layer| side.block(layer)).take_while(is_there);
+    let blocks = keys.map(|keys| Block::read(parameters, keys, top_k)).collect::<std::result::Result<Vec<_>, _>>()?;
     if blocks.is_empty() {
         let reason = "the tower has no blocks".to_owned();
-        return Err(TrainError::Tensor { key: format!("{}.ln_1.weight", side.block(0)), reason });
+        return Err(TrainError::Tensor { key: format!("{}.weight", side.block(0).attention_norm()), reason });
     }
     Ok(blocks)
 }

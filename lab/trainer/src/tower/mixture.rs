@@ -1,18 +1,12 @@
 //! DM-Adapter's sparse mixture of adapters with its domain-aware router.
 
-use super::{Linear, Side};
+use super::layers::Linear;
 use crate::TrainError;
 use crate::operation::{Arithmetic, gate_hidden, linear, probability_sums, route};
 use crate::parameters::Parameters;
 use candle_core::{Result, Tensor};
-
-/// Weight of the mixture beside the MLP, as the published `forward` sets it.
-fn mixture_scale(side: Side) -> f64 {
-    match side {
-        Side::Vision => 0.1,
-        Side::Text => 4.0,
-    }
-}
+use descry_model::method::BlockKeys;
+use descry_model::method::dm_adapter::mixture_scale;
 
 /// How evenly a block's experts were used by a part of a batch; the parts of a batch add up.
 #[derive(Debug)]
@@ -30,7 +24,7 @@ pub(crate) struct RoutingLoad {
 pub(super) struct Mixture {
     alpha: Tensor,
     input_gate: Tensor,
-    task_gate: Tensor,
+    prompt_gate: Tensor,
     /// The learned domain prompt.
     prompt: Tensor,
     experts: Vec<(Linear, Linear)>,
@@ -42,28 +36,27 @@ impl Mixture {
     /// Reads a block's mixture; `None` where it has none.
     pub(super) fn read(
         parameters: &Parameters,
-        block: &str,
-        side: Side,
+        keys: BlockKeys,
         top_k: usize,
     ) -> std::result::Result<Option<Self>, TrainError> {
-        let key = format!("{block}.feed_forward");
-        if !parameters.has(&format!("{key}.alpha")) {
+        if !parameters.has(&keys.prompt_share()) {
             return Ok(None);
         }
-        let mut experts = Vec::new();
-        while parameters.has(&format!("{key}.experts.{}.down.weight", experts.len())) {
-            let key = format!("{key}.experts.{}", experts.len());
+        let read = |expert| {
+            let key = keys.expert(expert);
             let down = Linear::read(parameters, &format!("{key}.down"))?;
-            experts.push((down, Linear::read(parameters, &format!("{key}.up"))?));
-        }
+            Ok((down, Linear::read(parameters, &format!("{key}.up"))?))
+        };
+        let count = keys.expert_count(|key| parameters.has(key));
+        let experts = (0..count).map(read).collect::<std::result::Result<Vec<_>, TrainError>>()?;
         Ok(Some(Self {
-            alpha: parameters.get(&format!("{key}.alpha"))?,
-            input_gate: parameters.get(&format!("{key}.input_gate.weight"))?,
-            task_gate: parameters.get(&format!("{key}.task_gate.weight"))?,
-            prompt: parameters.get(&format!("{block}.task_param"))?,
+            alpha: parameters.get(&keys.prompt_share())?,
+            input_gate: parameters.get(&keys.input_gate())?,
+            prompt_gate: parameters.get(&keys.prompt_gate())?,
+            prompt: parameters.get(&keys.domain_prompt())?,
             top_k: top_k.min(experts.len()),
             experts,
-            scale: mixture_scale(side),
+            scale: mixture_scale(keys.side),
         }))
     }
 
@@ -75,7 +68,7 @@ impl Mixture {
         // The factors are small beside the tokens, so they go into the weights.
         let rest = self.alpha.affine(-1.0, 1.0)?;
         let weight = self.input_gate.broadcast_mul(&rest)?;
-        let bias = self.task_gate.broadcast_mul(&self.prompt)?.sum(1)?.broadcast_mul(&self.alpha)?;
+        let bias = self.prompt_gate.broadcast_mul(&self.prompt)?.sum(1)?.broadcast_mul(&self.alpha)?;
         linear(arithmetic, u, &weight, Some(&bias))
     }
 

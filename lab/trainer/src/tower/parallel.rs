@@ -1,10 +1,12 @@
 //! UP-Person's three parts of a block: LoRA on keys and values, S-Prefix, and adapters beside the layer norms.
 
-use super::{Linear, Side};
+use super::layers::Linear;
 use crate::TrainError;
 use crate::operation::{Arithmetic, linear, relu};
 use crate::parameters::Parameters;
 use candle_core::{Result, Tensor};
+use descry_model::method::BlockKeys;
+use descry_model::method::up_person::{AdapterKeys, LoraKeys};
 
 /// Low-rank changes of the key and value weights.
 #[derive(Debug)]
@@ -14,23 +16,15 @@ pub(super) struct Lora {
 }
 
 impl Lora {
-    pub(super) fn read(
-        parameters: &Parameters,
-        side: Side,
-        layer: usize,
-    ) -> std::result::Result<Option<Self>, TrainError> {
-        let key = side.lora(layer);
-        if !parameters.has(&format!("{key}.lora_A.0")) {
+    pub(super) fn read(parameters: &Parameters, keys: BlockKeys) -> std::result::Result<Option<Self>, TrainError> {
+        let [of_keys, of_values] = keys.lora();
+        if !parameters.has(&of_keys.a) {
             return Ok(None);
         }
-        let change = |index: usize| {
-            Ok::<_, TrainError>((
-                parameters.get(&format!("{key}.lora_A.{index}"))?,
-                parameters.get(&format!("{key}.lora_B.{index}"))?,
-                parameters.get(&format!("{key}.scale.{index}.scale"))?,
-            ))
+        let change = |LoraKeys { a, b, scale }: LoraKeys| {
+            Ok::<_, TrainError>((parameters.get(&a)?, parameters.get(&b)?, parameters.get(&scale)?))
         };
-        Ok(Some(Self { changes: [change(0)?, change(1)?] }))
+        Ok(Some(Self { changes: [change(of_keys)?, change(of_values)?] }))
     }
 
     /// What is added to keys and values: `x * A^T * B^T * scale`, which is cheaper than changing the weights, and so is
@@ -60,21 +54,17 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    pub(super) fn read(
-        parameters: &Parameters,
-        side: Side,
-        layer: usize,
-    ) -> std::result::Result<Option<Self>, TrainError> {
-        let key = side.prefix(layer);
-        if !parameters.has(&format!("{key}.key.tokens")) {
+    pub(super) fn read(parameters: &Parameters, keys: BlockKeys) -> std::result::Result<Option<Self>, TrainError> {
+        let keys = keys.prefix();
+        if !parameters.has(&keys.key_tokens) {
             return Ok(None);
         }
         Ok(Some(Self {
-            key_tokens: parameters.get(&format!("{key}.key.tokens"))?,
-            key_scale: parameters.get(&format!("{key}.key.scaler.scale"))?,
-            value_tokens: parameters.get(&format!("{key}.val.tokens"))?,
-            value_scale: parameters.get(&format!("{key}.val.scaler.scale"))?,
-            attention_scale: parameters.get(&format!("{key}.scale_to_grad"))?,
+            key_tokens: parameters.get(&keys.key_tokens)?,
+            key_scale: parameters.get(&keys.key_scale)?,
+            value_tokens: parameters.get(&keys.value_tokens)?,
+            value_scale: parameters.get(&keys.value_scale)?,
+            attention_scale: parameters.get(&keys.attention_scale)?,
         }))
     }
 
@@ -96,20 +86,16 @@ pub(super) struct ParallelAdapter {
 }
 
 impl ParallelAdapter {
-    /// Reads `adapter` with the factor named `scale` of a block; `None` where it has none.
-    pub(super) fn read(
-        parameters: &Parameters,
-        block: &str,
-        adapter: &str,
-        scale: &str,
-    ) -> std::result::Result<Option<Self>, TrainError> {
-        if !parameters.has(&format!("{block}.{scale}")) {
+    /// Reads an adapter and its factor; `None` where there is none.
+    pub(super) fn read(parameters: &Parameters, keys: &AdapterKeys) -> std::result::Result<Option<Self>, TrainError> {
+        let AdapterKeys { adapter, scale } = keys;
+        if !parameters.has(scale) {
             return Ok(None);
         }
         Ok(Some(Self {
-            down: Linear::read(parameters, &format!("{block}.{adapter}.down"))?,
-            up: Linear::read(parameters, &format!("{block}.{adapter}.up"))?,
-            scale: parameters.get(&format!("{block}.{scale}"))?,
+            down: Linear::read(parameters, &format!("{adapter}.down"))?,
+            up: Linear::read(parameters, &format!("{adapter}.up"))?,
+            scale: parameters.get(scale)?,
         }))
     }
 

@@ -1,11 +1,13 @@
 //! The text tower.
 
-use super::block::{Block, project, read_all, run};
-use super::{Encoded, FinalRows, Norm, Pass, Side};
+use super::block::{Block, Encoded, FinalRows, Pass, project, read_all, run};
+use super::layers::Norm;
 use crate::TrainError;
 use crate::operation::{Arithmetic, AttentionShape};
 use crate::parameters::Parameters;
 use candle_core::Tensor;
+use descry_model::method::Side;
+use descry_model::method::clip::{TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING};
 use ndarray::{ArrayView1, ArrayView2, s};
 
 /// What counts for the load-balancing loss.
@@ -34,11 +36,11 @@ pub(crate) struct TextTower {
 impl TextTower {
     pub(crate) fn read(parameters: &Parameters, top_k: usize) -> Result<Self, TrainError> {
         Ok(Self {
-            embedding: parameters.get("token_embedding.weight")?,
-            positions: parameters.get("positional_embedding")?,
+            embedding: parameters.get(TOKEN_EMBEDDING)?,
+            positions: parameters.get(TEXT_POSITIONS)?,
             blocks: read_all(parameters, Side::Text, top_k)?,
-            ln_final: Norm::read(parameters, "ln_final")?,
-            projection: parameters.get("text_projection")?,
+            ln_final: Norm::read(parameters, TEXT_NORM_AFTER)?,
+            projection: parameters.get(TEXT_PROJECTION)?,
         })
     }
 

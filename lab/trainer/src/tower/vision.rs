@@ -1,11 +1,15 @@
 //! The vision tower.
 
-use super::block::{Block, project, read_all, run};
-use super::{Encoded, FinalRows, Norm, Pass, Side};
+use super::block::{Block, Encoded, FinalRows, Pass, project, read_all, run};
+use super::layers::Norm;
 use crate::TrainError;
 use crate::operation::{Arithmetic, AttentionShape, linear};
 use crate::parameters::Parameters;
 use candle_core::{DType, Tensor};
+use descry_model::method::Side;
+use descry_model::method::clip::{
+    CLASS_EMBEDDING, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION, PATCH_KERNEL,
+};
 use ndarray::ArrayView4;
 
 /// How the tower is asked.
@@ -35,13 +39,13 @@ pub(crate) struct VisionTower {
 impl VisionTower {
     pub(crate) fn read(parameters: &Parameters, top_k: usize) -> Result<Self, TrainError> {
         Ok(Self {
-            patches: parameters.get("visual.conv1.weight")?,
-            class: parameters.get("visual.class_embedding")?,
-            positions: parameters.get("visual.positional_embedding")?,
-            ln_pre: Norm::read(parameters, "visual.ln_pre")?,
+            patches: parameters.get(PATCH_KERNEL)?,
+            class: parameters.get(CLASS_EMBEDDING)?,
+            positions: parameters.get(IMAGE_POSITIONS)?,
+            ln_pre: Norm::read(parameters, IMAGE_NORM_BEFORE)?,
             blocks: read_all(parameters, Side::Vision, top_k)?,
-            ln_post: Norm::read(parameters, "visual.ln_post")?,
-            projection: parameters.get("visual.proj")?,
+            ln_post: Norm::read(parameters, IMAGE_NORM_AFTER)?,
+            projection: parameters.get(IMAGE_PROJECTION)?,
         })
     }
 

@@ -8,6 +8,7 @@ use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
 use descry_export::Checkpoint;
+use descry_model::method::clip::TOKEN_EMBEDDING;
 use descry_model::{TextInput, TextTokenizer, Vocabulary};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
@@ -59,10 +60,8 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
     }
     recipe.validate()?;
     let base = request.base.as_deref().map(Checkpoint::open).transpose()?;
-    let ids = base
-        .as_ref()
-        .and_then(|base| base.tensors.get("token_embedding.weight"))
-        .and_then(|ids| ids.shape().first().copied());
+    let ids =
+        base.as_ref().and_then(|base| base.tensors.get(TOKEN_EMBEDDING)).and_then(|ids| ids.shape().first().copied());
     let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids)?;
     let Some((json, tokenizer)) = found else {
         let reason = "none lies beside the base, and CLIP's own has other ids; give one".to_owned();

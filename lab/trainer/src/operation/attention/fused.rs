@@ -1,10 +1,11 @@
 //! Attention on the processor.
 
-use super::{AttentionShape, HEAD_WIDTH, score_scale};
+use super::shape::{AttentionShape, score_scale};
 use crate::operation::exponential::{softmax, sum, vectorized};
 use crate::operation::product::{Destination, Matrix, multiply};
 use crate::operation::slices::{of_storage, output, tensor, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use descry_model::method::clip::HEAD_WIDTH;
 use std::sync::OnceLock;
 
 /// All heads in one pass over plain slices, with a gradient written by hand.

@@ -180,3 +180,22 @@ proptest! {
         prop_assert_eq!((recipe.seed, recipe.epochs), (u64::from(seed), epochs));
     }
 }
+
+#[test]
+fn settings_of_one_method_are_known() {
+    let recipe = Recipe::published(Method::Clip, DatasetLayout::CuhkPedes);
+    let recipe = serde_json::to_value(recipe).unwrap();
+    let mut of_one = Vec::new();
+    for (section, value) in recipe.as_object().unwrap() {
+        for key in value.as_object().into_iter().flat_map(|entries| entries.keys()) {
+            let name = format!("{section}.{key}");
+            of_one.extend(Recipe::method_of_setting(&name).map(|method| format!("{method} {name}")));
+        }
+    }
+    assert_eq!(of_one.iter().filter(|name| name.starts_with("dm-adapter dm_adapter.")).count(), 4);
+    assert_eq!(of_one.iter().filter(|name| name.starts_with("dm-adapter loss.balanc")).count(), 2);
+    assert_eq!(of_one.iter().filter(|name| name.starts_with("up-person up_person.")).count(), 7);
+    assert_eq!(of_one.len(), 13);
+    assert_eq!(Recipe::method_of_setting("up_person"), Some(Method::UpPerson));
+    assert_eq!(Recipe::method_of_setting("epochs"), None);
+}

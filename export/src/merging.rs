@@ -1,35 +1,24 @@
 //! Which published method a checkpoint belongs to, and its towers with that method merged in.
 
+use crate::ExportError;
 use crate::checkpoint::RunSettings;
-use crate::clip::{self, BlockPlace, Side};
-use crate::dm_adapter::{self, DmAdapter};
+use crate::clip::{self, BlockExtras, PlainClip};
+use crate::dm_adapter::DmAdapter;
 use crate::geometry::{Grid, square_side};
+use crate::request::ModelFlags;
 use crate::tensors::Tensors;
-use crate::tower::{Block, TextTower, VisionTower};
+use crate::tower::{TextTower, VisionTower};
 use crate::up_person::{self, UpPerson};
-use crate::{ExportError, ModelFlags};
-use descry_model::Family;
+use descry_model::method::clip::{IMAGE_POSITIONS, PATCH_KERNEL, RESNET_KERNEL, TEXT_POSITIONS};
+use descry_model::method::dm_adapter::TOP_K;
+use descry_model::method::up_person::is_prefix_alias;
+use descry_model::method::{self, IMAGE_SIZE_PX, Method, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
-/// What a family adds to CLIP's blocks.
-pub(crate) trait BlockExtras {
-    /// Reads the family's tensors of one block and merges them into it.
-    fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, place: BlockPlace) -> Result<(), ExportError>;
-}
-
-/// Plain CLIP adds nothing.
-struct PlainClip;
-
-impl BlockExtras for PlainClip {
-    fn merge_into(&self, _: &mut Block, _: &mut Tensors<'_>, _: BlockPlace) -> Result<(), ExportError> {
-        Ok(())
-    }
-}
-
 /// Both towers, ready to be written, and the settings that were decided on.
 pub(crate) struct Model {
-    pub(crate) family: Family,
+    pub(crate) method: Method,
     pub(crate) grid: Grid,
     pub(crate) top_k: usize,
     pub(crate) context_length: usize,
@@ -37,29 +26,19 @@ pub(crate) struct Model {
     pub(crate) text: TextTower,
 }
 
-/// The published image size of the retrieval papers, height and width in pixels.
-pub(crate) const PUBLISHED_SIZE_PX: (usize, usize) = (384, 128);
-/// The published number of experts a token is sent to.
-const PUBLISHED_TOP_K: usize = 2;
-
-/// Parameters of training losses, and numbers that OpenAI's archives carry along: no tower reads them.
-const NOT_IN_A_TOWER: [&str; 4] = ["logit_scale", "input_resolution", "context_length", "vocab_size"];
-
-/// Finds the family by the keys that only it has.
-pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Family, ExportError> {
-    let any = |marks: &[&str]| tensors.keys().any(|key| marks.iter().any(|mark| key.contains(mark)));
-    let dm_adapter = any(&[".feed_forward.experts."]);
-    let up_person = any(&["LORA_learner.", "_prefix_learner.", ".adapter_ln_"]);
-    let unknown = |reason: &str| Err(ExportError::UnknownFamily { reason: reason.to_owned() });
-    match (dm_adapter, up_person) {
+/// Finds the method by the keys that only it has.
+pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Method, ExportError> {
+    let any = |is_its: fn(&str) -> bool| tensors.keys().any(|key| is_its(key));
+    let unknown = |reason: &str| Err(ExportError::UnknownMethod { reason: reason.to_owned() });
+    match (any(method::dm_adapter::is_of_an_expert), any(method::up_person::is_added)) {
         (true, true) => unknown("it has experts of DM-Adapter and parts of UP-Person at once"),
-        (true, false) => Ok(Family::DmAdapter),
-        (false, true) => Ok(Family::UpPerson),
-        (false, false) if tensors.contains_key("visual.conv1.weight") => Ok(Family::Clip),
-        (false, false) if tensors.contains_key("visual.layer1.0.conv1.weight") => {
+        (true, false) => Ok(Method::DmAdapter),
+        (false, true) => Ok(Method::UpPerson),
+        (false, false) if tensors.contains_key(PATCH_KERNEL) => Ok(Method::Clip),
+        (false, false) if tensors.contains_key(RESNET_KERNEL) => {
             unknown("its vision tower is a ResNet; only vision transformers are supported")
         }
-        (false, false) => unknown("it has no `visual.conv1.weight`"),
+        (false, false) => unknown(&format!("it has no `{PATCH_KERNEL}`")),
     }
 }
 
@@ -72,41 +51,38 @@ pub(crate) fn read_model(
     settings: &RunSettings,
     flags: &ModelFlags,
 ) -> Result<Model, ExportError> {
-    let family = detect(all)?;
+    let method = detect(all)?;
     let mut tensors = Tensors::new(all);
-    if !tensors.contains("visual.conv1.weight") {
+    if !tensors.contains(PATCH_KERNEL) {
         let expected = "CLIP's weights; give them with --base if this checkpoint holds the trained part only";
-        return Err(ExportError::MissingTensor {
-            key: "visual.conv1.weight".to_owned(),
-            expected: expected.to_owned(),
-        });
+        return Err(ExportError::MissingTensor { key: PATCH_KERNEL.to_owned(), expected: expected.to_owned() });
     }
     let (_, patch) = clip::vision_sizes(&tensors)?;
     let stride = flags.stride.or(settings.stride).unwrap_or(patch);
-    let size = image_size(&tensors, family, settings, flags)?;
+    let size = image_size(&tensors, method, settings, flags)?;
     let grid = Grid::new(size.0, size.1, patch, stride)?;
     warn_of_contradictions(settings, flags);
-    let top_k = flags.top_k.or(settings.topk).unwrap_or(PUBLISHED_TOP_K);
+    let top_k = flags.top_k.or(settings.topk).unwrap_or(TOP_K);
     let dm_adapter = DmAdapter { top_k };
-    let extras: &dyn BlockExtras = match family {
-        Family::Clip => &PlainClip,
-        Family::DmAdapter => &dm_adapter,
-        Family::UpPerson => &UpPerson,
+    let extras: &dyn BlockExtras = match method {
+        Method::Clip => &PlainClip,
+        Method::DmAdapter => &dm_adapter,
+        Method::UpPerson => &UpPerson,
     };
     // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on.
-    if family == Family::UpPerson {
+    if method == Method::UpPerson {
         up_person::check_layers(&tensors, settings)?;
     }
-    let vision = clip::read_vision(&mut tensors, grid, family == Family::Clip, extras)?;
+    let vision = clip::read_vision(&mut tensors, grid, method == Method::Clip, extras)?;
     let text = clip::read_text(&mut tensors, vision.projection.ncols(), extras)?;
     let context_length = context_length(&text, settings)?;
     let keys = tensors.unread(is_training_only);
     if !keys.is_empty() {
         let count = keys.len();
         let keys = keys.into_iter().take(5).collect();
-        return Err(ExportError::UnexpectedTensors { keys, count, family: family.to_string() });
+        return Err(ExportError::UnexpectedTensors { keys, count, method: method.to_string() });
     }
-    Ok(Model { family, grid, top_k, context_length, vision, text })
+    Ok(Model { method, grid, top_k, context_length, vision, text })
 }
 
 /// A flag wins over the run's settings, but that is rarely meant.
@@ -124,36 +100,26 @@ fn warn_of_contradictions(settings: &RunSettings, flags: &ModelFlags) {
     }
 }
 
-/// Whether a key belongs to what a method's training changes.
-pub(crate) fn is_trained(family: Family, key: &str) -> bool {
-    let contains = |marks: &[&str]| marks.iter().any(|mark| key.contains(mark));
-    match family {
-        Family::Clip => false,
-        Family::DmAdapter => contains(&dm_adapter::TRAINED),
-        Family::UpPerson => contains(&up_person::TRAINED) && !up_person::is_prefix_alias(key),
-    }
-}
-
 fn is_training_only(key: &str) -> bool {
-    NOT_IN_A_TOWER.contains(&key)
-        || dm_adapter::TRAINING_ONLY.contains(&key)
-        || up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
-        || up_person::is_prefix_alias(key)
+    method::clip::NOT_IN_A_TOWER.contains(&key)
+        || method::dm_adapter::TRAINING_ONLY.contains(&key)
+        || method::up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
+        || is_prefix_alias(key)
 }
 
 fn image_size(
     tensors: &Tensors<'_>,
-    family: Family,
+    method: Method,
     settings: &RunSettings,
     flags: &ModelFlags,
 ) -> Result<(usize, usize), ExportError> {
     if let Some(size) = flags.image_size_px.or(settings.image_size_px) {
         return Ok(size);
     }
-    if family != Family::Clip {
-        return Ok(PUBLISHED_SIZE_PX);
+    if method != Method::Clip {
+        return Ok(IMAGE_SIZE_PX);
     }
-    let [positions, _] = tensors.shape("visual.positional_embedding", "[positions, width]")?;
+    let [positions, _] = tensors.shape(IMAGE_POSITIONS, "[positions, width]")?;
     let (_, patch) = clip::vision_sizes(tensors)?;
     let Some(side) = square_side(positions) else {
         let reason = format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
@@ -174,7 +140,7 @@ fn context_length(text: &TextTower, settings: &RunSettings) -> Result<usize, Exp
         Some(length) => Ok(length),
         None if positions < 2 => {
             let reason = format!("{positions} position embeddings; a text has at least 2 tokens");
-            Err(ExportError::Setting { name: "positional_embedding".to_owned(), reason })
+            Err(ExportError::Setting { name: TEXT_POSITIONS.to_owned(), reason })
         }
         None => Ok(positions),
     }
@@ -186,12 +152,10 @@ pub(crate) fn summarise(model: &Model, all: &BTreeMap<String, ArrayD<f32>>) -> B
     let mut put = |name: &str, value: String| {
         summary.insert(name.to_owned(), value);
     };
-    let parameters: usize =
-        all.iter().filter(|(key, _)| !up_person::is_prefix_alias(key)).map(|(_, tensor)| tensor.len()).sum();
-    let trained: usize =
-        all.iter().filter(|(key, _)| is_trained(model.family, key)).map(|(_, tensor)| tensor.len()).sum();
+    let parameters: usize = all.iter().filter(|(key, _)| !is_prefix_alias(key)).map(|(_, tensor)| tensor.len()).sum();
+    let trained: usize = all.iter().filter(|(key, _)| model.method.adds(key)).map(|(_, tensor)| tensor.len()).sum();
     put("parameters", parameters.to_string());
-    if model.family != Family::Clip {
+    if model.method != Method::Clip {
         put("parameters trained by the method", trained.to_string());
     }
     let Grid { patch, stride, .. } = model.grid;
@@ -203,30 +167,27 @@ pub(crate) fn summarise(model: &Model, all: &BTreeMap<String, ArrayD<f32>>) -> B
     put("vision tokens", format!("1 + {} x {}", model.grid.rows(), model.grid.columns()));
     let (vocabulary, text_width) = model.text.token_embedding.dim();
     put("text tower", format!("{} blocks, width {text_width}, vocabulary {vocabulary}", model.text.blocks.len()));
-    for (side, blocks) in [("vision", &model.vision.blocks), ("text", &model.text.blocks)] {
+    for (side, blocks) in [(Side::Vision, &model.vision.blocks), (Side::Text, &model.text.blocks)] {
+        let side_name = side.name();
         if let Some(experts) = blocks.iter().find_map(|block| block.experts.as_ref()) {
             let text = format!("{}, top-{}, {} hidden units", experts.count(), experts.top_k, experts.hidden());
-            put(&format!("{side} experts"), text);
+            put(&format!("{side_name} experts"), text);
         }
         let prefixed = blocks.iter().filter_map(|block| block.attention.prefix.as_ref());
         if let Some(length) = prefixed.clone().map(|prefix| prefix.keys.nrows()).next() {
-            put(&format!("{side} prefix"), format!("length {length}, in {} blocks", prefixed.count()));
+            put(&format!("{side_name} prefix"), format!("length {length}, in {} blocks", prefixed.count()));
         }
         let adapted = blocks.iter().filter_map(|block| block.attention_adapter.as_ref());
         if let Some(hidden) = adapted.clone().map(|adapter| adapter.down.bias.len()).next() {
-            put(&format!("{side} adapters"), format!("{hidden} hidden units, in {} blocks", adapted.count()));
+            put(&format!("{side_name} adapters"), format!("{hidden} hidden units, in {} blocks", adapted.count()));
         }
-    }
-    for (side, learner) in [("vision", "LORA_learner.lora_image."), ("text", "LORA_learner.lora_text.")] {
-        let ranks = all.iter().filter(|(key, _)| key.starts_with(learner) && key.ends_with(".lora_A.0"));
-        if let Some(rank) = ranks.clone().map(|(_, tensor)| tensor.shape()[0]).next() {
-            put(&format!("{side} LoRA"), format!("rank {rank}, in {} blocks", ranks.count()));
+        let ranks = (0..blocks.len()).filter_map(|layer| {
+            let [of_keys, _] = side.block(layer).lora();
+            all.get(&of_keys.a)?.shape().first().copied()
+        });
+        if let Some(rank) = ranks.clone().next() {
+            put(&format!("{side_name} LoRA"), format!("rank {rank}, in {} blocks", ranks.count()));
         }
     }
     summary
-}
-
-/// Number of blocks of a tower in a state dict, for the evaluation of unmerged weights.
-pub(crate) fn depth(all: &BTreeMap<String, ArrayD<f32>>, side: Side) -> usize {
-    clip::depth(&Tensors::new(all), side)
 }

@@ -1,0 +1,156 @@
+//! From a request to a staged bundle: reading and merging once, then graphs in as many forms as are asked for.
+
+use crate::ExportError;
+use crate::bundle_writer::{self, StagedBundle};
+use crate::eager::Eager;
+use crate::goldens;
+use crate::merging::{self, Model};
+use crate::onnx_graph::{self, ActivationRanges, GraphForm};
+use crate::request::{ExportRequest, ExportStep, ModelSource};
+use crate::tokenizer_file::{TokenizerFile, find_tokenizer};
+use crate::tower_form::precision_bounds;
+use crate::weights::{Unmerged, load};
+use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_FILE, VISION_FILE};
+use descry_model::{Dialect, ImageInput, Manifest, Source, TextInput};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+/// Reads, merges and writes a model into a staged bundle. Verify it, then [`StagedBundle::publish`] it.
+///
+/// # Errors
+/// [`ExportError`] naming the key, file or setting and what was expected.
+pub fn export(request: &ExportRequest, mut progress: impl FnMut(ExportStep)) -> Result<StagedBundle, ExportError> {
+    Export::read(request, &mut progress)?.write(None, progress)
+}
+
+/// A model, read and merged, from which graphs can be written in several forms.
+pub struct Export {
+    request: ExportRequest,
+    tensors: BTreeMap<String, ArrayD<f32>>,
+    model: Model,
+    source: Source,
+    tokenizer: Option<TokenizerFile>,
+    text: TextInput,
+}
+
+/// Graphs that tell the ranges of their products' inputs, in float32.
+#[derive(Debug, Clone)]
+pub struct CalibrationGraphs {
+    /// `pixels` to outputs named [`crate::RANGE_PREFIX`] and a product's name, and `features`.
+    pub vision: Vec<u8>,
+    /// `token_ids` to the like. Run texts without padding, or it counts.
+    pub text: Vec<u8>,
+}
+
+impl Export {
+    /// Reads and merges what a request names.
+    ///
+    /// # Errors
+    /// [`ExportError`] naming the key, file or setting and what was expected.
+    pub fn read(request: &ExportRequest, mut progress: impl FnMut(ExportStep)) -> Result<Self, ExportError> {
+        bundle_writer::check_target(&request.out)?;
+        request.form.check()?;
+        progress(ExportStep::Read);
+        let Unmerged { tensors, settings, source } = load(request)?;
+        progress(ExportStep::Merge);
+        let model = merging::read_model(&tensors, &settings, &request.flags)?;
+        let vocabulary_size = model.text.token_embedding.nrows();
+        let checkpoint = match &request.source {
+            ModelSource::Checkpoint { path, .. } => Some(path.as_path()),
+            ModelSource::Random { .. } => None,
+        };
+        let tokenizer = find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
+        let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
+        Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text })
+    }
+
+    /// What images and texts of a calibration set must be prepared with.
+    pub fn inputs(&self) -> (ImageInput, TextInput) {
+        (ImageInput::clip(self.model.grid.height_px, self.model.grid.width_px), self.text.clone())
+    }
+
+    /// The tokenizer that will be in the bundle, as the content of `tokenizer.json`.
+    pub fn tokenizer_json(&self) -> Option<&[u8]> {
+        self.tokenizer.as_ref().map(|tokenizer| tokenizer.json.as_slice())
+    }
+
+    /// Graphs that observe the activations' ranges.
+    ///
+    /// # Errors
+    /// [`ExportError`] for a tower that cannot be written.
+    pub fn calibration_graphs(&self) -> Result<CalibrationGraphs, ExportError> {
+        let form = GraphForm { observe: true, ..GraphForm::float32(Dialect::Standard) };
+        Ok(CalibrationGraphs {
+            vision: onnx_graph::write_vision(&self.model.vision, self.model.grid, form)?,
+            text: onnx_graph::write_text(&self.model.text, self.model.context_length, form)?,
+        })
+    }
+
+    /// Writes a staged bundle. With `ranges`, int8 activations have fixed scales; without, one a row, found at run time.
+    ///
+    /// # Errors
+    /// [`ExportError`] naming the file or setting.
+    pub fn write(
+        self,
+        ranges: Option<&ActivationRanges>,
+        mut progress: impl FnMut(ExportStep),
+    ) -> Result<StagedBundle, ExportError> {
+        let Self { request, tensors, model, source, tokenizer, text } = self;
+        progress(ExportStep::Goldens);
+        let eager = Eager {
+            tensors: &tensors,
+            grid: model.grid,
+            vision_positions: &model.vision.positional_embedding,
+            top_k: model.top_k,
+        };
+        let goldens = goldens::make_goldens(&eager, model.grid, &text)?;
+        progress(ExportStep::Write);
+        let form = request.form.graph_form(ranges);
+        let vision_graph = onnx_graph::write_vision(&model.vision, model.grid, form)?;
+        let text_graph = onnx_graph::write_text(&model.text, model.context_length, form)?;
+        let mut summary = merging::summarise(&model, &tensors);
+        let origin = tokenizer.as_ref().map_or_else(
+            || format!("none fits {} token ids; this bundle takes token ids only", text.vocabulary_size),
+            |tokenizer| tokenizer.origin.clone(),
+        );
+        summary.insert("tokenizer".to_owned(), origin);
+        summary.extend(request.form.summarise(ranges));
+        let bounds = precision_bounds(request.form.precision);
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            fingerprint: String::new(),
+            family: model.method,
+            embedding_dimension: model.vision.projection.ncols(),
+            image: ImageInput::clip(model.grid.height_px, model.grid.width_px),
+            text,
+            precision: request.form.precision,
+            dialect: form.dialect,
+            source,
+            image_gflop: model.vision.image_gflop(request.form.plain),
+            summary,
+            parity: bounds,
+            row_independence: bounds,
+            files: BTreeMap::new(),
+        };
+        // Half a gigabyte of tensors is not needed any more, and the graphs hold as much again.
+        drop((tensors, model.vision, model.text));
+        let mut files = vec![(VISION_FILE, vision_graph), (TEXT_FILE, text_graph), (PARITY_FILE, goldens)];
+        if let Some(tokenizer) = tokenizer {
+            files.push((TOKENIZER_FILE, tokenizer.json));
+        }
+        StagedBundle::write(&request.out, files, manifest)
+    }
+}
+
+fn text_input(vocabulary_size: usize, context_length: usize, tokenizer: Option<&TokenizerFile>) -> TextInput {
+    let last_id = vocabulary_size as i64 - 1;
+    TextInput {
+        context_length,
+        vocabulary_size,
+        // Without a tokenizer: CLIP's own convention, the two highest ids.
+        start_of_text_id: tokenizer.map_or(last_id - 1, |tokenizer| tokenizer.vocabulary.start_of_text_id),
+        end_of_text_id: tokenizer.map_or(last_id, |tokenizer| tokenizer.vocabulary.end_of_text_id),
+        mask_id: tokenizer.and_then(|tokenizer| tokenizer.vocabulary.mask_id),
+        padding_id: 0,
+    }
+}

@@ -1,0 +1,79 @@
+//! Where the weights of an export come from: a checkpoint, alone or over a base, or random numbers.
+
+use crate::checkpoint::{Checkpoint, RunSettings};
+use crate::geometry::Grid;
+use crate::request::{ExportRequest, ModelFlags, ModelSource};
+use crate::tensors::Tensors;
+use crate::{ExportError, clip, geometry, merging, random};
+use descry_model::method::IMAGE_SIZE_PX;
+use descry_model::method::clip::IMAGE_POSITIONS;
+use descry_model::{Method, Source};
+use ndarray::{Array2, ArrayD, Ix2};
+use std::collections::BTreeMap;
+
+/// A state dict as it was trained, the run's settings, and where both are from.
+pub(crate) struct Unmerged {
+    pub(crate) tensors: BTreeMap<String, ArrayD<f32>>,
+    pub(crate) settings: RunSettings,
+    pub(crate) source: Source,
+}
+
+/// Reads a request's checkpoint, filled in from its base, or draws random weights.
+pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
+    match &request.source {
+        ModelSource::Checkpoint { path, config, base } => {
+            let checkpoint = match config {
+                Some(config) => Checkpoint::open_with_settings(path, config)?,
+                None => Checkpoint::open(path)?,
+            };
+            let mut tensors = checkpoint.tensors;
+            let mut source = Source { checkpoint: checkpoint.source_sha256, base: None };
+            if let Some(base) = base {
+                let base = Checkpoint::open(base)?;
+                source.base = Some(base.source_sha256);
+                fill_from_base(&mut tensors, base.tensors, &checkpoint.settings, &request.flags)?;
+            }
+            Ok(Unmerged { tensors, settings: checkpoint.settings, source })
+        }
+        ModelSource::Random { preset, method, seed } => {
+            let (height, width) = request.flags.image_size_px.unwrap_or(IMAGE_SIZE_PX);
+            let stride = request.flags.stride;
+            let tensors = random::random_tensors_for_grid(*preset, *method, *seed, |patch| {
+                Ok(Grid::new(height, width, patch, stride.unwrap_or(patch))?.positions())
+            })?;
+            let settings = RunSettings { image_size_px: Some((height, width)), ..RunSettings::default() };
+            let checkpoint = format!("random {preset:?} {method}, seed {seed}");
+            Ok(Unmerged { tensors, settings, source: Source { checkpoint, base: None } })
+        }
+    }
+}
+
+/// Adds the base's tensors where the checkpoint has none, its square grid of positions stretched to the run's size.
+fn fill_from_base(
+    tensors: &mut BTreeMap<String, ArrayD<f32>>,
+    base: BTreeMap<String, ArrayD<f32>>,
+    settings: &RunSettings,
+    flags: &ModelFlags,
+) -> Result<(), ExportError> {
+    if merging::detect(&base)? != Method::Clip {
+        let reason = "the base is fine-tuned itself; give plain CLIP".to_owned();
+        return Err(ExportError::Setting { name: "base".to_owned(), reason });
+    }
+    let lacks_positions = !tensors.contains_key(IMAGE_POSITIONS);
+    for (key, tensor) in base {
+        tensors.entry(key).or_insert(tensor);
+    }
+    if !lacks_positions {
+        return Ok(());
+    }
+    let (_, patch) = clip::vision_sizes(&Tensors::new(tensors))?;
+    let stride = flags.stride.or(settings.stride).unwrap_or(patch);
+    let (height, width) = flags.image_size_px.or(settings.image_size_px).unwrap_or(IMAGE_SIZE_PX);
+    let grid = Grid::new(height, width, patch, stride)?;
+    let stored: Option<Array2<f32>> =
+        tensors.get(IMAGE_POSITIONS).and_then(|stored| stored.clone().into_dimensionality::<Ix2>().ok());
+    if let Some(stored) = stored {
+        tensors.insert(IMAGE_POSITIONS.to_owned(), geometry::fit_positions(stored, grid, true)?.into_dyn());
+    }
+    Ok(())
+}
