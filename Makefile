@@ -7,15 +7,14 @@ PYTHON ?= python3
 RUNTIME := .onnxruntime
 RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
 
-.PHONY: demo test setup build stack lint doc demo-models clean-demo
+.PHONY: demo test setup build lab stack lint doc demo-models clean-demo
 
 demo: setup
 	$(CARGO) build --release --package descry
 	./target/release/descry demo
 
 # The demo's kind of models, trained from nothing; see demo/train-models.sh.
-demo-models: setup
-	$(CARGO) build --release --package descry
+demo-models: lab
 	demo/train-models.sh "$(or $(OUT),runs/demo-models)" $(if $(DATA),"$(DATA)")
 
 test: setup
@@ -32,9 +31,13 @@ $(RUNTIME_STAMP): setup/requirements.txt
 		--no-deps --no-compile --target $(RUNTIME) --requirement setup/requirements.txt
 	touch $@
 
-# The three programs for production.
+# The three programs for production: `descry`, `encoder-service` and `search-service`.
 build: setup
-	$(CARGO) build --release --workspace --exclude descry-tests --exclude descry-qdrant-server
+	$(CARGO) build --release --package descry --package descry-encoder --package descry-search
+
+# `descry` and the program that does what `descry train`, `descry synth` and `descry bench` ask for.
+lab: setup
+	$(CARGO) build --release --package descry --package descry-lab
 
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 

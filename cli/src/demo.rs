@@ -3,7 +3,6 @@
 use crate::contact_sheet::{self, Row};
 use crate::job_display::JobDisplay;
 use crate::output::say;
-use crate::serve::Stack;
 use crate::verified_export::export_verified;
 use crate::{search, shell};
 use anyhow::Context as _;
@@ -14,6 +13,7 @@ use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm};
 use descry_proto::search::v1::SearchRequest;
 use descry_proto::search::v1::search_request::Query;
 use descry_search::SearchConfig;
+use descry_standalone::Stack;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;

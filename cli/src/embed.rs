@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut archive = EmbeddingArchive::create(&arguments.out)?;
     let (encoder, _workers) = model::open(&arguments.model).await?;
     if texts.is_some() {
-        model::check_tokenizer(&encoder)?;
+        descry_standalone::require_tokenizer(&encoder)?;
     }
     let image_rows = if arguments.images.is_empty() {
         None

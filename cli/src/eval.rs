@@ -2,13 +2,12 @@
 
 mod open_set;
 
+use crate::model;
 use crate::output::say;
-use crate::{model, progress};
+use crate::split_features::{SplitFeatures, encode_split};
 use anyhow::Context as _;
-use descry_encoder::{Encoder, encode_all_images, encode_all_texts};
 use descry_evaluation::{Dataset, DatasetLayout, retrieval_metrics};
-use ndarray::Array2;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measure a model on a data set: Rank-1, Rank-5, Rank-10, mAP and mINP of text-to-image retrieval.
@@ -49,7 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.open_set {
         return open_set::run(arguments).await;
     }
-    let dataset = load_split(arguments.dataset, &arguments.root, &arguments.split)?;
+    let dataset = Dataset::load_with_images(arguments.dataset, &arguments.root, &arguments.split)?;
     let (encoder, _workers) = model::open(&arguments.model).await?;
     let SplitFeatures { images, captions, truncated } = encode_split(&encoder, &dataset).await?;
     let metrics =
@@ -72,48 +71,4 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!("Rank-1 {:.2}  Rank-5 {:.2}  Rank-10 {:.2}", metrics.rank1, metrics.rank5, metrics.rank10);
     say!("mAP {:.2}  mINP {:.2}", metrics.map, metrics.minp);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads a split whose image files are all there.
-pub(crate) fn load_split(layout: DatasetLayout, root: &Path, split: &str) -> anyhow::Result<Dataset> {
-    let dataset = Dataset::load(layout, root, split)?;
-    let missing = dataset.missing_images();
-    if let Some(first) = missing.first() {
-        anyhow::bail!("{} images of the split are missing, the first: {}", missing.len(), first.path.display());
-    }
-    Ok(dataset)
-}
-
-/// The embeddings of a split's captions, in its order.
-async fn encode_captions(encoder: &Encoder, dataset: &Dataset) -> anyhow::Result<Array2<f32>> {
-    model::check_tokenizer(encoder)?;
-    let texts: Vec<String> = dataset.captions().iter().map(|caption| caption.text.clone()).collect();
-    let bar = progress::bar(texts.len(), "captions");
-    let (captions, _) = encode_all_texts(encoder, &texts, |count| bar.inc(count as u64)).await?;
-    bar.finish_and_clear();
-    Ok(captions)
-}
-
-/// The embeddings of a split, in its order.
-pub(crate) struct SplitFeatures {
-    /// `[images, dimension]`.
-    pub(crate) images: Array2<f32>,
-    /// `[captions, dimension]`.
-    pub(crate) captions: Array2<f32>,
-    /// Captions longer than the model reads.
-    pub(crate) truncated: usize,
-}
-
-/// Encodes a split's images and captions, with progress bars.
-pub(crate) async fn encode_split(encoder: &Encoder, dataset: &Dataset) -> anyhow::Result<SplitFeatures> {
-    model::check_tokenizer(encoder)?;
-    let paths: Vec<PathBuf> = dataset.images().iter().map(|image| image.path.clone()).collect();
-    let texts: Vec<String> = dataset.captions().iter().map(|caption| caption.text.clone()).collect();
-    let bar = progress::bar(paths.len(), "images");
-    let images = encode_all_images(encoder, &paths, |count| bar.inc(count as u64)).await?;
-    bar.finish_and_clear();
-    let bar = progress::bar(texts.len(), "captions");
-    let (captions, truncated) = encode_all_texts(encoder, &texts, |count| bar.inc(count as u64)).await?;
-    bar.finish_and_clear();
-    Ok(SplitFeatures { images, captions, truncated })
 }

@@ -1,5 +1,6 @@
 //! `descry export`
 
+use crate::image_size;
 use crate::output::say;
 use crate::precision_comparison::Comparison;
 use crate::verified_export::export_verified;
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Height and width of the images in pixels, such as 384x128.
-    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = parse_size)]
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = image_size::parse)]
     image_size: Option<(usize, usize)>,
     /// Step between patches in pixels, where patches overlap.
     #[arg(long, value_name = "PIXELS")]
@@ -90,12 +91,6 @@ enum DialectName {
     Contrib,
     /// Standard operators (OpenVINO, TensorRT).
     Standard,
-}
-
-/// Reads a size such as `384x128`: height, then width.
-pub(crate) fn parse_size(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
-    parts.ok_or_else(|| "expected HEIGHTxWIDTH in pixels, such as 384x128".to_owned())
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,6 @@
-//! `descry`: the one program. Each subcommand parses its arguments and calls the crate that does the work.
+//! `descry`: the program. Each subcommand parses its arguments and calls the crate that does the work.
 
 mod activation_ranges;
-mod bench;
 mod captions;
 mod confirmation;
 mod contact_sheet;
@@ -13,24 +12,22 @@ mod filter;
 mod gallery;
 mod hit_json;
 mod index;
-mod interrupt;
 mod job_arguments;
 mod job_display;
+mod lab;
 mod model;
-mod output;
 mod precision_comparison;
-mod progress;
 mod search;
 mod serve;
 mod server;
-mod shell;
-mod synth;
+mod split_features;
 mod time;
-mod train;
 mod verified_export;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use descry_terminal::{image_size, interrupt, output, progress, shell};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Finds people in image galleries by a description.
@@ -49,8 +46,6 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
-    Synth(synth::Arguments),
-    Train(Box<train::Arguments>),
     Export(export::Arguments),
     Embed(embed::Arguments),
     Eval(eval::Arguments),
@@ -58,40 +53,26 @@ enum Command {
     Gallery(gallery::Arguments),
     Search(Box<search::Arguments>),
     Watch(watch::Arguments),
-    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
-    limit_tensor_library();
-    let arguments = Arguments::parse();
-    match run(arguments) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let ended = if lab::is_asked(&words) { lab::hand_over(&words) } else { run(parse()) };
+    ended.unwrap_or_else(|error| descry_terminal::program::fail(error.as_ref()))
 }
 
-/// Training gives each core a part of the batch. The tensor library's own threads would compete with that, waiting in
-/// loops that take a third of the machine; the library looks at this variable when it is first used.
-fn limit_tensor_library() {
-    #[expect(unsafe_code, reason = "no other thread runs yet")]
-    // SAFETY: this is the program's first act, so nobody reads the environment at the same time.
-    unsafe {
-        std::env::set_var("CANDLE_NUM_THREADS", "1");
-    }
+/// The arguments; ends the program where they are wrong, or ask for help.
+fn parse() -> Arguments {
+    let matches = Arguments::command().subcommands(lab::listed()).get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let log = descry_serving::telemetry::LogConfig {
-        filter: arguments.log,
-        format: descry_serving::telemetry::LogFormat::Text,
-    };
-    descry_serving::telemetry::install(&log).map_err(anyhow::Error::msg)?;
+    descry_terminal::program::start_log(arguments.log).map_err(anyhow::Error::msg)?;
     match arguments.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
-        Command::Synth(arguments) => synth::run(arguments).await,
-        Command::Train(arguments) => train::run(*arguments).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Embed(arguments) => embed::run(arguments).await,
         Command::Eval(arguments) => eval::run(arguments).await,
@@ -99,12 +80,5 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Gallery(arguments) => gallery::run(arguments).await,
         Command::Search(arguments) => search::run(*arguments).await,
         Command::Watch(arguments) => watch::run(arguments).await,
-        Command::Bench(arguments) => bench::run(arguments).await,
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the error is the program's last word")]
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("descry: {}", descry_serving::explain(error.as_ref()));
-    ExitCode::FAILURE
 }

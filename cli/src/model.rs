@@ -6,9 +6,6 @@ use descry_export::StagedBundle;
 use descry_model::{ParityBounds, Precision};
 use std::path::PathBuf;
 
-/// Research captions run to a page; beyond this a file is not a list of captions.
-const MAX_TEXT_BYTES: usize = 1 << 20;
-
 /// Which bundle, and how to run it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArguments {
@@ -23,27 +20,16 @@ pub(crate) struct ModelArguments {
     pub(crate) device: DeviceName,
 }
 
-/// Opens a bundle for offline work: blank texts count as texts, as in the published evaluation.
+/// Opens a bundle for offline work.
 pub(crate) async fn open(arguments: &ModelArguments) -> anyhow::Result<(Encoder, Workers)> {
     let mut config = EncoderConfig::load(None)?;
     config.model.clone_from(&arguments.model);
     config.sessions.threads = arguments.threads;
     config.device.name = arguments.device;
-    config.limits.allow_blank_texts = true;
-    config.limits.max_text_bytes = MAX_TEXT_BYTES;
     let spinner = crate::progress::spinner(format!("loading {}", arguments.model.display()));
-    let opened = tokio::task::spawn_blocking(move || Encoder::open(&config)).await.context("loading the model")?;
+    let opened = descry_standalone::open_encoder(config).await;
     spinner.finish_and_clear();
     Ok(opened?)
-}
-
-/// Says before the work that texts cannot be encoded.
-pub(crate) fn check_tokenizer(encoder: &Encoder) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        encoder.has_tokenizer(),
-        "the bundle has no tokenizer, so texts cannot be encoded; export it again with --tokenizer"
-    );
-    Ok(())
 }
 
 /// Checks a staged bundle as the service would at its start. A bundle below float32 gets its bounds from what is

@@ -1,8 +1,8 @@
 //! What a narrower number format costs on a data set, against float32.
 
-use crate::eval::{SplitFeatures, encode_split, load_split};
 use crate::model::{self, ModelArguments};
 use crate::output::say;
+use crate::split_features::{SplitFeatures, encode_split};
 use crate::verified_export::export_staged;
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
@@ -26,7 +26,7 @@ impl Comparison {
         let mut name = request.out.file_name().context("--out must name a folder")?.to_owned();
         name.push(".fp32-for-comparison");
         let float32 = ExportRequest { form: TowerForm::FP32, out: request.out.with_file_name(name), ..request.clone() };
-        Ok(Self { dataset: load_split(layout, root, "test")?, float32 })
+        Ok(Self { dataset: Dataset::load_with_images(layout, root, "test")?, float32 })
     }
 
     /// Exports float32 into a folder that disappears again, measures both and prints the differences.

@@ -88,6 +88,19 @@ impl Dataset {
         Ok(Self { layout, folder, split: split.to_owned(), images, captions })
     }
 
+    /// As [`Dataset::load`], of a split whose image files are all there.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::load`], and [`EvaluationError::MissingImages`].
+    pub fn load_with_images(layout: DatasetLayout, root: &Path, split: &str) -> Result<Self, EvaluationError> {
+        let dataset = Self::load(layout, root, split)?;
+        let missing = dataset.missing_images();
+        match missing.first() {
+            Some(first) => Err(EvaluationError::MissingImages { count: missing.len(), first: first.path.clone() }),
+            None => Ok(dataset),
+        }
+    }
+
     /// The layout it was read in.
     pub fn layout(&self) -> DatasetLayout {
         self.layout

@@ -43,6 +43,14 @@ pub enum EvaluationError {
         /// Names of the folders that hold it, sorted.
         folders: Vec<String>,
     },
+    /// Image files of a split that are not on disk.
+    #[error("{count} images of the split are missing, the first: {first}")]
+    MissingImages {
+        /// How many.
+        count: usize,
+        /// Where the first of them should be.
+        first: PathBuf,
+    },
     /// A file or folder that cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {

@@ -146,3 +146,15 @@ fn missing_image_files_are_listed_not_refused() {
     let missing: Vec<&str> = dataset.missing_images().iter().map(|image| image.name.as_str()).collect();
     assert_eq!(missing, ["CUHK01/b.png"]);
 }
+
+#[test]
+fn missing_image_files_are_refused_where_they_are_needed() {
+    let root = TempDir::new().unwrap();
+    write(root.path(), "reid_raw.json", PEDES);
+    write(&root.path().join("imgs/CUHK01"), "c.png", "");
+    let load = || Dataset::load_with_images(DatasetLayout::CuhkPedes, root.path(), "test");
+    let message = load().unwrap_err().to_string();
+    assert!(message.contains("1 images") && message.contains("CUHK01/b.png"), "{message}");
+    write(&root.path().join("imgs/CUHK01"), "b.png", "");
+    assert_eq!(load().unwrap().missing_images(), Vec::<&descry_evaluation::DatasetImage>::new());
+}

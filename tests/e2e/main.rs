@@ -23,6 +23,8 @@ mod jobs;
 mod kill;
 // Twenty killed search services: while indexing, during a model change, while sweeping.
 mod kills;
+// `descry train` and the lab's other commands, which a second program runs.
+mod lab;
 // What becomes of galleries and images that are there: settings, pages, changes, removal, copies, retention.
 mod lifecycle;
 // Requests beyond what is allowed: each is refused by name, and the gallery is searched as before.

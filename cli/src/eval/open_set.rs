@@ -1,11 +1,12 @@
 //! `descry eval --open-set`: does a low score mean that nobody matches?
 
-use super::{Arguments, SplitFeatures, encode_captions, encode_split, load_split};
+use super::Arguments;
 use crate::model;
 use crate::output::say;
+use crate::split_features::{SplitFeatures, encode_captions, encode_split};
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
-use descry_evaluation::{area_under_roc, calibration_error};
+use descry_evaluation::{Dataset, area_under_roc, calibration_error};
 use descry_model::Fingerprint;
 use descry_search::calibration::{Calibration, MIN_LABELLED_CAPTIONS, Observation};
 use ndarray::{Array2, ArrayView1};
@@ -45,8 +46,8 @@ struct Report {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let dataset = load_split(arguments.dataset, &arguments.root, &arguments.split)?;
-    let background = load_split(arguments.dataset, &arguments.root, &arguments.background)?;
+    let dataset = Dataset::load_with_images(arguments.dataset, &arguments.root, &arguments.split)?;
+    let background = Dataset::load_with_images(arguments.dataset, &arguments.root, &arguments.background)?;
     anyhow::ensure!(arguments.background != arguments.split, "the background must be another split: --background");
     let (encoder, _workers) = model::open(&arguments.model).await?;
     let SplitFeatures { images, captions, truncated: _ } = encode_split(&encoder, &dataset).await?;

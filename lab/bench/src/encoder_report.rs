@@ -1,7 +1,7 @@
 //! What a benchmark of the service found, as plain data. Field names are the JSON's.
 
 use crate::LatencySummary;
-use crate::encoder_benchmark::{LoadShape, WorkloadKind};
+use crate::encoder_plan::{EncoderPlan, LoadShape, Transport, WorkloadKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -56,6 +56,21 @@ pub struct EncoderSettings {
     pub connections: usize,
     /// Of the arrival times in open loops.
     pub seed: u64,
+}
+
+impl EncoderSettings {
+    /// What `plan` asks for, over so many connections.
+    pub(crate) fn of(plan: &EncoderPlan, connections: usize) -> Self {
+        Self {
+            kind: plan.kind,
+            items_per_request: plan.items_per_request,
+            streams: plan.transport == Transport::Streams,
+            seconds: plan.duration.as_secs_f64(),
+            warm_up_seconds: plan.warm_up.as_secs_f64(),
+            connections,
+            seed: plan.seed,
+        }
+    }
 }
 
 /// One load for one stretch of time.

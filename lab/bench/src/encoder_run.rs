@@ -1,12 +1,13 @@
 //! One run: one load, perhaps another beside it, for one stretch of time.
 
 use crate::arrivals::PoissonArrivals;
-use crate::encoder_benchmark::{EncoderPlan, LoadShape, Transport};
 use crate::encoder_calls::Items;
+use crate::encoder_plan::{EncoderPlan, LoadShape, Transport};
 use crate::encoder_report::{ItemKind, ProcessMeasurement, RunReport};
-use crate::lane::{Lane, Sender};
+use crate::lane::Lane;
 use crate::pacing::Pacer;
 use crate::recorder::{Membership, Recorder, Window};
+use crate::sender::Sender;
 use crate::stream_lane::StreamLane;
 use crate::{BenchError, ServiceUnderTest};
 use descry_proto::encoder::v1::Priority;

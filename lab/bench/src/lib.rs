@@ -7,6 +7,7 @@
 mod arrivals;
 mod encoder_benchmark;
 mod encoder_calls;
+mod encoder_plan;
 mod encoder_report;
 mod encoder_run;
 mod error;
@@ -18,6 +19,7 @@ mod pacing;
 mod process_usage;
 mod product_rate;
 mod recorder;
+mod sender;
 mod service;
 mod soak;
 mod statistics;
@@ -29,7 +31,8 @@ mod tower_measurement;
 mod towers;
 mod workload;
 
-pub use encoder_benchmark::{EncoderPlan, LoadShape, Transport, WorkloadKind, run_encoder_benchmark};
+pub use encoder_benchmark::run_encoder_benchmark;
+pub use encoder_plan::{EncoderPlan, LoadShape, Transport, WorkloadKind};
 pub use encoder_report::{
     EncoderReport, EncoderSettings, Failure, ItemKind, LoadMeasurement, ModelSummary, ProcessMeasurement, RunReport,
     TimingSummary,
@@ -42,6 +45,6 @@ pub use service::ServiceUnderTest;
 pub use soak::{SoakPlan, SoakSample, growth, soak};
 pub use statistics::{LatencySummary, RatioSummary, median, quantile};
 pub use tower_inputs::TextInputs;
-pub use tower_measurement::{SideMeasurement, TowerMeasurement};
-pub use towers::{LoadedTowers, TowerKind, TowerPlan, TowerSubject, measure_towers};
+pub use tower_measurement::{SideMeasurement, TowerKind, TowerMeasurement};
+pub use towers::{LoadedTowers, TowerPlan, TowerSubject, measure_towers};
 pub use workload::{Workload, load_captions, load_images};

@@ -2,8 +2,9 @@
 
 use crate::BenchError;
 use crate::arrivals::PoissonArrivals;
-use crate::lane::{Due, Lane};
+use crate::lane::Lane;
 use crate::recorder::Recorder;
+use crate::sender::Due;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;

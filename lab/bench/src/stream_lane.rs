@@ -1,7 +1,7 @@
 //! A stream that stays open for a whole run: items go in as they are due, answers come back in any order.
 
 use crate::encoder_calls::{Client, Fault, StreamItem, stream_answer};
-use crate::lane::{Due, PAUSE_AFTER_FAILURE, Sender};
+use crate::sender::{Due, PAUSE_AFTER_FAILURE, Sender};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,18 @@
 //! What was found of bare towers, as plain data. Field names are the JSON's.
 
 use crate::interleaving::RoundTimes;
-use crate::{RatioSummary, TowerKind, median};
+use crate::{RatioSummary, median};
 use serde::Serialize;
+
+/// One of a model's two towers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TowerKind {
+    /// Reads images.
+    Vision,
+    /// Reads texts.
+    Text,
+}
 
 /// What was found of one tower at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,12 +3,11 @@
 use crate::BenchError;
 use crate::interleaving::{Side, interleave};
 use crate::tower_inputs::{TextInputs, filler_text, image_batch, order_by_length, text_batches, tokenize};
-use crate::tower_measurement::{TowerMeasurement, summary};
+use crate::tower_measurement::{TowerKind, TowerMeasurement, summary};
 use bytes::Bytes;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, OpenedTowers, open_towers};
 use descry_model::{Bundle, Manifest};
 use ndarray::{Array2, Array4};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 /// A bundle and how to run it.
@@ -33,16 +32,6 @@ pub struct TowerPlan {
     pub images: Vec<Bytes>,
     /// How often everything is measured.
     pub rounds: usize,
-}
-
-/// One of a model's two towers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TowerKind {
-    /// Reads images.
-    Vision,
-    /// Reads texts.
-    Text,
 }
 
 /// A bundle's towers, loaded.

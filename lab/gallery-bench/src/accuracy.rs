@@ -1,7 +1,7 @@
 //! What is left of a model's accuracy when its embeddings are served: rankings of the whole service against an exact
 //! float32 evaluation of the same embeddings.
 
-use crate::accuracy_gallery::{AccuracyGallery, row};
+use crate::accuracy_gallery::{AccuracyGallery, AccuracyImage, row};
 use crate::exact_search::matrix;
 use crate::ranking_metrics::ranking_metrics;
 use crate::report_row::{ReportRow, Target};
@@ -16,21 +16,11 @@ use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::search_request::Query;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
-use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// Captions under way at once.
 const CAPTIONS_IN_FLIGHT: usize = 8;
-
-/// An image of the gallery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccuracyImage {
-    /// Its file.
-    pub path: PathBuf,
-    /// Whom it shows.
-    pub identity: i64,
-}
 
 /// A caption that is searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,23 @@
 //! The gallery of a data set's split, made and read back over gRPC.
 
-use crate::accuracy::AccuracyImage;
 use crate::search_client::{Client, require_written};
 use crate::{GalleryBenchError, Progress};
 use descry_model::Embedding;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Image, Message, Start};
 use futures::StreamExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// An image of the gallery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccuracyImage {
+    /// Its file.
+    pub path: PathBuf,
+    /// Whom it shows.
+    pub identity: i64,
+}
 
 /// Unlikely to be anybody's: it is deleted at the end.
 const NAME: &str = "descry-bench-accuracy";

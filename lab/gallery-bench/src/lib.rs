@@ -26,7 +26,8 @@ mod store_report;
 mod store_searches;
 mod synthetic_gallery;
 
-pub use accuracy::{AccuracyCaption, AccuracyImage, AccuracyPlan, AccuracyReport, measure_accuracy};
+pub use accuracy::{AccuracyCaption, AccuracyPlan, AccuracyReport, measure_accuracy};
+pub use accuracy_gallery::AccuracyImage;
 pub use error::GalleryBenchError;
 pub use indexing::{IndexingPlan, IndexingReport, measure_indexing};
 pub use process_memory::scratch_folder;

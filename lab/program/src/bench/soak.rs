@@ -1,9 +1,10 @@
 //! `descry bench soak`
 
-use super::{JsonArguments, encoder_config};
-use crate::output::say;
+use super::inputs::encoder_config;
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use descry_bench::{BenchError, LoadedTowers, SoakPlan, SoakSample, TowerSubject, growth, soak};
+use descry_terminal::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

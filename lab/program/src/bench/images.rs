@@ -1,14 +1,14 @@
 //! `descry bench images`
 
-use super::{JsonArguments, encoder_config, images_in};
-use crate::output::say;
-use crate::progress;
+use super::inputs::{encoder_config, images_in};
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use descry_bench::{
     BenchError, LoadedTowers, PreparationMeasurement, SideMeasurement, TextInputs, TowerKind, TowerPlan, TowerSubject,
     load_images, measure_preparation, measure_towers,
 };
 use descry_model::Bundle;
+use descry_terminal::{progress, say};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::path::Path;
 const PLAIN: &str = "/._-+,:@";
 
 /// A path as one word: in single quotes where a shell would split or change it.
-pub(crate) fn word(path: &Path) -> String {
+pub fn word(path: &Path) -> String {
     let text = path.to_string_lossy();
     let is_plain = |character: char| character.is_alphanumeric() || PLAIN.contains(character);
     if !text.is_empty() && text.chars().all(is_plain) {

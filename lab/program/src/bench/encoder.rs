@@ -1,13 +1,15 @@
 //! `descry bench encoder`
 
-use super::{JsonArguments, encoder_config, encoder_table, images_in};
-use crate::progress;
+use super::encoder_table;
+use super::inputs::{encoder_config, images_in};
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_bench::{
     EncoderPlan, EncoderReport, LoadShape, ServiceUnderTest, Transport, Workload, WorkloadKind, latency_plot,
     load_captions, load_images, run_encoder_benchmark,
 };
+use descry_terminal::progress;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! `descry bench products`
 
-use super::{JsonArguments, encoder_config, images_in};
-use crate::output::say;
-use crate::progress;
+use super::inputs::{encoder_config, images_in};
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use descry_bench::{LoadedTowers, ProductRate, ProductShape, TowerSubject, load_images, measure_product_rate};
 use descry_encoder::MatrixProduct;
+use descry_terminal::{progress, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,7 @@
 //! `descry bench towers`
 
-use super::{JsonArguments, encoder_config, images_in};
-use crate::output::say;
-use crate::progress;
+use super::inputs::{encoder_config, images_in};
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -10,6 +9,7 @@ use descry_bench::{
     BenchError, LoadedTowers, TextInputs, TowerKind, TowerMeasurement, TowerPlan, TowerSubject, load_captions,
     load_images, measure_towers,
 };
+use descry_terminal::{progress, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;

@@ -1,19 +1,26 @@
 //! Ctrl-C for commands that finish what they began.
 
-use anyhow::Context as _;
+use std::io;
 use tokio_util::sync::CancellationToken;
 
 /// What a shell reports of a process that Ctrl-C ended.
-pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Cancelled by the first Ctrl-C, so that what was sent is still acknowledged; the second ends the program.
-pub(crate) fn at_signal() -> anyhow::Result<CancellationToken> {
+///
+/// # Errors
+/// When the system refuses a handler for signals.
+pub fn at_signal() -> io::Result<CancellationToken> {
     at_signal_saying("stopping when what is on its way is answered; press Ctrl-C again to stop now")
 }
 
 /// The same for commands that finish something else first: `message` says what.
-pub(crate) fn at_signal_saying(message: &'static str) -> anyhow::Result<CancellationToken> {
-    let signal = descry_serving::shutdown_signal().context("cannot listen for signals")?;
+///
+/// # Errors
+/// When the system refuses a handler for signals.
+pub fn at_signal_saying(message: &'static str) -> io::Result<CancellationToken> {
+    let signal = descry_serving::shutdown_signal()
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen for signals: {error}")))?;
     let interrupt = CancellationToken::new();
     let cancelled_by_signal = interrupt.clone();
     tokio::spawn(async move {

@@ -1,11 +1,10 @@
 //! `descry bench train`
 
-use super::JsonArguments;
-use crate::output::say;
-use crate::progress;
+use super::json_output::JsonArguments;
 use anyhow::Context as _;
 use descry_bench::{median, quantile};
 use descry_export::Preset;
+use descry_terminal::{progress, say};
 use descry_trainer::{MeasuredModel, Method, StepBenchmark, StepTimes, measure_steps};
 use std::path::PathBuf;
 use std::process::ExitCode;

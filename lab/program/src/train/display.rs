@@ -1,6 +1,6 @@
 //! A run's progress: a bar for each epoch on a terminal, lines that stay on standard output.
 
-use crate::output::say;
+use descry_terminal::say;
 use descry_trainer::{EpochReport, EvaluationReport, StartReport, StepReport, TrainingObserver};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::time::Duration;

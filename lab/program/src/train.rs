@@ -3,11 +3,10 @@
 mod display;
 mod settings;
 
-use crate::interrupt::{self, EXIT_INTERRUPTED};
-use crate::output::say;
-use crate::shell;
 use anyhow::Context as _;
 use descry_evaluation::DatasetLayout;
+use descry_terminal::interrupt::{self, EXIT_INTERRUPTED};
+use descry_terminal::{say, shell};
 use descry_trainer::{Method, Preset, Recipe, TrainRequest, TrainSummary};
 use settings::SettingArguments;
 use std::path::{Path, PathBuf};

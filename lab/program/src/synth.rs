@@ -1,10 +1,9 @@
 //! `descry synth`
 
-use crate::interrupt::{self, EXIT_INTERRUPTED};
-use crate::output::say;
-use crate::{export, progress, shell};
 use anyhow::Context as _;
 use descry_synthesis::{Domain, SynthesisError, SynthesisSettings, synthesize};
+use descry_terminal::interrupt::{self, EXIT_INTERRUPTED};
+use descry_terminal::{image_size, progress, say, shell};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2, value_name = "N")]
     captions: usize,
     /// Height and width of the images in pixels.
-    #[arg(long, default_value = "384x128", value_name = "HEIGHTxWIDTH", value_parser = export::parse_size)]
+    #[arg(long, default_value = "384x128", value_name = "HEIGHTxWIDTH", value_parser = image_size::parse)]
     size: (usize, usize),
     /// Threads that draw [default: all cores].
     #[arg(long, value_name = "N")]

@@ -6,15 +6,17 @@ use std::io::{ErrorKind, Write as _};
 /// What a shell reports of a process that SIGPIPE ended.
 const EXIT_BROKEN_PIPE: i32 = 141;
 
-/// Writes one line to standard output.
+/// Writes one line to standard output; takes what `format!` takes.
+#[macro_export]
 macro_rules! say {
     ($($argument:tt)*) => {
-        $crate::output::line(format_args!($($argument)*))
+        $crate::output::line(::std::format_args!($($argument)*))
     };
 }
-pub(crate) use say;
+pub use say;
 
-pub(crate) fn line(text: Arguments<'_>) {
+/// Writes one line to standard output. Ends the program when nobody reads it any more.
+pub fn line(text: Arguments<'_>) {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(EXIT_BROKEN_PIPE),
         // A full disk behind a redirection: the exit code and the log remain.

@@ -1,8 +1,8 @@
 //! The table of `descry bench encoder`.
 
-use crate::output::say;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_bench::{EncoderReport, Failure, ItemKind, LoadMeasurement, LoadShape, ModelSummary, RunReport};
+use descry_terminal::say;
 
 const HEADER: [&str; 13] = [
     "load",

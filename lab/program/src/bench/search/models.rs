@@ -1,29 +1,26 @@
 //! `descry bench search index` and `descry bench search accuracy`: what needs a model.
 
-use super::{publish, show_progress};
-use crate::bench::{JsonArguments, encoder_config, images_in};
-use crate::output::say;
-use crate::serve::Stack;
-use crate::{eval, model, progress};
+use super::outcome::{publish, show_progress};
+use crate::bench::inputs::{encoder_config, images_in};
+use crate::bench::json_output::JsonArguments;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_bench::load_images;
 use descry_encoder::EncoderConfig;
-use descry_evaluation::DatasetLayout;
+use descry_evaluation::{Dataset, DatasetLayout};
 use descry_gallery_bench::{
     AccuracyCaption, AccuracyImage, AccuracyPlan, IndexingPlan, measure_accuracy, measure_indexing, scratch_folder,
 };
 use descry_proto::search::v1 as proto;
 use descry_search::{SearchConfig, StoreKind};
+use descry_standalone::{MAX_TEXT_BYTES, Stack, StandaloneError, require_tokenizer};
+use descry_terminal::{progress, say};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-
-/// Research captions run to a page.
-const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// Measure indexing from image files against the encoder alone, in turns.
 #[derive(Debug, clap::Args)]
@@ -123,13 +120,13 @@ async fn open(encoder: EncoderConfig, search: SearchConfig) -> anyhow::Result<St
     let spinner = progress::spinner("loading the model");
     let opened = Stack::open(encoder, search, "127.0.0.1:0").await;
     spinner.finish_and_clear();
-    opened
+    Ok(opened?)
 }
 
 /// Both services, serving in this process as `descry serve` does.
 struct Served {
     channel: Channel,
-    server: JoinHandle<anyhow::Result<()>>,
+    server: JoinHandle<Result<(), StandaloneError>>,
     shutdown: CancellationToken,
 }
 
@@ -147,7 +144,7 @@ impl Served {
         let Self { channel, server, shutdown } = self;
         drop(channel);
         shutdown.cancel();
-        server.await.context("serving")?
+        Ok(server.await.context("serving")??)
     }
 }
 
@@ -175,7 +172,7 @@ pub(super) async fn run_accuracy(arguments: AccuracyArguments, stop: Cancellatio
         store == Store::Qdrant || (quantization.is_none() && qdrant_url.is_none()),
         "--quantization and --qdrant-url need --store qdrant"
     );
-    let dataset = eval::load_split(dataset, &root, &split)?;
+    let dataset = Dataset::load_with_images(dataset, &root, &split)?;
     let image =
         |image: &descry_evaluation::DatasetImage| AccuracyImage { path: image.path.clone(), identity: image.identity };
     let caption = |caption: &descry_evaluation::DatasetCaption| AccuracyCaption {
@@ -206,7 +203,7 @@ pub(super) async fn run_accuracy(arguments: AccuracyArguments, stop: Cancellatio
         }
     }
     let stack = open(encoder, search).await?;
-    model::check_tokenizer(stack.encoder())?;
+    require_tokenizer(stack.encoder())?;
     let services = Served::start(stack).await?;
     let bar = progress::bar(0, "");
     let shown = |stage: &str, done: u64, total: u64| show_progress(&bar, stage, done, total);
