@@ -1,5 +1,6 @@
 # `make demo` shows people found by a sentence; `make test` runs every test. Both set up what they need.
-# `make lint` is the rest of the gate; it is apart because a newer toolchain may know newer lints.
+# `make lint`, `make doc` and `make deny` are the rest of the gate; they are apart because a newer toolchain may know newer
+# lints.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -7,7 +8,7 @@ PYTHON ?= python3
 RUNTIME := .onnxruntime
 RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
 
-.PHONY: demo test setup build lab stack lint doc demo-models clean-demo
+.PHONY: demo test setup build lab stack lint doc deny demo-models clean-demo
 
 demo: setup
 	$(CARGO) build --release --package descry
@@ -51,6 +52,10 @@ lint:
 
 doc:
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps
+
+# Licences, sources and advisories of the dependencies.
+deny:
+	setup/deny.sh
 
 clean-demo:
 	rm -rf descry-demo

@@ -117,7 +117,7 @@ fn paths_named_in_the_documents_exist() {
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
         let text = fs::read_to_string(repository().join(document)).unwrap();
         for word in text.split('`').skip(1).step_by(2) {
-            let is_pattern = word.contains([' ', '<', '*', ':', '$', '{', '=']) || word.starts_with(['/', '.']);
+            let is_pattern = word.contains([' ', '<', '*', ':', '$', '{', '=']) || word.starts_with(['/', '.', '~']);
             let built_or_the_users = ["target/", "descry-demo/", "bundles/", "runs/", "data/", "crops/"];
             if !word.contains('/') || is_pattern || built_or_the_users.iter().any(|start| word.starts_with(start)) {
                 continue;
