@@ -17,6 +17,7 @@ mod process_status;
 pub mod program;
 mod request;
 mod request_record;
+pub mod retry;
 mod server;
 mod shutdown;
 mod status;
