@@ -2,7 +2,7 @@
 
 use crate::device::{DeviceConfig, DeviceName, DevicePrecision};
 use descry_serving::config::{ConfigError, load};
-use descry_serving::metrics::MetricsConfig;
+use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
 use descry_serving::{ServerConfig, TelemetryConfig};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ pub struct EncoderConfig {
     /// Logging.
     pub log: LogConfig,
     /// The page for Prometheus.
-    pub metrics: MetricsConfig,
+    pub metrics: PrometheusConfig,
     /// Spans for a collector.
     pub telemetry: TelemetryConfig,
     /// Limits on what comes from outside.

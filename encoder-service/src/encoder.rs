@@ -1,21 +1,18 @@
-//! From texts and image files to embeddings: admit, prepare, run, normalise.
+//! From texts and image files to embeddings: admit, decode and resize or tokenize, run, bring to unit length.
 
-mod items;
-mod sizes;
+mod lifecycle;
+
+pub use lifecycle::{Intake, Workers};
 
 use crate::EncodeError;
-use crate::config::{EncoderConfig, InputLimits};
+use crate::config::InputLimits;
 use crate::device::DeviceReport;
-use crate::metrics;
-use crate::opening::open_towers;
-use crate::preparation::{ImagePreparation, ItemName, RawImage, RawText, TextPreparation};
-use crate::scheduler::{Scheduler, Timings, Urgency};
-use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers};
-use descry_model::{Bundle, Embedding, Fingerprint, Manifest};
+use crate::scheduler::{Admission, Prepare, Prepared, Scheduler, Ticket, Timings, Urgency};
+use crate::tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
+use descry_model::{Embedding, Fingerprint, ImageInput, Manifest, ModelError, TextTokenizer, preprocess_image};
+use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A text's embedding, and whether all of the text is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,88 +52,14 @@ struct Shared {
     intake: Intake,
 }
 
-/// Whether streams take further items. Clones share the switch; none of them keeps the model in memory.
-#[derive(Clone, Default)]
-pub struct Intake {
-    stopped: CancellationToken,
-}
-
-impl Intake {
-    /// Takes no further item from running streams; what was taken in is still answered.
-    pub fn stop(&self) {
-        self.stopped.cancel();
-    }
-
-    /// Resolves when no further item is to be taken.
-    pub(crate) async fn stopped(&self) {
-        self.stopped.cancelled().await;
-    }
-}
-
-/// The threads that prepare items and own the towers; join them to know that no work is left.
-pub struct Workers {
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Workers {
-    /// Waits until every [`Encoder`] of these workers is dropped and the last batch has run.
-    pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a worker thread had panicked");
-            }
-        }
-    }
-}
-
-/// After this many short texts, which are tokenized at once, the task lets others go on.
+/// Texts below this size are tokenized by the calling task: some ten microseconds, less than handing them over costs.
+const INLINE_TEXT_BYTES: usize = 1024;
+/// After this many of them the task lets others go on.
 const INLINE_TEXTS: usize = 16;
+/// How long a caller waits at least before it tries to open a stream again.
+const RETRY_STREAM_AFTER_MS: u64 = 1_000;
 
 impl Encoder {
-    /// Opens a bundle, loads its towers and checks them against the bundle's stored outputs. A metrics recorder is to be
-    /// installed before.
-    ///
-    /// # Errors
-    /// [`EncodeError`] for a damaged bundle, a missing ONNX Runtime, a graph that does not load, or towers that do not
-    /// repeat the stored outputs.
-    pub fn open(config: &EncoderConfig) -> Result<(Self, Workers), EncodeError> {
-        let bundle = Bundle::open(&config.model)?;
-        let manifest = bundle.manifest().clone();
-        let OpenedTowers { vision, text, device } = open_towers(&bundle, config)?;
-        metrics::report_device(&device);
-        let tokenizer = match bundle.tokenizer() {
-            Ok(tokenizer) => Some(tokenizer),
-            Err(error) => {
-                tracing::warn!(%error, "texts cannot be encoded");
-                None
-            }
-        };
-        let limits = &config.limits;
-        let image_preparation = ImagePreparation {
-            input: manifest.image.clone(),
-            max_image_bytes: limits.max_image_bytes,
-            max_image_pixels: limits.max_image_pixels,
-        };
-        let text_preparation = TextPreparation {
-            tokenizer,
-            max_text_bytes: limits.max_text_bytes,
-            allow_blank_texts: limits.allow_blank_texts,
-        };
-        let vision_limits = sizes::vision_limits(config, vision.len());
-        let (vision, mut threads) = Scheduler::start(vision, image_preparation, vision_limits)?;
-        let (text, text_threads) = Scheduler::start(text, text_preparation, sizes::text_limits(config))?;
-        threads.extend(text_threads);
-        let shared = Arc::new(Shared {
-            fingerprint: device.fingerprint(&bundle),
-            device,
-            manifest,
-            streams: Arc::new(Semaphore::new(limits.max_streams)),
-            limits: limits.clone(),
-            intake: Intake::default(),
-        });
-        Ok((Self { shared, vision, text }, Workers { threads }))
-    }
-
     /// Everything about the model that is not a weight.
     pub fn manifest(&self) -> &Manifest {
         &self.shared.manifest
@@ -165,30 +88,6 @@ impl Encoder {
     /// The execution provider that runs the towers.
     pub fn execution_provider(&self) -> &'static str {
         self.shared.device.execution_provider
-    }
-
-    /// Resolves when both towers work, or when one of them no longer does, whichever `works` is not: a tower that fails
-    /// several runs in a row does not work until a run succeeds.
-    pub async fn condition_changed(&self, works: bool) {
-        let (mut vision, mut text) = (self.vision.condition(), self.text.condition());
-        loop {
-            if (*vision.borrow_and_update() && *text.borrow_and_update()) != works {
-                return;
-            }
-            let changed = tokio::select! {
-                changed = vision.changed() => changed,
-                changed = text.changed() => changed,
-            };
-            if changed.is_err() {
-                // The schedulers are gone; nothing will change any more.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// The switch that ends streams at shutdown.
-    pub fn intake(&self) -> Intake {
-        self.shared.intake.clone()
     }
 
     /// Encodes texts; each succeeds or fails by itself.
@@ -243,6 +142,74 @@ impl Encoder {
         Ok(encoded)
     }
 
+    /// Waits until there is room for a stream's next text, and queues it.
+    pub(crate) async fn take_text(&self, text: String, urgency: Urgency) -> Result<Ticket, EncodeError> {
+        let raw = RawText { name: ItemName { list: "text", index: None }, text };
+        let admission = self.text.admit_waiting(urgency.deadline).await?;
+        self.enqueue_text(Some(admission), urgency, raw)
+    }
+
+    /// Waits until there is room for a stream's next image file, and queues it.
+    pub(crate) async fn take_image<Bytes>(&self, image: Bytes, urgency: Urgency) -> Result<Ticket, EncodeError>
+    where
+        Bytes: AsRef<[u8]> + Send + 'static,
+    {
+        let raw = RawImage { name: ItemName { list: "image", index: None }, bytes: Box::new(image) };
+        let admission = self.vision.admit_waiting(urgency.deadline).await?;
+        self.enqueue_image(Some(admission), urgency, raw)
+    }
+
+    /// The embedding of a text that was queued.
+    pub(crate) async fn encoded_text(ticket: Result<Ticket, EncodeError>) -> Result<EncodedText, EncodeError> {
+        let answer = ticket?.await?;
+        let embedding = unit_length::<OnnxTextTower>(answer.features)?;
+        Ok(EncodedText { embedding, truncated: answer.truncated, timings: answer.timings })
+    }
+
+    /// The embedding of an image that was queued.
+    pub(crate) async fn encoded_image(ticket: Result<Ticket, EncodeError>) -> Result<EncodedImage, EncodeError> {
+        let answer = ticket?.await?;
+        Ok(EncodedImage { embedding: unit_length::<OnnxVisionTower>(answer.features)?, timings: answer.timings })
+    }
+
+    /// Lets one more stream in, until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooManyStreams`].
+    pub(crate) fn admit_stream(&self) -> Result<OwnedSemaphorePermit, EncodeError> {
+        Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| EncodeError::TooManyStreams {
+            max_streams: self.shared.limits.max_streams,
+            // A stream lasts at least as long as what is queued.
+            retry_after_ms: self.vision.retry_after_ms().max(self.text.retry_after_ms()).max(RETRY_STREAM_AFTER_MS),
+        })
+    }
+
+    fn enqueue_text(
+        &self,
+        admission: Option<Admission>,
+        urgency: Urgency,
+        raw: RawText,
+    ) -> Result<Ticket, EncodeError> {
+        self.text.preparation().check(&raw).inspect_err(|error| self.text.count_refused(error))?;
+        let admission = admission.ok_or(EncodeError::Stopped { tower: OnnxTextTower::NAME })?;
+        if raw.text.len() < INLINE_TEXT_BYTES {
+            self.text.prepare_and_enqueue(admission, urgency, raw)
+        } else {
+            Ok(self.text.enqueue(admission, urgency, raw))
+        }
+    }
+
+    fn enqueue_image(
+        &self,
+        admission: Option<Admission>,
+        urgency: Urgency,
+        raw: RawImage,
+    ) -> Result<Ticket, EncodeError> {
+        self.vision.preparation().check(&raw).inspect_err(|error| self.vision.count_refused(error))?;
+        let admission = admission.ok_or(EncodeError::Stopped { tower: OnnxVisionTower::NAME })?;
+        Ok(self.vision.enqueue(admission, urgency, raw))
+    }
+
     fn check_count(&self, items: &str, count: usize) -> Result<(), EncodeError> {
         let max_items = self.shared.limits.max_items;
         if count == 0 || count > max_items {
@@ -250,5 +217,128 @@ impl Encoder {
             return Err(EncodeError::InvalidRequest { reason });
         }
         Ok(())
+    }
+}
+
+fn unit_length<T: Tower>(features: Vec<f32>) -> Result<Embedding, EncodeError> {
+    Embedding::normalized(features).map_err(|error| EncodeError::Tower { tower: T::NAME, reason: error.to_string() })
+}
+
+/// What messages call an item: its index in a list, or its kind where it is one of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ItemName {
+    /// `texts` or `images` for a list; `text` or `image` for a single item.
+    pub(crate) list: &'static str,
+    pub(crate) index: Option<usize>,
+}
+
+impl fmt::Display for ItemName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(formatter, "{}[{index}]", self.list),
+            None => formatter.write_str(self.list),
+        }
+    }
+}
+
+impl ItemName {
+    fn invalid(self, source: ModelError) -> EncodeError {
+        EncodeError::InvalidItem { item: self.to_string(), source }
+    }
+}
+
+/// A text as a caller sent it.
+pub(crate) struct RawText {
+    pub(crate) name: ItemName,
+    pub(crate) text: String,
+}
+
+/// How texts become token ids.
+pub(crate) struct TextPreparation {
+    /// Some bundles have none.
+    pub(crate) tokenizer: Option<TextTokenizer>,
+    pub(crate) max_text_bytes: usize,
+    pub(crate) allow_blank_texts: bool,
+}
+
+impl TextPreparation {
+    /// Refuses what needs no preparation to be refused.
+    pub(crate) fn check(&self, raw: &RawText) -> Result<(), EncodeError> {
+        let (bytes, max_bytes) = (raw.text.len(), self.max_text_bytes);
+        if bytes > max_bytes {
+            return Err(raw.name.invalid(ModelError::TextTooLong { bytes, max_bytes }));
+        }
+        Ok(())
+    }
+}
+
+impl Prepare<OnnxTextTower> for TextPreparation {
+    type Raw = RawText;
+
+    fn prepare(&self, raw: RawText) -> Result<Prepared<TokenIds>, EncodeError> {
+        let RawText { name, text } = raw;
+        let Some(tokenizer) = &self.tokenizer else {
+            let reason = "the bundle was exported without one".to_owned();
+            return Err(name.invalid(ModelError::Tokenizer { reason }));
+        };
+        let tokenized = tokenizer.tokenize(&text).map_err(|source| name.invalid(source))?;
+        if tokenized.is_blank() && !self.allow_blank_texts {
+            return Err(name.invalid(ModelError::EmptyText));
+        }
+        Ok(Prepared { item: tokenized.token_ids, truncated: tokenized.truncated })
+    }
+}
+
+/// An image file as a caller sent it.
+pub(crate) struct RawImage {
+    pub(crate) name: ItemName,
+    pub(crate) bytes: Box<dyn AsRef<[u8]> + Send>,
+}
+
+/// How image files become pixels.
+pub(crate) struct ImagePreparation {
+    pub(crate) input: ImageInput,
+    pub(crate) max_image_bytes: usize,
+    pub(crate) max_image_pixels: u64,
+}
+
+impl ImagePreparation {
+    /// Refuses what needs no preparation to be refused.
+    pub(crate) fn check(&self, raw: &RawImage) -> Result<(), EncodeError> {
+        let (bytes, max_bytes) = ((*raw.bytes).as_ref().len(), self.max_image_bytes);
+        if bytes > max_bytes {
+            let reason = format!("file of {bytes} bytes is over the limit of {max_bytes} bytes");
+            return Err(raw.name.invalid(ModelError::Image { reason }));
+        }
+        Ok(())
+    }
+}
+
+impl Prepare<OnnxVisionTower> for ImagePreparation {
+    type Raw = RawImage;
+
+    fn prepare(&self, raw: RawImage) -> Result<Prepared<Pixels>, EncodeError> {
+        let pixels = preprocess_image((*raw.bytes).as_ref(), &self.input, self.max_image_pixels);
+        let item = pixels.map_err(|source| raw.name.invalid(source))?;
+        Ok(Prepared { item, truncated: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oversized_items_are_refused_by_their_names() {
+        let preparation = TextPreparation { tokenizer: None, max_text_bytes: 3, allow_blank_texts: false };
+        let check = |text: &str, index| {
+            let name = ItemName { list: "texts", index };
+            preparation.check(&RawText { name, text: text.to_owned() }).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("abc", Some(7)), Ok(()));
+        assert!(check("abcd", Some(7)).unwrap_err().starts_with("texts[7]: "));
+        let raw = RawText { name: ItemName { list: "text", index: None }, text: "abc".to_owned() };
+        let refused = preparation.prepare(raw).err().unwrap();
+        assert!(matches!(&refused, EncodeError::InvalidItem { item, .. } if item == "text"), "{refused}");
     }
 }

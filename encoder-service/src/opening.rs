@@ -2,9 +2,9 @@
 
 use crate::EncodeError;
 use crate::config::{BatchingConfig, EncoderConfig};
-use crate::device::{DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, buckets, candidates};
-use crate::memory;
-use crate::processor::has_exact_int8_products;
+use crate::device::{
+    DeviceConfig, DevicePrecision, DeviceReport, Machine, Provider, buckets, candidates, has_exact_int8_products,
+};
 use crate::runtime::environment;
 use crate::self_test::{Goldens, TowerTest};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, OpenedTowers, SessionOptions, TowerOptions, thread_count};
@@ -23,16 +23,19 @@ const BF16_PARITY: ParityBounds = ParityBounds { max_relative_difference: 0.1, m
 /// [`EncodeError`] for a missing ONNX Runtime, a device that was asked for by name and does not come up, a graph that
 /// does not load, or outputs beyond the manifest's bounds.
 pub fn open_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<OpenedTowers, EncodeError> {
-    let (towers, tests) = open_on_device(bundle, config)?;
     let manifest = bundle.manifest();
-    let (parity, row_independence) = match towers.device.precision {
-        DevicePrecision::Fp32 => (manifest.parity, manifest.row_independence),
-        DevicePrecision::Bf16 => (looser(manifest.parity, BF16_PARITY), looser(manifest.row_independence, BF16_PARITY)),
-    };
-    for test in &tests {
-        test.check(parity, row_independence)?;
-    }
-    if manifest.precision == Precision::Int8 && !has_exact_int8_products() {
+    let saturates = manifest.precision == Precision::Int8 && !has_exact_int8_products();
+    let (towers, _) = open_on_device(bundle, config, |tests, precision| {
+        let (parity, row_independence) = match precision {
+            DevicePrecision::Fp32 => (manifest.parity, manifest.row_independence),
+            DevicePrecision::Bf16 => {
+                (looser(manifest.parity, BF16_PARITY), looser(manifest.row_independence, BF16_PARITY))
+            }
+        };
+        let checked = tests.iter().try_for_each(|test| test.check(parity, row_independence));
+        checked.map_err(|error| if saturates { explain_saturation(error) } else { error })
+    })?;
+    if saturates {
         tracing::warn!(
             "this processor saturates sums of int8 products; embeddings are less exact, use fp32 where it counts"
         );
@@ -45,7 +48,17 @@ pub fn open_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<OpenedTowe
 /// # Errors
 /// As [`open_towers`], but for the bounds.
 pub fn measure_towers(bundle: &Bundle, config: &EncoderConfig) -> Result<[TowerTest; 2], EncodeError> {
-    Ok(open_on_device(bundle, config)?.1)
+    Ok(open_on_device(bundle, config, |_, _| Ok(()))?.1)
+}
+
+/// Bounds that were measured on another processor may be out of reach on this one.
+fn explain_saturation(error: EncodeError) -> EncodeError {
+    let EncodeError::SelfTest { tower, reason } = error else { return error };
+    let reason = format!(
+        "{reason}; this processor saturates sums of int8 products, so export the bundle on it, which measures that and \
+         says so, or export in fp32"
+    );
+    EncodeError::SelfTest { tower, reason }
 }
 
 fn looser(bounds: ParityBounds, other: ParityBounds) -> ParityBounds {
@@ -55,34 +68,62 @@ fn looser(bounds: ParityBounds, other: ParityBounds) -> ParityBounds {
     }
 }
 
-fn open_on_device(bundle: &Bundle, config: &EncoderConfig) -> Result<(OpenedTowers, [TowerTest; 2]), EncodeError> {
+/// Opens the towers on the first candidate on which they load and `judge` is content with what the self-test found.
+fn open_on_device(
+    bundle: &Bundle,
+    config: &EncoderConfig,
+    judge: impl Fn(&[TowerTest; 2], DevicePrecision) -> Result<(), EncodeError>,
+) -> Result<(OpenedTowers, [TowerTest; 2]), EncodeError> {
     let DeviceConfig { name, precision, .. } = config.device;
+    let candidates = candidates(name, precision, bundle.manifest().dialect, Machine::look());
+    let taken = first_that_works(candidates, |provider| {
+        let opened = open_on(bundle, config, provider)?;
+        judge(&opened.2, effective_precision(provider, precision))?;
+        Ok(opened)
+    })?;
+    let FirstThatWorks { provider, opened: (vision, text, tests), fallback_reason } = taken;
+    let device = DeviceReport {
+        requested: name,
+        execution_provider: provider.name(),
+        precision: effective_precision(provider, precision),
+        fallback_reason,
+        health_name: provider.health_name(),
+    };
+    Ok((OpenedTowers { vision, text, device }, tests))
+}
+
+/// A candidate that came up and passed its test, and why those before it did not.
+#[derive(Debug)]
+struct FirstThatWorks<Opened> {
+    provider: Provider,
+    opened: Opened,
+    fallback_reason: Option<String>,
+}
+
+/// Tries the candidates in their order. When none works, the last one's failure is returned, and the log has the others.
+fn first_that_works<Opened>(
+    candidates: Vec<Provider>,
+    mut open: impl FnMut(Provider) -> Result<Opened, EncodeError>,
+) -> Result<FirstThatWorks<Opened>, EncodeError> {
     let mut failures: Vec<String> = Vec::new();
-    let mut providers = candidates(name, precision, bundle.manifest().dialect, Machine::look()).into_iter().peekable();
-    while let Some(provider) = providers.next() {
-        match open_on(bundle, config, provider) {
-            Ok((vision, text, tests)) => {
+    let mut candidates = candidates.into_iter().peekable();
+    while let Some(provider) = candidates.next() {
+        match open(provider) {
+            Ok(opened) => {
                 let fallback_reason = (!failures.is_empty()).then(|| failures.join("; "));
                 if let Some(reason) = &fallback_reason {
-                    tracing::warn!(execution_provider = provider.name(), reason, "a faster device did not come up");
+                    tracing::warn!(execution_provider = provider.name(), reason, "a faster device does not work");
                 }
-                let precision = effective_precision(provider, precision);
-                let device = DeviceReport {
-                    requested: name,
-                    execution_provider: provider.name(),
-                    precision,
-                    fallback_reason,
-                    health_name: provider.health_name(),
-                };
-                return Ok((OpenedTowers { vision, text, device }, tests));
+                return Ok(FirstThatWorks { provider, opened, fallback_reason });
             }
-            Err(error) if providers.peek().is_some() => failures.push(error.to_string()),
-            Err(error) if failures.is_empty() => return Err(error),
+            Err(error) if candidates.peek().is_some() => failures.push(format!("{}: {error}", provider.name())),
             Err(error) => {
-                tracing::error!(
-                    reasons = failures.join("; "),
-                    "no device came up; the reasons of the ones before the last"
-                );
+                if !failures.is_empty() {
+                    tracing::error!(
+                        reasons = failures.join("; "),
+                        "no device works; the reasons of those before the last"
+                    );
+                }
                 return Err(error);
             }
         }
@@ -125,7 +166,7 @@ fn open_on(bundle: &Bundle, config: &EncoderConfig, provider: Provider) -> Resul
         (vision.join().unwrap_or_else(|panic| resume_unwind(panic)), text)
     });
     let ((vision, vision_test), (text, text_test)) = (vision?, text?);
-    memory::trim();
+    give_memory_back();
     Ok((vision, text, [vision_test, text_test]))
 }
 
@@ -139,7 +180,7 @@ fn open_vision(
     let mut vision = (0..config.sessions.workers)
         .map(|_| OnnxVisionTower::open(&bundle.vision_path(), options))
         .collect::<Result<Vec<_>, _>>()?;
-    memory::trim();
+    give_memory_back();
     let test = goldens.test_vision(first(&mut vision))?;
     vision.iter_mut().try_for_each(|tower| warm_up_vision(tower, image, config, options))?;
     Ok((vision, test))
@@ -155,7 +196,7 @@ fn open_text(
     let mut text = (0..config.sessions.workers)
         .map(|_| OnnxTextTower::open(&bundle.text_path(), input.padding_id, options))
         .collect::<Result<Vec<_>, _>>()?;
-    memory::trim();
+    give_memory_back();
     let test = goldens.test_text(first(&mut text))?;
     text.iter_mut().try_for_each(|tower| warm_up_text(tower, input, config, options))?;
     Ok((text, test))
@@ -207,3 +248,68 @@ fn planned(buckets: &[usize], otherwise: usize) -> Vec<usize> {
 
 /// Length of a description's batch, for warming up where lengths are free.
 const USUAL_TOKENS: usize = 40;
+
+/// Returns what the allocator keeps of freed memory. Building a session frees copies of all weights in pieces that the
+/// allocator would hold on to for the life of the process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn give_memory_back() {
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    // SAFETY: callable at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Other C libraries have no such call.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_memory_back() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(provider: Provider) -> EncodeError {
+        EncodeError::Device { device: provider.name(), reason: "no driver".to_owned(), remedy: "install one" }
+    }
+
+    fn inexact() -> EncodeError {
+        EncodeError::SelfTest { tower: "text", reason: "cosine distance 0.3".to_owned() }
+    }
+
+    const ALL: [Provider; 3] = [Provider::Cuda, Provider::Openvino, Provider::Cpu];
+
+    #[test]
+    fn a_device_that_fails_its_test_is_passed_over_like_one_that_does_not_come_up() {
+        let taken = first_that_works(ALL.into(), |provider| match provider {
+            Provider::Cuda => Err(broken(provider)),
+            Provider::Openvino => Err(inexact()),
+            Provider::Cpu | Provider::Tensorrt => Ok("towers"),
+        })
+        .unwrap();
+        assert_eq!((taken.provider, taken.opened), (Provider::Cpu, "towers"));
+        let reason = taken.fallback_reason.unwrap();
+        let (first, second) = reason.split_once("; openvino: ").unwrap();
+        assert!(first.starts_with("cuda: ") && first.contains("no driver"), "{reason}");
+        assert!(second.contains("self-test") && second.contains("cosine distance 0.3"), "{reason}");
+    }
+
+    #[test]
+    fn the_first_choice_needs_no_reason_and_no_second_is_tried() {
+        let taken = first_that_works(ALL.into(), |provider| {
+            assert_eq!(provider, Provider::Cuda);
+            Ok(())
+        });
+        assert_eq!(taken.unwrap().fallback_reason, None);
+    }
+
+    #[test]
+    fn without_a_second_or_when_none_works_the_last_failure_is_told() {
+        let alone = first_that_works(vec![Provider::Cuda], |_| Err::<(), _>(inexact())).unwrap_err();
+        assert!(matches!(alone, EncodeError::SelfTest { .. }), "{alone}");
+        let last = first_that_works(ALL.into(), |provider| match provider {
+            Provider::Cpu => Err::<(), _>(inexact()),
+            Provider::Cuda | Provider::Openvino | Provider::Tensorrt => Err(broken(provider)),
+        });
+        assert!(matches!(last.unwrap_err(), EncodeError::SelfTest { .. }));
+    }
+}

@@ -5,20 +5,12 @@
 //! idle service runs a lone item at once, a busy one runs full batches. Every decision is made in `state`, without
 //! threads. Items whose caller is gone or whose deadline has passed are neither prepared nor run.
 
-mod admission;
-mod batch;
-mod condition;
 mod job;
-mod queues;
 mod state;
 mod threads;
-mod ticket;
 
-pub(crate) use admission::Admission;
-pub(crate) use batch::BatchLimits;
-pub(crate) use job::Prepared;
+pub(crate) use job::{Admission, Prepared, Ticket};
 pub use job::{Priority, Timings, Urgency};
-pub(crate) use ticket::Ticket;
 
 use crate::EncodeError;
 use crate::tower::Tower;
@@ -27,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use threads::{Shared, prepare_contained, ready_job};
+use threads::{Shared, prepare_contained};
 use tokio::sync::{oneshot, watch};
 
 /// Makes what a tower reads from what a caller sent.
@@ -60,6 +52,15 @@ pub(crate) struct SchedulerLimits {
     pub(crate) bulk_turn_every: usize,
     /// Threads that prepare.
     pub(crate) preparers: usize,
+}
+
+/// Sizes of one run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimits {
+    /// Items.
+    pub(crate) max_items: usize,
+    /// Items times the longest item's length: what is computed, padding included.
+    pub(crate) max_tokens: usize,
 }
 
 /// Towers behind a bounded queue. Clones share it; its threads end when the last clone is dropped.
@@ -189,13 +190,12 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
     ) -> Result<Ticket, EncodeError> {
         let shared = &self.handle.shared;
         let started = Instant::now();
-        let prepared = prepare_contained(&shared.preparation, raw).inspect_err(|error| self.count_refused(error))?;
-        let (caller, ticket) = self.caller(admission, urgency, started.elapsed());
-        let mut job = ready_job::<T>(prepared, caller);
+        let payload = prepare_contained(&shared.preparation, raw).inspect_err(|error| self.count_refused(error))?;
+        let (mut caller, ticket) = self.caller(admission, urgency, started.elapsed());
         let mut state = shared.lock();
         if !state.is_closed() {
-            job.caller.order = state.next_order();
-            state.put_ready(job);
+            caller.order = state.next_order();
+            state.put_ready(Job { payload, caller });
             drop(state);
             shared.to_run.notify_one();
         }
@@ -234,7 +234,7 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
             return false;
         }
         let gone = shared.lock().take_gone(Instant::now());
-        // Places may have become free.
+        // Slots may have become free.
         shared.to_prepare.notify_one();
         for (reason, job) in gone.waiting {
             job.caller.give_up(T::NAME, reason, &shared.metrics);

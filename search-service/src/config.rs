@@ -1,7 +1,7 @@
 //! Settings of the search service. `config/default.yaml` documents every one of them.
 
 use descry_serving::config::{ConfigError, load};
-use descry_serving::metrics::MetricsConfig;
+use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
 use descry_serving::{ServerConfig, TelemetryConfig};
 use descry_store::{ApiKey, EmbeddedConfig, QdrantConfig};
@@ -20,7 +20,7 @@ pub struct SearchConfig {
     /// Logging.
     pub log: LogConfig,
     /// The page for Prometheus.
-    pub metrics: MetricsConfig,
+    pub metrics: PrometheusConfig,
     /// Spans for a collector.
     pub telemetry: TelemetryConfig,
     /// The encoder service.

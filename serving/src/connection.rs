@@ -20,15 +20,15 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 pub(crate) struct Connection {
     stream: TcpStream,
     cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// One for each request that may be worked on at once.
-    places: Arc<Semaphore>,
-    /// Its place among the server's connections.
-    _place: OwnedSemaphorePermit,
+    /// One permit for each request that may be worked on at once.
+    request_slots: Arc<Semaphore>,
+    /// Counts among the server's connections.
+    _connection_slot: OwnedSemaphorePermit,
     /// What is still missing before HTTP/2 looks after the connection itself.
     greeting: Option<Greeting>,
 }
 
-/// The first bytes of an HTTP/2 connection. hyper waits for them for ever, and places are few.
+/// The first bytes of an HTTP/2 connection. hyper waits for them for ever, and connections are few.
 struct Greeting {
     missing_bytes: usize,
     alarm: Pin<Box<Sleep>>,
@@ -42,20 +42,26 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
     pub(crate) tcp: TcpConnectInfo,
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) request_slots: Arc<Semaphore>,
 }
 
 impl Connection {
     pub(crate) fn new(
         stream: TcpStream,
         cut_off: CancellationToken,
-        place: OwnedSemaphorePermit,
+        connection_slot: OwnedSemaphorePermit,
         max_requests: usize,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
+        let request_slots = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
         let alarm = Box::pin(tokio::time::sleep(GREETING_LIMIT));
         let greeting = Some(Greeting { missing_bytes: GREETING_BYTES, alarm });
-        Self { stream, cut_off: Box::pin(cut_off.cancelled_owned()), places, _place: place, greeting }
+        Self {
+            stream,
+            cut_off: Box::pin(cut_off.cancelled_owned()),
+            request_slots,
+            _connection_slot: connection_slot,
+            greeting,
+        }
     }
 }
 
@@ -74,7 +80,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectionInfo;
 
     fn connect_info(&self) -> ConnectionInfo {
-        ConnectionInfo { tcp: self.stream.connect_info(), places: Arc::clone(&self.places) }
+        ConnectionInfo { tcp: self.stream.connect_info(), request_slots: Arc::clone(&self.request_slots) }
     }
 }
 
@@ -141,9 +147,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let cut_off = CancellationToken::new();
-        let mut connection = Connection::new(stream, cut_off.clone(), place, 1);
+        let mut connection = Connection::new(stream, cut_off.clone(), slot, 1);
         // The client reads nothing: after some megabytes there is no room to write.
         let writing = async { while connection.write_all(&[0; 1 << 16]).await.is_ok() {} };
         let cutting = async {

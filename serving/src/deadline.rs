@@ -14,14 +14,28 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// gRPC allows no longer number, and no longer one fits into the arithmetic below in every unit.
 const MAX_DIGITS: usize = 8;
 
-/// When the answer to the running request comes too late. Travels in the request's [`Context`].
+/// When the answer to the running request comes too late: for its caller, or because the service allows no more. Travels
+/// in the request's [`Context`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(Instant);
+
+/// The caller's part of it, which holds for as long as the answer goes on. The service's own limit ends when the answer
+/// begins: a stream may outlast it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallersDeadline(pub(crate) Deadline);
 
 /// What is left of the time that the caller of the running request gave it, for calls made on its behalf. Nothing outside
 /// of a request, and where its caller set no limit.
 pub fn remaining() -> Option<Duration> {
     Context::map_current(|context| context.get::<Deadline>().map(|deadline| deadline.remaining()))
+}
+
+/// When the caller of the running request stops waiting for the whole of its answer. Nothing outside of a request, and
+/// where its caller set no limit.
+pub fn of_caller() -> Option<std::time::Instant> {
+    Context::map_current(|context| {
+        context.get::<CallersDeadline>().map(|CallersDeadline(deadline)| deadline.0.into_std())
+    })
 }
 
 impl Deadline {
@@ -58,7 +72,7 @@ impl Deadline {
 pub(crate) fn callers_limit(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > MAX_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !(1..=MAX_DIGITS).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let count: u64 = digits.parse().ok()?;
@@ -93,6 +107,7 @@ mod tests {
         assert_eq!(limit(b"5m"), Some(Duration::from_millis(5)));
         assert_eq!(limit(b"6u"), Some(Duration::from_micros(6)));
         assert_eq!(limit(b"99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(limit(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
         for malformed in [&b""[..], b"S", b"5", b"5s", b"+5S", b"-5S", b"999999999S", b"5 S", b"\xFFS", b"5\xFF"] {
             assert_eq!(limit(malformed), None, "{malformed:?}");
         }

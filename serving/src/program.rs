@@ -1,19 +1,28 @@
-//! A service as a process of its own: what stands in its `main`, apart from its arguments.
+//! A service as a process of its own: what stands in its `main`, apart from its arguments. How it begins, which signals
+//! end it, how another process asks for its health, and how it says why it failed.
 
-use crate::TelemetryConfig;
 use crate::config::ConfigError;
-use crate::explain;
-use crate::health_probe;
-use crate::otlp::SpanExport;
-use crate::shutdown::shutdown_signal;
-use crate::telemetry::{self, LogConfig};
+use crate::telemetry::{self, LogConfig, SpanExport, TelemetryConfig};
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::Request;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// The exit code for unusable settings, as in sysexits.h.
 const EXIT_CONFIG: u8 = 64;
+/// What a shell reports of a process that a signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
+const EXIT_TERMINATED: i32 = 143;
+/// A health check that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Resolves when the service is to stop.
 pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -63,15 +72,72 @@ impl Program {
     }
 }
 
+/// Resolves at the first SIGINT or SIGTERM. Handlers are in place when this returns, so no signal is missed. A second
+/// signal ends the process at once, whatever is still being drained.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut next = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => EXIT_INTERRUPTED,
+            _ = terminate.recv() => EXIT_TERMINATED,
+        }
+    };
+    let (first, received) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        next().await;
+        // Nobody waits for the first signal any more when the program is ending anyway.
+        let _ = first.send(());
+        let code = next().await;
+        std::process::exit(code);
+    });
+    Ok(async move {
+        let _ = received.await;
+    })
+}
+
 /// Asks the service of the same settings in another process whether it is ready: what a container's health check calls.
 pub fn check_health(name: &str, listen: &str, service: &str) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(name, &format!("cannot start: {error}"), ExitCode::FAILURE),
     };
-    match runtime.block_on(health_probe::probe(listen, service)) {
+    match runtime.block_on(probe(listen, service)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(name, &message, ExitCode::FAILURE),
+    }
+}
+
+/// Asks the service that listens on `listen`, a setting of its own, whether it is ready.
+///
+/// # Errors
+/// Says what it answered, or why it did not.
+async fn probe(listen: &str, service: &str) -> Result<(), String> {
+    let failed = |reason: String| format!("{service} at {listen}: {reason}");
+    let url = format!("http://{}", reachable(listen));
+    let endpoint = Endpoint::from_shared(url).map_err(|error| failed(error.to_string()))?;
+    let channel = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await;
+    let channel = channel.map_err(|error| failed(explain(&error)))?;
+    let request = Request::new(HealthCheckRequest { service: service.to_owned() });
+    let answer = HealthClient::new(channel).check(request).await;
+    let status = answer.map_err(|status| failed(status.message().to_owned()))?.into_inner().status();
+    match status {
+        ServingStatus::Serving => Ok(()),
+        ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
+            Err(failed(format!("is {}", status.as_str_name())))
+        }
+    }
+}
+
+/// Who listens on every address is asked on this machine's own.
+fn reachable(listen: &str) -> String {
+    match listen.rsplit_once(':') {
+        Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => listen.to_owned(),
     }
 }
 
@@ -84,4 +150,48 @@ pub fn refuse(name: &str, error: &ConfigError) -> ExitCode {
 fn fail(name: &str, message: &str, code: ExitCode) -> ExitCode {
     eprintln!("{name}: {message}");
     code
+}
+
+/// The error and its causes, joined with colons. Many messages end with their cause already; those say it once.
+pub fn explain(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServerError;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = std::io::Error::other("the cable is cut");
+        let error = ServerError::Listen { address: "localhost:1".to_owned(), source };
+        assert_eq!(explain(&error), "cannot listen on localhost:1: the cable is cut");
+    }
+
+    #[test]
+    fn every_address_means_this_machine() {
+        assert_eq!(reachable("0.0.0.0:50051"), "127.0.0.1:50051");
+        assert_eq!(reachable("[::]:50051"), "[::1]:50051");
+        assert_eq!(reachable("localhost:50051"), "localhost:50051");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_named() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = closed.local_addr().unwrap().to_string();
+        drop(closed);
+        let error = probe(&listen, "some.Service").await.unwrap_err();
+        assert!(error.contains("some.Service") && error.contains(&listen), "{error}");
+    }
 }

@@ -1,11 +1,11 @@
-//! What surrounds every request of every service: its trace, its deadline, its place among the connection's requests, and
-//! the record of how it ended.
+//! What surrounds every request of every service: its trace, its deadline, its slot among the connection's requests, and the
+//! record of how it ended.
 
 use crate::connection::ConnectionInfo;
 use crate::deadline::{Deadline, callers_limit};
 use crate::method_names::MethodNames;
 use crate::request_record::{RecordedBody, RequestRecord};
-use crate::status::overloaded;
+use crate::retry::overloaded;
 use opentelemetry::context::FutureExt as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -65,15 +65,15 @@ where
 
         let method = self.layer.methods.of(request.uri().path()).clone();
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
-        if let Some(ConnectionInfo { tcp, places }) = request.extensions_mut().remove() {
+        if let Some(ConnectionInfo { tcp, request_slots }) = request.extensions_mut().remove() {
             // Where tonic looks for the caller's address.
             request.extensions_mut().insert(tcp);
-            let Ok(place) = places.try_acquire_owned() else {
+            let Ok(slot) = request_slots.try_acquire_owned() else {
                 let message = "the connection's requests are as many as are allowed at once; try again in 500 ms";
                 let answer = record.answer(overloaded(message, RETRY_AFTER_MS).into_http());
                 return Box::pin(std::future::ready(Ok(answer)));
             };
-            record.hold(place);
+            record.hold(slot);
         }
 
         let mut context = record.context();
@@ -102,7 +102,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deadline::remaining;
+    use crate::deadline::{of_caller, remaining};
     use std::convert::Infallible;
     use tower::ServiceExt as _;
 
@@ -143,10 +143,23 @@ mod tests {
         let asking = tower::service_fn(async |_: http::Request<Body>| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let mut answer = http::Response::new(Body::empty());
-            answer.extensions_mut().insert(remaining().unwrap());
+            answer.extensions_mut().insert((remaining().unwrap(), of_caller()));
             Ok::<_, Infallible>(answer)
         });
-        let answer = layer.layer(asking).oneshot(http::Request::new(Body::empty())).await.unwrap();
-        assert_eq!(answer.extensions().get(), Some(&Duration::from_secs(7)));
+        let asked = |grpc_timeout: Option<&'static str>| {
+            let mut request = http::Request::new(Body::empty());
+            let headers = grpc_timeout.map(|value| ("grpc-timeout", value.parse().unwrap()));
+            request.headers_mut().extend(headers.map(|(name, value)| (http::HeaderName::from_static(name), value)));
+            let (layer, started) = (layer.clone(), tokio::time::Instant::now());
+            async move {
+                let answer = layer.layer(asking).oneshot(request).await.unwrap();
+                let &(left, deadline): &(Duration, Option<std::time::Instant>) = answer.extensions().get().unwrap();
+                (left.as_secs(), deadline.map(|deadline| deadline.duration_since(started.into_std()).as_secs()))
+            }
+        };
+        assert_eq!(asked(None).await, (7, None));
+        assert_eq!(asked(Some("5S")).await, (3, Some(5)));
+        // What goes on after the answer began is limited by its caller alone.
+        assert_eq!(asked(Some("1H")).await, (7, Some(3600)));
     }
 }

@@ -1,6 +1,6 @@
 //! How a request went: one log line, three metrics and, where spans are exported, a span.
 
-use crate::deadline::Deadline;
+use crate::deadline::{CallersDeadline, Deadline};
 use crate::method_names::MethodName;
 use crate::trace_context;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(crate) struct RequestRecord {
     started: Instant,
     context: Context,
     span: Span,
-    place: Option<OwnedSemaphorePermit>,
+    slot: Option<OwnedSemaphorePermit>,
     ended: bool,
 }
 
@@ -39,7 +39,7 @@ impl RequestRecord {
         let caller = trace_context::extract(headers);
         let mut context = trace_context::begin_span(&caller, || format!("{}/{}", method.service, method.method));
         if let Some(deadline) = deadline {
-            context = context.with_value(deadline);
+            context = context.with_value(deadline).with_value(CallersDeadline(deadline));
         }
         let span = {
             let ids = context.span().span_context().clone();
@@ -56,7 +56,7 @@ impl RequestRecord {
         if caller.span().span_context().is_valid() {
             span.record("parent_span_id", display(caller.span().span_context().span_id()));
         }
-        let record = Self { method, started: Instant::now(), context, span, place: None, ended: false };
+        let record = Self { method, started: Instant::now(), context, span, slot: None, ended: false };
         metrics::gauge!("descry_grpc_in_flight", "service" => record.service()).increment(1.0);
         record
     }
@@ -70,9 +70,9 @@ impl RequestRecord {
         self.span.clone()
     }
 
-    /// Keeps the request's place among its connection's until it has ended.
-    pub(crate) fn hold(&mut self, place: OwnedSemaphorePermit) {
-        self.place = Some(place);
+    /// Keeps the request's slot among its connection's until it has ended.
+    pub(crate) fn hold(&mut self, slot: OwnedSemaphorePermit) {
+        self.slot = Some(slot);
     }
 
     /// The answer, with the record at its end.
@@ -100,7 +100,7 @@ impl RequestRecord {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.place = None;
+        self.slot = None;
         let seconds = self.started.elapsed().as_secs_f64();
         let name = code_name(code);
         metrics::gauge!("descry_grpc_in_flight", "service" => self.service()).decrement(1.0);

@@ -1,7 +1,7 @@
 //! Calls that may succeed when they are made again: with pauses that double and are never twice the same, not before the
 //! server wants to see them, and not for ever.
 //!
-//! Only [`Again::of`] knows gRPC. What fails with an error of its own says by itself whether another attempt makes sense.
+//! Only [`Again::of`] and [`overloaded`] know gRPC. What fails with an error of its own says by itself whether another attempt makes sense.
 
 use crate::deadline;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -10,7 +10,7 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// How gRPC's own retries let a server say when to come back, or, with a negative number, never.
 const PUSHBACK_MS: &str = "grpc-retry-pushback-ms";
@@ -47,6 +47,13 @@ impl Again {
             None => Self::Later,
         }
     }
+}
+
+/// `RESOURCE_EXHAUSTED` with the `google.rpc.RetryInfo` that [`Again::of`] reads, so that clients need not parse the
+/// message.
+pub fn overloaded(message: impl Into<String>, retry_after_ms: u64) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(retry_after_ms)));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// How patiently a call is repeated.
@@ -144,7 +151,6 @@ impl Retries {
 mod tests {
     use super::*;
     use crate::deadline::Deadline;
-    use crate::status::overloaded;
     use opentelemetry::Context;
     use opentelemetry::context::FutureExt as _;
     use std::cell::Cell;

@@ -5,12 +5,13 @@ use crate::connection::Connection;
 use crate::method_names::MethodNames;
 use crate::request::RequestLayer;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -99,25 +100,34 @@ impl ServerConfig {
     }
 }
 
-/// What the health service says of one service, and of the server as a whole.
+/// What the health service says of one service. The server as a whole is ready when all of its services are.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
     service: &'static str,
+    /// What was said last of each service.
+    ready: Arc<Mutex<BTreeMap<&'static str, bool>>>,
 }
 
 impl Health {
-    /// Says whether requests can be answered. Probes ask for the service by name or, with an empty name, for the whole
-    /// server; both get this answer.
+    /// Says whether requests can be answered. Probes ask for the service by its name or, with an empty name, for the whole
+    /// server.
     pub async fn set_ready(&self, ready: bool) {
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.reporter.set_service_status(self.service, status).await;
-        self.reporter.set_service_status("", status).await;
+        let status = |ready| if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        // Held until both are told: of two services that change at once, neither tells an old sum of the other.
+        let mut known = self.ready.lock().await;
+        known.insert(self.service, ready);
+        self.reporter.set_service_status(self.service, status(ready)).await;
+        self.reporter.set_service_status("", status(known.values().all(|ready| *ready))).await;
     }
 
-    /// The same server's health, about another of its services.
-    pub fn of(&self, service: &'static str) -> Self {
-        Self { reporter: self.reporter.clone(), service }
+    /// The same server's health, about another of its services, which counts as not ready from now on until told otherwise.
+    pub async fn of(&self, service: &'static str) -> Self {
+        let other = Self { service, ..self.clone() };
+        if !self.ready.lock().await.contains_key(service) {
+            other.set_ready(false).await;
+        }
+        other
     }
 }
 
@@ -125,7 +135,7 @@ impl Health {
 pub async fn health_service(routes: &mut RoutesBuilder, service: &'static str) -> Health {
     let (reporter, grpc) = tonic_health::server::health_reporter();
     routes.add_service(grpc);
-    let health = Health { reporter, service };
+    let health = Health { reporter, service, ready: Arc::default() };
     health.set_ready(false).await;
     health
 }
@@ -156,18 +166,18 @@ pub async fn serve(
     };
     let (begin_drain, draining) = tokio::sync::oneshot::channel::<()>();
     let cut_off = CancellationToken::new();
-    let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let connection_slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let connections = TcpListenerStream::new(listener).then(pause_after_failure).filter_map(|accepted| {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => return Some(Err(error)),
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(slot) = Arc::clone(&connection_slots).try_acquire_owned() else {
             metrics::counter!("descry_connections_rejected_total").increment(1);
             return None;
         };
         let unused = stream.set_nodelay(true);
-        Some(unused.map(|()| Connection::new(stream, cut_off.clone(), place, config.max_concurrent_requests)))
+        Some(unused.map(|()| Connection::new(stream, cut_off.clone(), slot, config.max_concurrent_requests)))
     });
     // Time and number of requests are limited by our own layer. tonic's would answer CANCELLED, and leave out when to try
     // again.

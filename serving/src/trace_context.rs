@@ -3,7 +3,7 @@
 //! The ids live in OpenTelemetry's [`Context`], which is there whether or not anything is exported or logged: the trace
 //! must not tear because a service in the middle keeps quiet.
 
-use crate::otlp;
+use crate::telemetry;
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::{Span as _, SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceId, Tracer as _};
@@ -35,7 +35,7 @@ pub(crate) fn extract(headers: &HeaderMap) -> Context {
 
 /// Begins a span of the server's own below the caller's, or a new trace.
 pub(crate) fn begin_span(caller: &Context, name: impl FnOnce() -> String) -> Context {
-    let exported = otlp::tracer().map(|tracer| {
+    let exported = telemetry::tracer().map(|tracer| {
         let builder = tracer.span_builder(name()).with_kind(SpanKind::Server);
         tracer.build_with_context(builder, caller)
     });

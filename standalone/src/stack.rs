@@ -4,7 +4,7 @@ use crate::StandaloneError;
 use descry_encoder::{Encoder, EncoderConfig, Workers, add_encoder_service};
 use descry_search::{SearchConfig, SearchService, add_search_service};
 use descry_serving::ServerConfig;
-use descry_serving::metrics::MetricsPage;
+use descry_serving::prometheus::PrometheusPage;
 use std::future::Future;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ pub struct Stack {
     encoder: Encoder,
     workers: Workers,
     search: SearchService,
-    _metrics: Option<MetricsPage>,
+    _metrics: Option<PrometheusPage>,
 }
 
 impl Stack {
@@ -68,8 +68,7 @@ impl Stack {
         let Self { listener, server, encoder, workers, search, _metrics } = self;
         let mut routes = RoutesBuilder::default();
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
-        health.of(descry_encoder::SERVICE_NAME).set_ready(true).await;
-        health.of(encoder.device().health_name).set_ready(true).await;
+        let tending_towers = tokio::spawn(encoder.clone().tend(health.clone()));
         let tending = tokio::spawn(search.clone().tend(health));
         let intake = encoder.intake();
         add_encoder_service(&mut routes, encoder, server.max_message_bytes);
@@ -81,6 +80,7 @@ impl Stack {
         };
         descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &server, stop).await?;
         tending.await.map_err(StandaloneError::task("tending the galleries"))?;
+        tending_towers.await.map_err(StandaloneError::task("tending the towers"))?;
         drop(search);
         tokio::task::spawn_blocking(move || workers.join()).await.map_err(StandaloneError::task("stopping the towers"))
     }

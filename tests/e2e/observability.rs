@@ -9,9 +9,8 @@ use descry_proto::search::v1::index_images_request::{Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_search::SearchConfig;
-use descry_serving::metrics::MetricsConfig;
-use descry_store::VectorStore as _;
-use descry_store::{EmbeddedConfig, EmbeddedStore};
+use descry_serving::prometheus::PrometheusConfig;
+use descry_store::{EmbeddedConfig, EmbeddedStore, VectorStore as _};
 use descry_tests::TestStack;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -171,7 +170,7 @@ async fn page(address: SocketAddr) -> String {
 
 #[tokio::test]
 async fn both_services_are_measured() {
-    let metrics = MetricsConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
     let stack = TestStack::start_with(|encoder, search| {
         // One recorder for all of them.
         encoder.metrics.listen = "127.0.0.1:0".to_owned();

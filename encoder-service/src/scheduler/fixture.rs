@@ -1,10 +1,8 @@
 //! Jobs for tests of what needs no threads.
 
-use super::SchedulerLimits;
-use super::admission::Admitting;
-use super::batch::BatchLimits;
-use super::job::{Caller, Job, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
-use crate::metrics::TowerMetrics;
+use super::job::{Admitting, Caller, Job, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
+use super::{BatchLimits, SchedulerLimits};
+use crate::tower_metrics::TowerMetrics;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 

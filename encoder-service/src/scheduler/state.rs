@@ -1,13 +1,17 @@
-//! Everything a scheduler knows, and its decisions: what is prepared next, and what runs next. No threads, no clock.
+//! Everything a scheduler knows, and its decisions: what is prepared next, and what runs together next. No threads, no
+//! clock.
 
-use super::SchedulerLimits;
-use super::batch::BatchPlan;
 use super::job::{Gone, Job, Priority, Ready};
-use super::queues::{Queues, Turns};
+use super::{BatchLimits, SchedulerLimits};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// How many times a full batch of waiting items is looked through for lengths that go together.
 const WINDOW_BATCHES: usize = 8;
+/// Padding that is always worth it: a run reads all the weights, whatever it computes with them.
+const FREE_PADDING_TOKENS: usize = 128;
+/// Beyond that, at most one in this many tokens may be padding.
+const PADDING_SHARE: usize = 4;
 
 /// Jobs on their way from admission to a run.
 pub(super) struct State<Raw, Item> {
@@ -20,6 +24,7 @@ pub(super) struct State<Raw, Item> {
     preparation_turns: Turns,
     batch_turns: Turns,
     closed: bool,
+    abandoned: bool,
 }
 
 /// What a runner is to do next.
@@ -42,28 +47,33 @@ impl<Raw, Item> State<Raw, Item> {
             preparation_turns: Turns::new(limits.bulk_turn_every),
             batch_turns: Turns::new(limits.bulk_turn_every),
             closed: false,
+            abandoned: false,
         }
     }
 
-    /// The place of the next job in the order of arrival.
+    /// The number of the next job in the order of arrival.
     pub(super) fn next_order(&mut self) -> u64 {
         self.arrivals += 1;
         self.arrivals
     }
 
     pub(super) fn put_waiting(&mut self, job: Job<Raw>) {
-        self.waiting.put(job);
+        if !self.abandoned {
+            self.waiting.put(job);
+        }
     }
 
     pub(super) fn put_ready(&mut self, job: Job<Ready<Item>>) {
-        self.ready.put(job);
+        if !self.abandoned {
+            self.ready.put(job);
+        }
     }
 
-    /// The next job to prepare, if there is one and room for what becomes of it. Its place is held until
+    /// The next job to prepare, if there is one and room for what becomes of it. Its slot is held until
     /// [`State::preparation_ended`].
     pub(super) fn next_to_prepare(&mut self) -> Option<Job<Raw>> {
         let priority = {
-            let can = |priority| !self.waiting.of(priority).is_empty() && self.has_place(priority);
+            let can = |priority| !self.waiting.of(priority).is_empty() && self.has_slot(priority);
             let (interactive, bulk) = (can(Priority::Interactive), can(Priority::Bulk));
             self.preparation_turns.take(interactive, bulk)?
         };
@@ -73,7 +83,7 @@ impl<Raw, Item> State<Raw, Item> {
 
     /// Whether [`State::next_to_prepare`] would find something.
     pub(super) fn can_prepare(&self) -> bool {
-        let can = |priority| !self.waiting.of(priority).is_empty() && self.has_place(priority);
+        let can = |priority| !self.waiting.of(priority).is_empty() && self.has_slot(priority);
         can(Priority::Interactive) || can(Priority::Bulk)
     }
 
@@ -83,9 +93,9 @@ impl<Raw, Item> State<Raw, Item> {
         *preparing = preparing.saturating_sub(1);
     }
 
-    /// Each priority may hold `max_prepared` places, both together one batch more: whoever holds many, the other always
-    /// finds places for a whole batch.
-    fn has_place(&self, priority: Priority) -> bool {
+    /// Each priority may hold `max_prepared` slots for what is prepared, both together one batch more: whoever holds many,
+    /// the other always finds slots for a whole batch.
+    fn has_slot(&self, priority: Priority) -> bool {
         let interactive = self.preparing_interactive + self.ready.of(Priority::Interactive).len();
         let bulk = self.preparing_bulk + self.ready.of(Priority::Bulk).len();
         let own = match priority {
@@ -154,9 +164,10 @@ impl<Raw, Item> State<Raw, Item> {
         self.closed = true;
     }
 
-    /// Closes, and gives up what waits: nobody is left to work on it.
+    /// Closes, and gives up what waits and what is still being prepared: nobody may be left to work on it.
     pub(super) fn abandon(&mut self) {
         self.closed = true;
+        self.abandoned = true;
         self.waiting.clear();
         self.ready.clear();
     }
@@ -172,7 +183,8 @@ impl<Raw, Item> State<Raw, Item> {
 
     /// Whether everything is over for good.
     pub(super) fn is_done(&self) -> bool {
-        self.is_prepared() && self.preparing_interactive + self.preparing_bulk == 0 && self.ready.is_empty()
+        let nothing_comes = self.abandoned || self.preparing_interactive + self.preparing_bulk == 0;
+        self.is_prepared() && nothing_comes && self.ready.is_empty()
     }
 
     /// Jobs that wait for preparation, are being prepared, and wait for the tower.
@@ -189,6 +201,169 @@ impl<Raw, Item> State<Raw, Item> {
 pub(super) struct AllGone<Raw, Item> {
     pub(super) waiting: Vec<(Gone, Job<Raw>)>,
     pub(super) ready: Vec<(Gone, Job<Ready<Item>>)>,
+}
+
+/// Jobs of both priorities that wait for the same thing.
+pub(super) struct Queues<Payload> {
+    interactive: VecDeque<Job<Payload>>,
+    bulk: VecDeque<Job<Payload>>,
+}
+
+impl<Payload> Queues<Payload> {
+    pub(super) fn new() -> Self {
+        Self { interactive: VecDeque::new(), bulk: VecDeque::new() }
+    }
+
+    pub(super) fn of(&self, priority: Priority) -> &VecDeque<Job<Payload>> {
+        match priority {
+            Priority::Interactive => &self.interactive,
+            Priority::Bulk => &self.bulk,
+        }
+    }
+
+    fn of_mut(&mut self, priority: Priority) -> &mut VecDeque<Job<Payload>> {
+        match priority {
+            Priority::Interactive => &mut self.interactive,
+            Priority::Bulk => &mut self.bulk,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.interactive.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Puts a job where its order of arrival says: preparation may have ended in another one.
+    pub(super) fn put(&mut self, job: Job<Payload>) {
+        let order = job.caller.order;
+        let queue = self.of_mut(job.caller.urgency.priority);
+        let later = queue.iter().rev().take_while(|other| other.caller.order > order).count();
+        queue.insert(queue.len() - later, job);
+    }
+
+    pub(super) fn take_oldest(&mut self, priority: Priority) -> Option<Job<Payload>> {
+        self.of_mut(priority).pop_front()
+    }
+
+    /// Takes out the jobs at these ascending positions. Touches nothing behind the last of them.
+    pub(super) fn take_at(&mut self, priority: Priority, positions: &[usize], taken: &mut Vec<Job<Payload>>) {
+        let Some(&last) = positions.last() else { return };
+        let queue = self.of_mut(priority);
+        let mut kept = Vec::with_capacity(last + 1 - positions.len());
+        let mut positions = positions.iter().copied().peekable();
+        for (position, job) in queue.drain(..=last).enumerate() {
+            if positions.next_if_eq(&position).is_some() {
+                taken.push(job);
+            } else {
+                kept.push(job);
+            }
+        }
+        for job in kept.into_iter().rev() {
+            queue.push_front(job);
+        }
+    }
+
+    /// Takes out what needs no work any more among the oldest `window` jobs of each priority.
+    pub(super) fn take_gone(&mut self, now: Instant, window: usize, gone: &mut Vec<(Gone, Job<Payload>)>) {
+        for priority in [Priority::Interactive, Priority::Bulk] {
+            let reasons = self.of(priority).iter().take(window).map(|job| job.caller.gone(now)).enumerate();
+            let (positions, reasons): (Vec<usize>, Vec<Gone>) =
+                reasons.filter_map(|(position, reason)| Some((position, reason?))).unzip();
+            let mut jobs = Vec::with_capacity(positions.len());
+            self.take_at(priority, &positions, &mut jobs);
+            gone.extend(reasons.into_iter().zip(jobs));
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.interactive.clear();
+        self.bulk.clear();
+    }
+}
+
+/// Whose turn it is: interactive work's, and every n-th time bulk work's, where both wait.
+#[derive(Debug)]
+pub(super) struct Turns {
+    bulk_every: usize,
+    passed_over: usize,
+}
+
+impl Turns {
+    pub(super) fn new(bulk_every: usize) -> Self {
+        Self { bulk_every, passed_over: 0 }
+    }
+
+    /// Decides between those that wait, and remembers the decision.
+    pub(super) fn take(&mut self, interactive_waits: bool, bulk_waits: bool) -> Option<Priority> {
+        match (interactive_waits, bulk_waits) {
+            (false, false) => None,
+            (true, false) => Some(Priority::Interactive),
+            (true, true) if self.passed_over + 1 < self.bulk_every => {
+                self.passed_over += 1;
+                Some(Priority::Interactive)
+            }
+            (_, true) => {
+                self.passed_over = 0;
+                Some(Priority::Bulk)
+            }
+        }
+    }
+}
+
+/// A batch being built around its oldest item. The head is in it whatever its length, so no item waits for good.
+#[derive(Debug)]
+pub(super) struct BatchPlan {
+    limits: BatchLimits,
+    head_length: usize,
+    items: usize,
+    longest: usize,
+    tokens: usize,
+}
+
+impl BatchPlan {
+    pub(super) fn new(head_length: usize, limits: BatchLimits) -> Self {
+        Self { limits, head_length, items: 1, longest: head_length, tokens: head_length }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.items >= self.limits.max_items
+    }
+
+    /// Adds from these waiting lengths, given in the order of arrival: those closest to the head's first, the older of
+    /// two alike. Returns the ascending positions of what was added.
+    pub(super) fn fill(&mut self, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+        if self.is_full() {
+            return Vec::new();
+        }
+        let mut nearest: Vec<(usize, usize, usize)> = lengths
+            .enumerate()
+            .map(|(position, length)| (length.abs_diff(self.head_length), position, length))
+            .collect();
+        nearest.sort_unstable();
+        let mut added = Vec::new();
+        for (_, position, length) in nearest {
+            if self.is_full() {
+                break;
+            }
+            // The next one may be shorter and fit again.
+            if self.add(length) {
+                added.push(position);
+            }
+        }
+        added.sort_unstable();
+        added
+    }
+
+    fn add(&mut self, length: usize) -> bool {
+        let longest = self.longest.max(length);
+        let computed = longest.saturating_mul(self.items + 1);
+        let tokens = self.tokens.saturating_add(length);
+        let padding = computed - tokens.min(computed);
+        let fits = computed <= self.limits.max_tokens && padding <= FREE_PADDING_TOKENS.max(computed / PADDING_SHARE);
+        if fits {
+            (self.items, self.longest, self.tokens) = (self.items + 1, longest, tokens);
+        }
+        fits
+    }
 }
 
 #[cfg(test)]

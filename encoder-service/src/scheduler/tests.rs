@@ -264,3 +264,131 @@ async fn threads_end_with_the_last_handle_and_answer_what_was_queued() {
     }
     joined.await.unwrap().unwrap();
 }
+
+/// Whom an item's defect breaks, where nothing is contained: when it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breaks {
+    Nobody,
+    Preparer,
+    Runner,
+}
+
+struct Unprepared(Breaks);
+
+impl Drop for Unprepared {
+    fn drop(&mut self) {
+        assert!(self.0 != Breaks::Preparer, "a defect in the scheduler");
+    }
+}
+
+struct Defect(Breaks);
+
+impl Drop for Defect {
+    fn drop(&mut self) {
+        assert!(self.0 != Breaks::Runner, "a defect in the scheduler");
+    }
+}
+
+struct DefectiveTower;
+
+impl Tower for DefectiveTower {
+    type Item = Defect;
+
+    const NAME: &'static str = "text";
+
+    fn run(&mut self, batch: &[Defect]) -> Result<Array2<f32>, EncodeError> {
+        Ok(Array2::zeros((batch.len(), 1)))
+    }
+}
+
+/// Prepares an item for each permission it is given, one at a time.
+struct Gated {
+    begun: mpsc::UnboundedSender<()>,
+    permissions: std::sync::Mutex<blocking::Receiver<()>>,
+}
+
+impl Prepare<DefectiveTower> for Gated {
+    type Raw = Unprepared;
+
+    fn prepare(&self, raw: Unprepared) -> Result<Prepared<Defect>, EncodeError> {
+        let permissions = self.permissions.lock().unwrap();
+        self.begun.send(()).unwrap();
+        permissions.recv().unwrap();
+        Ok(Prepared { item: Defect(raw.0), truncated: false })
+    }
+}
+
+struct DefectiveStage {
+    scheduler: Scheduler<DefectiveTower, Gated>,
+    threads: Vec<JoinHandle<()>>,
+    begun: mpsc::UnboundedReceiver<()>,
+    permit: blocking::Sender<()>,
+}
+
+impl DefectiveStage {
+    fn start() -> Self {
+        let (report, begun) = mpsc::unbounded_channel();
+        let (permit, permissions) = blocking::channel();
+        let preparation = Gated { begun: report, permissions: std::sync::Mutex::new(permissions) };
+        let limits = SchedulerLimits { preparers: 2, ..SchedulerLimits::for_tests() };
+        let (scheduler, threads) = Scheduler::start(vec![DefectiveTower], preparation, limits).unwrap();
+        Self { scheduler, threads, begun, permit }
+    }
+
+    fn enqueue(&self, breaks: Breaks, urgency: Urgency) -> Ticket {
+        let admission = self.scheduler.admit(1, urgency.priority).unwrap();
+        self.scheduler.enqueue(admission, urgency, Unprepared(breaks))
+    }
+
+    /// One thread broke: health says so, nothing is taken in any more, and all threads end.
+    async fn ends(mut self) {
+        assert!(!*self.scheduler.condition().borrow());
+        let late = self.enqueue(Breaks::Nobody, Urgency::INTERACTIVE);
+        assert!(matches!(in_time(late).await, Err(EncodeError::Stopped { .. })));
+        let threads = std::mem::take(&mut self.threads);
+        // On a thread that nobody waits for: a blocking task of the runtime would hang with what it waits for.
+        let (report, joined) = oneshot::channel();
+        std::thread::spawn(move || report.send(threads.into_iter().map(JoinHandle::join).collect::<Vec<_>>()));
+        let ended = tokio::time::timeout(PATIENCE, joined).await.expect("a thread hangs").unwrap();
+        assert_eq!(ended.iter().filter(|ended| ended.is_err()).count(), 1);
+        assert_eq!(self.scheduler.handle.shared.admitting.queued(), 0);
+    }
+}
+
+/// Far longer than anything here takes: it turns a hang into a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn in_time(ticket: Ticket) -> Result<job::Answer, EncodeError> {
+    tokio::time::timeout(PATIENCE, ticket).await.expect("a caller waits for nobody")
+}
+
+#[tokio::test]
+async fn a_preparer_that_breaks_takes_nobody_along() {
+    let stage = DefectiveStage::start();
+    // Its time is over, so it is dropped instead of being prepared.
+    let urgency = Urgency { deadline: Some(Instant::now()), ..Urgency::BULK };
+    let ticket = stage.enqueue(Breaks::Preparer, urgency);
+    assert!(matches!(in_time(ticket).await, Err(EncodeError::Stopped { .. })));
+    while *stage.scheduler.condition().borrow() {
+        tokio::task::yield_now().await;
+    }
+    stage.ends().await;
+}
+
+#[tokio::test]
+async fn a_runner_that_breaks_takes_nobody_along() {
+    let mut stage = DefectiveStage::start();
+    let breaking = stage.enqueue(Breaks::Runner, Urgency::INTERACTIVE);
+    stage.begun.recv().await.unwrap();
+    let waiting = stage.enqueue(Breaks::Nobody, Urgency::INTERACTIVE);
+    stage.permit.send(()).unwrap();
+    stage.begun.recv().await.unwrap();
+    while *stage.scheduler.condition().borrow() {
+        tokio::task::yield_now().await;
+    }
+    // Prepared when nobody is left to run it.
+    stage.permit.send(()).unwrap();
+    assert!(in_time(breaking).await.is_ok());
+    assert!(matches!(in_time(waiting).await, Err(EncodeError::Stopped { .. })));
+    stage.ends().await;
+}

@@ -3,19 +3,22 @@
 //! The lock is held to decide, never to prepare or to run. Each wake-up is for one thread; one that finds more than it
 //! takes wakes the next.
 
-use super::admission::Admitting;
-use super::condition::Condition;
-use super::job::{Caller, Job, Prepared, Priority, Ready, Run};
+use super::job::{Admitting, Caller, Job, Priority, Ready, Run};
 use super::state::State;
 use super::{Prepare, SchedulerLimits};
 use crate::EncodeError;
-use crate::metrics::TowerMetrics;
 use crate::tower::Tower;
+use crate::tower_metrics::TowerMetrics;
 use ndarray::Array2;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::sync::watch;
+
+/// One failed run may be the batch's fault, so many in a row are the tower's.
+const FAILURES: usize = 3;
 
 /// What the threads and the handles of a scheduler share.
 pub(super) struct Shared<T: Tower, P: Prepare<T>> {
@@ -58,20 +61,20 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
     pub(super) fn work_as_preparer(&self) {
         let _guard = AbandonOnPanic(self);
         while let Some(Job { payload, mut caller }) = self.wait_for_raw() {
-            let priority = caller.urgency.priority;
+            let slot = PreparationSlot { shared: self, priority: caller.urgency.priority };
             let started = Instant::now();
             if let Some(gone) = caller.gone(started) {
                 drop(payload);
-                self.end_preparation(priority, None);
+                drop(slot);
                 caller.give_up(T::NAME, gone, &self.metrics);
                 continue;
             }
             let prepared = prepare_contained(&self.preparation, payload);
             caller.prepare = started.elapsed();
             match prepared {
-                Ok(prepared) => self.end_preparation(priority, Some((prepared, caller))),
+                Ok(ready) => slot.fill(Job { payload: ready, caller }),
                 Err(error) => {
-                    self.end_preparation(priority, None);
+                    drop(slot);
                     caller.refuse(error, &self.metrics);
                 }
             }
@@ -96,22 +99,6 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         }
     }
 
-    fn end_preparation(&self, priority: Priority, prepared: Option<(Prepared<T::Item>, Caller)>) {
-        let ready = prepared.map(|(prepared, caller)| ready_job::<T>(prepared, caller));
-        let mut state = self.lock();
-        state.preparation_ended(priority);
-        let is_ready = ready.is_some();
-        if let Some(job) = ready {
-            state.put_ready(job);
-        }
-        if state.is_closed() {
-            self.wake_all();
-        } else if is_ready {
-            self.to_run.notify_one();
-        }
-        // Without a ready job a place is free, and this thread itself looks for the next one.
-    }
-
     /// Runs batches until none will come any more.
     pub(super) fn work_as_runner(&self, mut tower: T) {
         let _guard = AbandonOnPanic(self);
@@ -134,7 +121,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
             if state.is_closed() {
                 self.wake_all();
             }
-            // Places have become free.
+            // Slots have become free.
             if state.can_prepare() {
                 self.to_prepare.notify_one();
             }
@@ -198,21 +185,54 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
     }
 }
 
-pub(super) fn ready_job<T: Tower>(prepared: Prepared<T::Item>, caller: Caller) -> Job<Ready<T::Item>> {
-    let length = T::length(&prepared.item);
-    Job { payload: Ready { prepared, length }, caller }
-}
-
 /// Prepares one item; a panic is an error of this item alone.
 pub(super) fn prepare_contained<T: Tower, P: Prepare<T>>(
     preparation: &P,
     raw: P::Raw,
-) -> Result<Prepared<T::Item>, EncodeError> {
-    catch_unwind(AssertUnwindSafe(|| preparation.prepare(raw))).unwrap_or_else(|_| Err(panicked::<T>()))
+) -> Result<Ready<T::Item>, EncodeError> {
+    let prepare = || {
+        let prepared = preparation.prepare(raw)?;
+        let length = T::length(&prepared.item);
+        Ok(Ready { prepared, length })
+    };
+    catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(|_| Err(panicked::<T>()))
 }
 
 fn panicked<T: Tower>() -> EncodeError {
     EncodeError::Tower { tower: T::NAME, reason: "it panicked; the log has the message".to_owned() }
+}
+
+/// A job in preparation, as the state counts it. Dropping it ends the preparation without a ready job, also while a panic
+/// unwinds.
+struct PreparationSlot<'a, T: Tower, P: Prepare<T>> {
+    shared: &'a Shared<T, P>,
+    priority: Priority,
+}
+
+impl<T: Tower, P: Prepare<T>> PreparationSlot<'_, T, P> {
+    /// Ends the preparation with a job for the tower, in one step: whoever looks sees it as one or the other.
+    fn fill(self, job: Job<Ready<T::Item>>) {
+        let Self { shared, priority } = *ManuallyDrop::new(self);
+        let mut state = shared.lock();
+        state.preparation_ended(priority);
+        state.put_ready(job);
+        if state.is_closed() {
+            shared.wake_all();
+        } else {
+            shared.to_run.notify_one();
+        }
+    }
+}
+
+impl<T: Tower, P: Prepare<T>> Drop for PreparationSlot<'_, T, P> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.preparation_ended(self.priority);
+        if state.is_closed() {
+            self.shared.wake_all();
+        }
+        // Otherwise this thread itself looks for the next one.
+    }
 }
 
 /// A thread that ends by a panic of the scheduler itself leaves nobody waiting for it.
@@ -225,5 +245,65 @@ impl<T: Tower, P: Prepare<T>> Drop for AbandonOnPanic<'_, T, P> {
             self.0.condition.broke();
             self.0.wake_all();
         }
+    }
+}
+
+/// Whether the towers of one scheduler still work: a device that is lost fails every run, and nobody should be sent to it.
+pub(super) struct Condition {
+    failures_in_a_row: AtomicUsize,
+    works: watch::Sender<bool>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self { failures_in_a_row: AtomicUsize::new(0), works: watch::Sender::new(true) }
+    }
+}
+
+impl Condition {
+    /// A run ended, well or not.
+    pub(super) fn ran(&self, well: bool) {
+        if well {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+            self.tell(true);
+        } else if self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+            self.tell(false);
+        }
+    }
+
+    /// A thread of the scheduler is gone; no run will end well.
+    pub(super) fn broke(&self) {
+        self.failures_in_a_row.store(FAILURES, Ordering::Relaxed);
+        self.tell(false);
+    }
+
+    /// Tells whether the towers work, and when that changes.
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.works.subscribe()
+    }
+
+    fn tell(&self, works: bool) {
+        self.works.send_if_modified(|told| std::mem::replace(told, works) != works);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_count_and_a_good_run_heals() {
+        let condition = Condition::default();
+        let works = condition.watch();
+        for well in [false, false, true, false, false] {
+            condition.ran(well);
+            assert!(*works.borrow());
+        }
+        condition.ran(false);
+        assert!(!*works.borrow());
+        condition.ran(true);
+        assert!(*works.borrow());
+        condition.broke();
+        assert!(!*works.borrow());
     }
 }

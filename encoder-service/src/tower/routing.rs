@@ -1,7 +1,7 @@
 //! How a mixture of experts spreads its work: a drift signal, for inputs unlike those of the training do not fail, they
 //! are routed elsewhere.
 
-use crate::metrics::expert_share;
+use crate::tower_metrics::expert_share;
 use metrics::Gauge;
 use ndarray::{Array2, Axis};
 

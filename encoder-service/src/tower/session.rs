@@ -1,18 +1,19 @@
-//! ONNX Runtime sessions on a chosen execution provider.
+//! ONNX Runtime sessions on a chosen execution provider, and which provider really runs their nodes.
 
-use super::assignment::providers_in_use;
+use super::{ROUTING, TowerSession, tower_error};
 use crate::EncodeError;
 use crate::device::{CudnnSearch, DeviceConfig, DevicePrecision, Provider};
 use crate::runtime::environment;
-use ndarray::{Array2, Ix2};
+use ort::AsPointer as _;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::{PrimitiveTensorElementType, TensorRef};
-use std::fmt::Debug;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char};
 use std::num::NonZero;
 use std::path::Path;
+use std::ptr;
 
 /// How sessions are built.
 #[derive(Debug, Clone, Copy)]
@@ -32,27 +33,6 @@ pub(crate) struct SessionOptions<'a> {
 pub(crate) enum Graph<'a> {
     File(&'a Path),
     Bytes(&'a [u8]),
-}
-
-/// One graph, ready to run: a single input, and `features` among the outputs.
-pub(crate) struct TowerSession {
-    session: Session,
-    tower: &'static str,
-    has_routing: bool,
-    /// Where a GPU puts outputs: memory that it writes without a detour and the CPU reads. `None` on a CPU, where binding
-    /// only costs.
-    bound_outputs: Option<MemoryInfo<'static>>,
-}
-
-const FEATURES: &str = "features";
-const ROUTING: &str = "routing";
-
-/// What a run gives.
-pub(crate) struct TowerOutput {
-    /// `[batch, dimension]` f32, not normalised.
-    pub(crate) features: Array2<f32>,
-    /// `[layers, experts]` f32, the sum of each expert's gates; `None` without a mixture of experts.
-    pub(crate) routing: Option<Array2<f32>>,
 }
 
 impl TowerSession {
@@ -87,51 +67,10 @@ impl TowerSession {
         Ok(Self { session, tower, has_routing, bound_outputs })
     }
 
-    /// Runs one batch.
-    ///
-    /// # Errors
-    /// [`EncodeError::Tower`].
-    pub(crate) fn run<Element: PrimitiveTensorElementType + Debug + 'static>(
-        &mut self,
-        input_name: &str,
-        input: TensorRef<'_, Element>,
-    ) -> Result<TowerOutput, EncodeError> {
-        let failed = |error: ort::Error| tower_error(self.tower, error);
-        let Some(memory) = &self.bound_outputs else {
-            let outputs = self.session.run(vec![(input_name, SessionInputValue::from(input))]).map_err(failed)?;
-            return read_outputs(&outputs, self.tower, self.has_routing);
-        };
-        let mut binding = self.session.create_binding().map_err(failed)?;
-        binding.bind_input(input_name, &*input).map_err(failed)?;
-        binding.bind_output_to_device(FEATURES, memory).map_err(failed)?;
-        if self.has_routing {
-            binding.bind_output_to_device(ROUTING, memory).map_err(failed)?;
-        }
-        let outputs = self.session.run_binding(&binding).map_err(failed)?;
-        binding.synchronize_outputs().map_err(failed)?;
-        read_outputs(&outputs, self.tower, self.has_routing)
-    }
-
     /// The session itself, for outputs that only some graphs have.
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.session
     }
-}
-
-fn read_outputs(
-    outputs: &SessionOutputs<'_>,
-    tower: &'static str,
-    has_routing: bool,
-) -> Result<TowerOutput, EncodeError> {
-    let matrix = |name: &str| -> Result<Array2<f32>, EncodeError> {
-        let missing = || tower_error(tower, format!("the graph has no output `{name}`"));
-        let output = outputs.get(name).ok_or_else(missing)?;
-        let array = output.try_extract_array::<f32>().map_err(|error| tower_error(tower, error))?;
-        array.into_owned().into_dimensionality::<Ix2>().map_err(|error| tower_error(tower, error))
-    };
-    let features = matrix(FEATURES)?;
-    let routing = if has_routing { Some(matrix(ROUTING)?) } else { None };
-    Ok(TowerOutput { features, routing })
 }
 
 fn pinned(device_id: i32) -> ort::Result<MemoryInfo<'static>> {
@@ -200,11 +139,15 @@ fn registration(options: SessionOptions<'_>) -> Option<ExecutionProviderDispatch
             provider.build()
         }
         Provider::Cuda => {
-            let mut provider = ep::CUDA::default().with_device_id(id).with_conv_algorithm_search(match cudnn_search {
+            let search = match cudnn_search {
                 CudnnSearch::Heuristic => ep::cuda::ConvAlgorithmSearch::Heuristic,
                 CudnnSearch::Exhaustive => ep::cuda::ConvAlgorithmSearch::Exhaustive,
                 CudnnSearch::Default => ep::cuda::ConvAlgorithmSearch::Default,
-            });
+            };
+            // TF32 keeps ten bits of a float32's mantissa, and is on by default: what a bundle says is float32 would
+            // not be, and a float32 bundle would fail its self-test.
+            let mut provider =
+                ep::CUDA::default().with_device_id(id).with_conv_algorithm_search(search).with_tf32(false);
             if memory_limit_bytes > 0 {
                 provider = provider.with_memory_limit(memory_limit_bytes);
             }
@@ -238,6 +181,40 @@ fn openvino_settings(precision_hint: &str) -> String {
 /// About 20 for each shape. With 100, texts of changing lengths make every kernel anew and take 1.6 times as long.
 const KEPT_KERNELS: usize = 1000;
 
-pub(crate) fn tower_error(tower: &'static str, reason: impl std::fmt::Display) -> EncodeError {
-    EncodeError::Tower { tower, reason: reason.to_string() }
+/// How many nodes each provider runs, by ONNX Runtime's name: it gives every node that a provider declines to the CPU
+/// without a word. A compiled subgraph counts as the nodes it was made of.
+///
+/// # Errors
+/// [`EncodeError::Tower`] when ONNX Runtime does not tell.
+#[expect(unsafe_code, reason = "the binding has no safe form of this query yet")]
+fn providers_in_use(session: &Session) -> Result<BTreeMap<String, usize>, EncodeError> {
+    let api = ort::api();
+    let mut subgraphs = ptr::null();
+    let mut count = 0;
+    let mut providers = BTreeMap::new();
+    // SAFETY: the session is alive for the whole function and owns everything that the calls return; each pointer is
+    // read only after its call succeeded.
+    unsafe {
+        check((api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &raw mut subgraphs, &raw mut count))?;
+        for index in 0..count {
+            let subgraph = *subgraphs.add(index);
+            let mut name: *const c_char = ptr::null();
+            check((api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name))?;
+            let mut nodes = ptr::null();
+            let mut node_count = 0;
+            check((api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut node_count))?;
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            *providers.entry(name).or_default() += node_count;
+        }
+    }
+    Ok(providers)
+}
+
+#[expect(unsafe_code, reason = "takes over a status that ONNX Runtime allocated")]
+fn check(status: ort::sys::OrtStatusPtr) -> Result<(), EncodeError> {
+    // SAFETY: every status comes fresh from a call and is given away here, once.
+    unsafe { ort::Error::result_from_status(status) }.map_err(|error| EncodeError::Tower {
+        tower: "any",
+        reason: format!("which execution provider runs it: {error}"),
+    })
 }

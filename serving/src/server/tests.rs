@@ -1,8 +1,7 @@
 //! A real server on a real socket, with a health service that answers when the test says so.
 
 use super::*;
-use crate::metrics::MetricsConfig;
-use crate::metrics_page::tests::page;
+use crate::prometheus::{PrometheusConfig, read_page as page};
 use crate::telemetry::LogFormat;
 use crate::{telemetry, trace_context};
 use std::net::SocketAddr;
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -123,6 +123,28 @@ async fn a_stream_may_outlast_the_limit_for_requests() {
 }
 
 #[tokio::test]
+async fn a_server_is_ready_when_all_of_its_services_are() {
+    let mut routes = RoutesBuilder::default();
+    let first = health_service(&mut routes, "first").await;
+    let routes = routes.routes();
+    let channel = crate::in_memory_channel(routes, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let client = HealthClient::new(channel);
+    let ready = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        client.clone().check(request).await.unwrap().into_inner().status == ServingStatus::Serving as i32
+    };
+    first.set_ready(true).await;
+    assert!(ready("first").await && ready("").await);
+    let second = first.of("second").await;
+    assert!(ready("first").await && !ready("second").await && !ready("").await);
+    second.set_ready(true).await;
+    assert!(ready("").await);
+    first.set_ready(false).await;
+    second.set_ready(true).await;
+    assert!(ready("second").await && !ready("first").await && !ready("").await, "one of two is not all");
+}
+
+#[tokio::test]
 async fn a_full_connection_says_when_to_come_back() {
     let server = TestServer::start(|config| config.max_concurrent_requests = 1).await;
     let mut client = server.client().await;
@@ -146,7 +168,7 @@ async fn a_full_connection_says_when_to_come_back() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed() {
-    let metrics = MetricsConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
     let server = TestServer::start(|config| config.max_connections = 1).await;
     server.gate.answers.add_permits(2);
     let mut client = server.client().await;
@@ -158,7 +180,7 @@ async fn connections_beyond_the_limit_are_closed() {
     let rejected = text.lines().find_map(|line| line.strip_prefix("descry_connections_rejected_total "));
     assert!(rejected.unwrap().parse::<u64>().unwrap() >= 1);
 
-    // The place is free again as soon as the server has noticed that the client is gone.
+    // There is room again as soon as the server has noticed that the client is gone.
     drop(client);
     let again = async {
         loop {
@@ -174,7 +196,7 @@ async fn connections_beyond_the_limit_are_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_gives_its_place_back() {
+async fn a_silent_connection_makes_room_again() {
     let server = TestServer::start(|_| {}).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     silent.write_all(b"PRI *").await.unwrap();
@@ -242,7 +264,7 @@ async fn lines_of_a_request_name_its_trace() {
 
 #[tokio::test]
 async fn requests_are_counted_by_method_and_code() {
-    let metrics = MetricsConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
     let server = TestServer::start(|_| {}).await;
     let mut client = server.client().await;
     let check = "service=\"grpc.health.v1.Health\",method=\"Check\"";

@@ -3,11 +3,10 @@ use crate::scheduler::fixture::JobMaker;
 use crate::scheduler::job::Prepared;
 use Priority::{Bulk, Interactive};
 use proptest::prelude::*;
-use std::collections::VecDeque;
 
 type TestState = State<usize, usize>;
 
-/// Batches of at most 2, at most 4 places of each priority, bulk's turn every 4th time.
+/// Batches of at most 2, at most 4 slots of each priority, bulk's turn every 4th time.
 fn state() -> TestState {
     State::new(SchedulerLimits::for_tests())
 }
@@ -26,7 +25,7 @@ fn numbers(batch: &Batch<usize>) -> Vec<usize> {
 }
 
 #[test]
-fn an_interactive_item_passes_bulk_that_holds_every_place() {
+fn an_interactive_item_passes_bulk_that_holds_every_slot() {
     let (mut state, mut maker) = (state(), JobMaker::new(100));
     for number in 0..10 {
         state.put_waiting(maker.job(number, Bulk));
@@ -46,7 +45,7 @@ fn an_interactive_item_passes_bulk_that_holds_every_place() {
 }
 
 #[test]
-fn bulk_finds_a_place_beside_any_amount_of_interactive_work() {
+fn bulk_finds_a_slot_beside_any_amount_of_interactive_work() {
     let (mut state, mut maker) = (state(), JobMaker::new(100));
     for number in 0..10 {
         state.put_waiting(maker.job(number, Interactive));
@@ -175,5 +174,108 @@ proptest! {
         came_out.sort_unstable();
         prop_assert_eq!(came_out, (0..arrived).collect::<Vec<_>>());
         prop_assert_eq!(maker.queued(), 0);
+    }
+}
+
+fn payloads(queues: &Queues<usize>, priority: Priority) -> Vec<usize> {
+    queues.of(priority).iter().map(|job| job.payload).collect()
+}
+
+#[test]
+fn jobs_stand_in_the_order_of_their_arrival() {
+    let mut maker = JobMaker::new(8);
+    let mut queues = Queues::new();
+    let mut jobs: Vec<_> = (0..4).map(|number| Some(maker.job(number, Bulk))).collect();
+    jobs.push(Some(maker.job(4, Interactive)));
+    for position in [2, 0, 3, 1, 4] {
+        queues.put(jobs[position].take().unwrap());
+    }
+    assert_eq!(payloads(&queues, Bulk), [0, 1, 2, 3]);
+    assert_eq!(payloads(&queues, Interactive), [4]);
+    let mut taken = Vec::new();
+    queues.take_at(Bulk, &[0, 2], &mut taken);
+    assert_eq!(taken.iter().map(|job| job.payload).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(payloads(&queues, Bulk), [1, 3]);
+}
+
+#[test]
+fn bulk_has_every_nth_turn_and_whatever_nobody_else_wants() {
+    let mut turns = Turns::new(4);
+    let both: Vec<_> = (0..8).map(|_| turns.take(true, true).unwrap()).collect();
+    let four = [Interactive, Interactive, Interactive, Bulk];
+    assert_eq!(both, [four, four].concat());
+    assert_eq!(turns.take(false, true), Some(Bulk));
+    assert_eq!(turns.take(true, false), Some(Interactive));
+    assert_eq!(turns.take(false, false), None);
+    assert_eq!(Turns::new(1).take(true, true), Some(Bulk));
+}
+
+#[test]
+fn what_nobody_waits_for_is_found_and_told_apart() {
+    let mut maker = JobMaker::new(8);
+    let mut queues = Queues::new();
+    for number in 0..4 {
+        queues.put(maker.job(number, Interactive));
+    }
+    let expired = maker.expired_job(4, Bulk);
+    queues.put(expired);
+    maker.cancel(1);
+    maker.cancel(3);
+    let mut gone = Vec::new();
+    queues.take_gone(Instant::now(), 3, &mut gone);
+    let found: Vec<_> = gone.iter().map(|(reason, job)| (*reason, job.payload)).collect();
+    assert_eq!(found, [(Gone::Cancelled, 1), (Gone::Expired, 4)]);
+    assert_eq!(payloads(&queues, Interactive), [0, 2, 3], "beyond the window nothing is looked at");
+}
+
+fn fill(head: usize, lengths: &[usize], max_items: usize, max_tokens: usize) -> Vec<usize> {
+    BatchPlan::new(head, BatchLimits { max_items, max_tokens }).fill(lengths.iter().copied())
+}
+
+#[test]
+fn items_of_one_length_go_in_the_order_of_arrival() {
+    assert_eq!(fill(1, &[1; 10], 4, usize::MAX), [0, 1, 2]);
+    assert_eq!(fill(1, &[], 4, usize::MAX), [0_usize; 0]);
+    assert_eq!(fill(1, &[1], 1, usize::MAX), [0_usize; 0]);
+}
+
+#[test]
+fn similar_lengths_go_together() {
+    assert_eq!(fill(20, &[70, 21, 5, 19, 20], 4, 2048), [1, 3, 4]);
+}
+
+#[test]
+fn the_token_budget_counts_padding() {
+    // Three of 30 make 90; the 40 would make 4 × 40.
+    assert_eq!(fill(30, &[30, 30, 40], 8, 120), [0, 1]);
+    // A head beyond the budget runs alone.
+    assert_eq!(fill(200, &[200, 10], 8, 120), [0_usize; 0]);
+}
+
+#[test]
+fn a_little_padding_is_free_and_a_lot_is_not() {
+    assert_eq!(fill(10, &[70], 8, 2048), [0]);
+    assert_eq!(fill(10, &[10, 10, 10, 70], 8, 2048), [0, 1, 2]);
+}
+
+proptest! {
+    #[test]
+    fn limits_hold_and_the_nearest_go_first(
+        head in 2_usize..78,
+        lengths in prop::collection::vec(2_usize..78, 0..80),
+        max_items in 1_usize..40,
+        max_tokens in 1_usize..3000,
+    ) {
+        let added = fill(head, &lengths, max_items, max_tokens);
+        prop_assert!(added.windows(2).all(|pair| pair[0] < pair[1]));
+        let batch: Vec<usize> = added.iter().map(|&position| lengths[position]).chain([head]).collect();
+        let computed = batch.len() * batch.iter().copied().max().unwrap();
+        let padding = computed - batch.iter().sum::<usize>();
+        prop_assert!(batch.len() <= max_items);
+        prop_assert!(added.is_empty() || computed <= max_tokens);
+        prop_assert!(padding <= FREE_PADDING_TOKENS.max(computed / PADDING_SHARE));
+        let alike = lengths.iter().filter(|&&length| length == head).count();
+        let fitting = (max_items - 1).min((max_tokens / head).saturating_sub(1)).min(alike);
+        prop_assert!(batch.iter().filter(|&&length| length == head).count() > fitting);
     }
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::method_names::MethodNames;
 use crate::request::RequestLayer;
-use crate::telemetry::{self, LogConfig, LogFormat};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -67,7 +66,7 @@ async fn a_request_and_what_it_does_reach_the_collector() {
     let export = SpanExport::open(&TelemetryConfig { otlp_endpoint }, "test-service").unwrap().unwrap();
     // Lines are filtered out altogether, spans are exported all the same.
     let log = LogConfig { filter: "off".to_owned(), format: LogFormat::Text };
-    let subscriber = telemetry::subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
+    let subscriber = subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
     let installed = tracing::subscriber::set_default(subscriber);
     let methods = MethodNames::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
     let service = RequestLayer { methods, timeout: None }.layer(tower::service_fn(async |_: http::Request<Body>| {

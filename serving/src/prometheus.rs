@@ -3,8 +3,9 @@
 //! Code measures through the `metrics` crate and need not know whether anybody reads. Units are suffixes of names, and the
 //! suffix decides a histogram's buckets: `_seconds`, `_items`, `_tokens`.
 
+mod page;
+
 use crate::ServerError;
-use crate::metrics_page;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
@@ -21,25 +22,25 @@ const TOKENS: [f64; 9] = [8.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 77.0, 128.0];
 /// The `metrics` section of a service's settings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MetricsConfig {
+pub struct PrometheusConfig {
     /// Address of the page `/metrics`, such as `127.0.0.1:9464`; empty to measure nothing.
     pub listen: String,
 }
 
 /// The page, served until this is dropped.
-pub struct MetricsPage {
+pub struct PrometheusPage {
     address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
 }
 
-impl MetricsConfig {
+impl PrometheusConfig {
     /// Starts to measure and serves the page, where the settings say so. A second page in a process shows the same
     /// numbers.
     ///
     /// # Errors
     /// [`ServerError::Metrics`] when the address cannot be listened on, [`ServerError::Recorder`] when something else
     /// measures already.
-    pub async fn open(&self) -> Result<Option<MetricsPage>, ServerError> {
+    pub async fn open(&self) -> Result<Option<PrometheusPage>, ServerError> {
         if self.listen.is_empty() {
             return Ok(None);
         }
@@ -48,12 +49,12 @@ impl MetricsConfig {
         let address = listener.local_addr().map_err(unusable)?;
         let recorder = recorder()?;
         tracing::info!(%address, "serving /metrics");
-        let serving = AbortOnDropHandle::new(tokio::spawn(metrics_page::serve(listener, recorder)));
-        Ok(Some(MetricsPage { address, _serving: serving }))
+        let serving = AbortOnDropHandle::new(tokio::spawn(page::serve(listener, recorder)));
+        Ok(Some(PrometheusPage { address, _serving: serving }))
     }
 }
 
-impl MetricsPage {
+impl PrometheusPage {
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -83,3 +84,6 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("descry_connections_rejected_total", "Connections beyond server.max_connections");
     Ok(RECORDER.get_or_init(|| recorder).clone())
 }
+
+#[cfg(test)]
+pub(crate) use page::tests::page as read_page;

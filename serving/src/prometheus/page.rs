@@ -1,6 +1,5 @@
-//! The page that Prometheus reads.
+//! The page that Prometheus reads: what is measured, and what the system says of this process.
 
-use crate::process_status;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -8,6 +7,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,22 +26,25 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// After a failure to accept, which is most often a lack of file descriptors that does not pass at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Linux counts times of processes in hundredths of a second, whatever its clock.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves `GET /metrics` and nothing else, for ever.
 pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
             _ = upkeep.tick() => recorder.run_upkeep(),
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match (accepted, Arc::clone(&places).try_acquire_owned()) {
-                (Ok((stream, _)), Ok(place)) => {
+            accepted = listener.accept() => match (accepted, Arc::clone(&slots).try_acquire_owned()) {
+                (Ok((stream, _)), Ok(slot)) => {
                     let recorder = recorder.clone();
                     connections.spawn(async move {
-                        let _place = place;
+                        let _slot = slot;
                         answer(stream, recorder).await;
                     });
                 }
@@ -77,7 +81,7 @@ fn page(request: &Request<Incoming>, recorder: &PrometheusHandle) -> Response<St
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             let mut text = recorder.render();
-            process_status::write(&mut text);
+            write_process_status(&mut text);
             (StatusCode::OK, CONTENT_TYPE, text)
         }
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is answered\n".to_owned()),
@@ -89,12 +93,47 @@ fn page(request: &Request<Incoming>, recorder: &PrometheusHandle) -> Response<St
     response
 }
 
+/// Appends the process's memory, processor time and version, in Prometheus' text format. What the system does not say is
+/// left out.
+fn write_process_status(page: &mut String) {
+    if let Some(bytes) = fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes) {
+        metric(page, "process_resident_memory_bytes", "gauge", "Memory in use", "", bytes);
+    }
+    if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
+        metric(page, "process_cpu_seconds_total", "counter", "Processor time used", "", seconds);
+    }
+    let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    metric(page, "descry_build_info", "gauge", "The running version", version, 1);
+}
+
+fn metric(page: &mut String, name: &str, kind: &str, help: &str, labels: &str, value: impl std::fmt::Display) {
+    // Writing to a string does not fail.
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}");
+}
+
+/// From `/proc/self/status`, the only place that says it in bytes and not in pages.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// From `/proc/self/stat`: the fields `utime` and `stime`.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field is the program's name, which may hold spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some(user.checked_add(system)? as f64 / TICKS_PER_SECOND)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::metrics::MetricsConfig;
+    use super::*;
+    use crate::prometheus::PrometheusConfig;
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
 
     /// What the page answers, with its head.
     pub(crate) async fn page(address: SocketAddr, request_line: &str) -> String {
@@ -107,7 +146,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn the_page_is_all_there_is() {
-        let config = MetricsConfig { listen: "127.0.0.1:0".to_owned() };
+        let config = PrometheusConfig { listen: "127.0.0.1:0".to_owned() };
         let first = config.open().await.unwrap().unwrap();
         // Two services in a process: both pages show what both measure.
         let second = config.open().await.unwrap().unwrap();
@@ -132,8 +171,17 @@ pub(crate) mod tests {
         let long = page(first.address(), &format!("GET /{}", "x".repeat(20_000))).await;
         assert!(!long.starts_with("HTTP/1.1 200"), "{long}");
 
-        let taken = MetricsConfig { listen: first.address().to_string() }.open().await.err().unwrap().to_string();
+        let taken = PrometheusConfig { listen: first.address().to_string() }.open().await.err().unwrap().to_string();
         assert!(taken.contains("metrics.listen") && taken.contains("choose another address"), "{taken}");
-        assert!(MetricsConfig::default().open().await.unwrap().is_none());
+        assert!(PrometheusConfig::default().open().await.unwrap().is_none());
+    }
+
+    #[test]
+    fn the_systems_words_are_understood() {
+        assert_eq!(resident_bytes("Name:\tx\nVmHWM:\t 9 kB\nVmRSS:\t  2048 kB\n"), Some(2 << 20));
+        assert_eq!(resident_bytes("Name:\tx\n"), None);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 8 0 12345 1000 200";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(cpu_seconds("7 (a) S 1"), None);
     }
 }
