@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, RangeObserver, Tower as _};
 use descry_evaluation::{Dataset, DatasetLayout};
-use descry_export::{ActivationRanges, Export, RANGE_PREFIX};
+use descry_export::{ActivationRanges, Export, GoldenInputs, RANGE_PREFIX};
 use descry_intake::image_files;
 use descry_model::TextTokenizer;
 use indicatif::ProgressBar;
@@ -58,12 +58,13 @@ fn evenly<Item>(items: Vec<Item>, count: usize) -> Vec<Item> {
     items.into_iter().step_by(step).collect()
 }
 
-/// Runs the model in float32 on a calibration set and returns the largest magnitudes that went into its products.
+/// Runs the model in float32 on a calibration set. Returns the largest magnitudes that went into its products, and some of
+/// the set's images and captions to judge the narrower towers by.
 pub(crate) fn observe_ranges(
     export: &Export,
     set: &CalibrationSet,
     display: &ProgressBar,
-) -> anyhow::Result<ActivationRanges> {
+) -> anyhow::Result<(ActivationRanges, Option<GoldenInputs>)> {
     let mut config = EncoderConfig::load(None)?;
     config.sessions.threads = 0;
     let (image_input, text_input) = export.inputs();
@@ -72,22 +73,27 @@ pub(crate) fn observe_ranges(
     let graphs = export.calibration_graphs()?;
     let mut vision = RangeObserver::open(OnnxVisionTower::NAME, &graphs.vision, RANGE_PREFIX, &config)?;
     drop(graphs.vision);
+    let mut images = Vec::with_capacity(set.images.len());
     for (index, path) in set.images.iter().enumerate() {
         display.set_message(format!("calibrating: image {} of {}", index + 1, set.images.len()));
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let pixels = descry_model::preprocess_image(&bytes, &image_input, MAX_IMAGE_PIXELS)
             .with_context(|| path.display().to_string())?;
         vision.observe_image(&pixels)?;
+        images.push(pixels);
     }
     let mut ranges = vision.into_ranges();
     let mut text = RangeObserver::open(OnnxTextTower::NAME, &graphs.text, RANGE_PREFIX, &config)?;
     drop(graphs.text);
+    let mut texts = Vec::with_capacity(set.captions.len());
     for (index, caption) in set.captions.iter().enumerate() {
         display.set_message(format!("calibrating: caption {} of {}", index + 1, set.captions.len()));
-        text.observe_text(&tokenizer.tokenize(caption)?.token_ids)?;
+        let token_ids = tokenizer.tokenize(caption)?.token_ids;
+        text.observe_text(&token_ids)?;
+        texts.push(token_ids);
     }
     ranges.extend(text.into_ranges());
-    Ok(ranges)
+    Ok((ranges, GoldenInputs::sample(&images, texts)))
 }
 
 #[cfg(test)]

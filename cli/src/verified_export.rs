@@ -19,11 +19,14 @@ pub(crate) async fn export_staged(request: ExportRequest, calibrate: Option<Path
     let staged = tokio::task::spawn_blocking(move || -> anyhow::Result<StagedBundle> {
         let show = |step| display.set_message(describe(step));
         let export = Export::read(&request, show)?;
-        let ranges = match &calibrate {
-            Some(folder) => Some(observe_ranges(&export, &CalibrationSet::find(folder)?, &display)?),
-            None => None,
+        let (ranges, golden_inputs) = match &calibrate {
+            Some(folder) => {
+                let (ranges, golden_inputs) = observe_ranges(&export, &CalibrationSet::find(folder)?, &display)?;
+                (Some(ranges), golden_inputs)
+            }
+            None => (None, None),
         };
-        Ok(export.write(ranges.as_ref(), show)?)
+        Ok(export.with_golden_inputs(golden_inputs).write(ranges.as_ref(), show)?)
     })
     .await
     .context("exporting")??;

@@ -3,7 +3,7 @@
 use crate::ExportError;
 use crate::bundle_writer::{self, StagedBundle};
 use crate::eager::Eager;
-use crate::goldens;
+use crate::goldens::{self, GoldenInputs};
 use crate::merging::{self, Model};
 use crate::onnx_graph::{self, ActivationRanges, GraphForm};
 use crate::request::{ExportRequest, ExportStep, ModelSource};
@@ -31,6 +31,8 @@ pub struct Export {
     source: Source,
     tokenizer: Option<TokenizerFile>,
     text: TextInput,
+    /// `None` for noise.
+    golden_inputs: Option<GoldenInputs>,
 }
 
 /// Graphs that tell the ranges of their products' inputs, in float32.
@@ -61,7 +63,14 @@ impl Export {
         };
         let tokenizer = find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
         let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
-        Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text })
+        Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text, golden_inputs: None })
+    }
+
+    /// Lets the bundle be judged by these inputs. Without them it is by noise, whose outputs in a narrow number format say
+    /// little of what images and texts of people will meet.
+    #[must_use]
+    pub fn with_golden_inputs(self, inputs: Option<GoldenInputs>) -> Self {
+        Self { golden_inputs: inputs, ..self }
     }
 
     /// What images and texts of a calibration set must be prepared with.
@@ -95,7 +104,7 @@ impl Export {
         ranges: Option<&ActivationRanges>,
         mut progress: impl FnMut(ExportStep),
     ) -> Result<StagedBundle, ExportError> {
-        let Self { request, tensors, model, source, tokenizer, text } = self;
+        let Self { request, tensors, model, source, tokenizer, text, golden_inputs } = self;
         progress(ExportStep::Goldens);
         let eager = Eager {
             tensors: &tensors,
@@ -103,7 +112,8 @@ impl Export {
             vision_positions: &model.vision.positional_embedding,
             top_k: model.top_k,
         };
-        let goldens = goldens::make_goldens(&eager, model.grid, &text)?;
+        let golden_inputs = golden_inputs.unwrap_or_else(|| GoldenInputs::noise(model.grid, &text));
+        let goldens = goldens::make_goldens(&eager, &golden_inputs, &text)?;
         progress(ExportStep::Write);
         let form = request.form.graph_form(ranges);
         let vision_graph = onnx_graph::write_vision(&model.vision, model.grid, form)?;
@@ -138,7 +148,8 @@ impl Export {
         if let Some(tokenizer) = tokenizer {
             files.push((TOKENIZER_FILE, tokenizer.json));
         }
-        StagedBundle::write(&request.out, files, manifest)
+        let has_random_weights = matches!(request.source, ModelSource::Random { .. });
+        StagedBundle::write(&request.out, files, manifest, has_random_weights)
     }
 }
 

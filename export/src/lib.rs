@@ -31,6 +31,7 @@ pub use checkpoint::{Checkpoint, ElementType, RunSettings};
 pub use error::ExportError;
 pub use exporting::{CalibrationGraphs, Export, export};
 pub use geometry::fit_image_positions;
+pub use goldens::GoldenInputs;
 pub use onnx_graph::{ActivationRanges, RANGE_PREFIX, matrix_product_graph};
 pub use random::{Preset, random_tensors};
 pub use request::{ExportRequest, ExportStep, ModelFlags, ModelSource};
