@@ -1,5 +1,5 @@
 //! How a gRPC service of ours runs, whatever it serves: configuration sources, logging, metrics, traces, health,
-//! reflection, limits and orderly shutdown.
+//! reflection, limits, retries and orderly shutdown.
 //!
 //! Must never know towers, galleries or messages: both services depend on this crate, it depends on neither.
 

@@ -26,9 +26,13 @@ impl Served {
 
     /// At an address where an earlier one was, or with port 0 at one of the system's choice.
     pub(crate) fn start_at(data: &Path, address: &str) -> Self {
+        Self::start_with(data, &["--listen", address, "--model", demo_bundle().to_str().unwrap()])
+    }
+
+    pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let mut process = Command::new(program("descry"))
-            .args(["serve", "--listen", address, "--model"])
-            .arg(demo_bundle())
+            .arg("serve")
+            .args(arguments)
             .arg("--data")
             .arg(data)
             .stdout(Stdio::piped())

@@ -5,6 +5,8 @@
 
 // What the whole service finds, against exact float32.
 mod accuracy;
+// A tower that fails run after run takes the health of its services along.
+mod broken_tower;
 // What scores mean: probabilities after a gallery was calibrated, none before.
 mod calibration;
 // The stack of docker-compose.yml: its order, its users, its volumes.

@@ -12,7 +12,7 @@ use crate::tower_metrics::TowerMetrics;
 use ndarray::Array2;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -251,12 +251,14 @@ impl<T: Tower, P: Prepare<T>> Drop for AbandonOnPanic<'_, T, P> {
 /// Whether the towers of one scheduler still work: a device that is lost fails every run, and nobody should be sent to it.
 pub(super) struct Condition {
     failures_in_a_row: AtomicUsize,
+    /// For good.
+    broken: AtomicBool,
     works: watch::Sender<bool>,
 }
 
 impl Default for Condition {
     fn default() -> Self {
-        Self { failures_in_a_row: AtomicUsize::new(0), works: watch::Sender::new(true) }
+        Self { failures_in_a_row: AtomicUsize::new(0), broken: AtomicBool::new(false), works: watch::Sender::new(true) }
     }
 }
 
@@ -271,9 +273,9 @@ impl Condition {
         }
     }
 
-    /// A thread of the scheduler is gone; no run will end well.
+    /// A thread of the scheduler is gone, and nothing is taken in any more, however well the last run of another one ends.
     pub(super) fn broke(&self) {
-        self.failures_in_a_row.store(FAILURES, Ordering::Relaxed);
+        self.broken.store(true, Ordering::Relaxed);
         self.tell(false);
     }
 
@@ -283,7 +285,10 @@ impl Condition {
     }
 
     fn tell(&self, works: bool) {
-        self.works.send_if_modified(|told| std::mem::replace(told, works) != works);
+        self.works.send_if_modified(|told| {
+            let works = works && !self.broken.load(Ordering::Relaxed);
+            std::mem::replace(told, works) != works
+        });
     }
 }
 
@@ -305,5 +310,7 @@ mod tests {
         assert!(*works.borrow());
         condition.broke();
         assert!(!*works.borrow());
+        condition.ran(true);
+        assert!(!*works.borrow(), "a run that had begun before does not heal what is broken");
     }
 }
