@@ -23,6 +23,7 @@ pub(crate) fn hit(hit: &Hit) -> Value {
         ("contributions", json!(hit.contributions)),
         ("match_probability", json!(hit.match_probability)),
         ("sightings", hit.sightings.iter().map(sighting).collect::<Value>()),
+        ("sighting_count", json!(hit.sighting_count)),
     ];
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(object)
@@ -66,6 +67,7 @@ mod tests {
             contributions: vec![0.75, -0.25],
             match_probability: Some(0.25),
             sightings,
+            sighting_count: 40,
         };
         let response = SearchResponse { hits: vec![hit], not_in_gallery_probability: Some(0.5), ..Default::default() };
         let value = reply(&response);
@@ -77,5 +79,6 @@ mod tests {
             (&hit["sightings"][0]["camera_id"], &value["not_in_gallery_probability"]),
             (&json!("c2"), &json!(0.5))
         );
+        assert_eq!(hit["sighting_count"], 40, "more than are named");
     }
 }

@@ -6,10 +6,10 @@ use descry_model::{Embedding, Fingerprint};
 use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
+use descry_retry::{Again, RetryPolicy};
 use descry_serving::{deadline, trace_context};
 use std::future::Future;
 use std::time::Duration;
-use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -159,23 +159,17 @@ impl EncoderClient {
         Ok(EncodedImages { fingerprint, embeddings })
     }
 
-    async fn repeat<Reply, Call>(&self, mut call: impl FnMut() -> Call) -> Result<Reply, Status>
+    async fn repeat<Reply, Call>(&self, call: impl FnMut() -> Call) -> Result<Reply, Status>
     where
         Call: Future<Output = Result<Response<Reply>, Status>>,
     {
-        let retry_for = Duration::from_millis(self.config.retry_for_ms);
-        let give_up = Instant::now() + deadline::remaining().map_or(retry_for, |left| left.min(retry_for));
-        let mut pause = Duration::from_millis(self.config.min_retry_pause_ms);
-        loop {
-            match call().await {
-                Err(status) if is_passing(status.code()) && Instant::now() + pause < give_up => {
-                    tracing::warn!(code = ?status.code(), pause_ms = pause.as_millis() as u64, "encoder call repeated");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_millis(self.config.max_retry_pause_ms));
-                }
-                result => return result.map(Response::into_inner),
-            }
-        }
+        let policy = RetryPolicy {
+            retry_for: Duration::from_millis(self.config.retry_for_ms),
+            first_pause: Duration::from_millis(self.config.min_retry_pause_ms),
+            longest_pause: Duration::from_millis(self.config.max_retry_pause_ms),
+            remaining_time: deadline::remaining,
+        };
+        policy.repeat("encoding images", call, again).await.map(Response::into_inner)
     }
 
     /// A call in the trace of the request that it is made for, and not longer than that one's caller waits.
@@ -243,9 +237,9 @@ fn malformed(what: impl std::fmt::Display) -> SearchError {
     SearchError::Encoder { reason: format!("malformed reply: {what}") }
 }
 
-/// What may be over soon: worth another try for work that nobody waits for.
-fn is_passing(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled)
+/// What may be over soon is worth another try for work that nobody waits for; a call that was broken off, too.
+fn again(status: &Status) -> Again {
+    if status.code() == Code::Cancelled { Again::Later } else { Again::of(status) }
 }
 
 /// The encoder's statuses in this service's words. `field` is what the caller of this service knows the item by; the
@@ -258,7 +252,9 @@ fn from_status(status: Status, field: &str) -> SearchError {
     };
     match status.code() {
         Code::InvalidArgument => SearchError::Invalid { field: field.to_owned(), reason },
-        Code::ResourceExhausted => SearchError::Overloaded { what: DEPENDENCY, retry_after_ms: RETRY_AFTER_MS },
+        Code::ResourceExhausted => {
+            SearchError::Overloaded { what: DEPENDENCY, retry_after_ms: retry_after_ms(&status) }
+        }
         Code::DeadlineExceeded | Code::Cancelled => SearchError::DeadlineExceeded { activity: "encoding" },
         Code::Unavailable => SearchError::Unavailable { dependency: DEPENDENCY, reason },
         Code::Ok
@@ -273,6 +269,14 @@ fn from_status(status: Status, field: &str) -> SearchError {
         | Code::Internal
         | Code::DataLoss
         | Code::Unauthenticated => SearchError::Encoder { reason: status.to_string() },
+    }
+}
+
+/// When the encoder wants to be asked again, or soon.
+fn retry_after_ms(status: &Status) -> u64 {
+    match Again::of(status) {
+        Again::After(delay) => u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        Again::Later | Again::Never => RETRY_AFTER_MS,
     }
 }
 

@@ -1,5 +1,5 @@
 //! How a gRPC service of ours runs, whatever it serves: configuration sources, logging, metrics, traces, health,
-//! reflection, limits, retries and orderly shutdown.
+//! reflection, limits and orderly shutdown.
 //!
 //! Must never know towers, galleries or messages: both services depend on this crate, it depends on neither.
 
@@ -12,13 +12,12 @@ pub mod program;
 pub mod prometheus;
 mod request;
 mod request_record;
-pub mod retry;
 mod server;
 pub mod telemetry;
 pub mod trace_context;
 
+pub use descry_retry::overloaded;
 pub use in_memory::in_memory_channel;
 pub use program::{explain, shutdown_signal};
-pub use retry::overloaded;
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use telemetry::TelemetryConfig;

@@ -5,7 +5,7 @@ use crate::connection::ConnectionInfo;
 use crate::deadline::{Deadline, callers_limit};
 use crate::method_names::MethodNames;
 use crate::request_record::{RecordedBody, RequestRecord};
-use crate::retry::overloaded;
+use descry_retry::overloaded;
 use opentelemetry::context::FutureExt as _;
 use std::future::Future;
 use std::pin::Pin;

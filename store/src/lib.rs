@@ -29,5 +29,5 @@ pub use filter::{AttributeCondition, SearchFilter};
 pub use gallery::{Gallery, GallerySettings, IndexState, NewGallery, QdrantGallerySettings, Quantization};
 pub use generation::{GalleryAddress, Generation, Generations};
 pub use image::{GalleryImage, ImageMetadata};
-pub use qdrant::{ApiKey, MAX_TIED_IMAGES, QdrantConfig, QdrantStore, QdrantStoreError, RemainingTime};
+pub use qdrant::{ApiKey, MAX_TIED_IMAGES, QdrantConfig, QdrantStore, QdrantStoreError};
 pub use query::{Hit, ImagePage, MetadataPage, NearestQuery, PageRequest};

@@ -25,8 +25,8 @@ pub use error::QdrantStoreError;
 pub use search::MAX_TIED_IMAGES;
 
 use crate::{Generation, SearchFilter, StoreError};
-use backon::{ExponentialBuilder, Retryable as _};
 use collection::{collection_name, generation_from_collection};
+use descry_retry::{Again, RemainingTime, RetryPolicy};
 use qdrant_client::qdrant::{CollectionInfo, CountPoints, Filter};
 use qdrant_client::{Qdrant, QdrantError};
 use std::time::Duration;
@@ -39,19 +39,6 @@ pub struct QdrantStore {
     client: Qdrant,
     timeout: Duration,
     retry: RetryPolicy,
-    remaining_time: RemainingTime,
-}
-
-/// How long the caller of what runs at present still waits; `None` where it does not say.
-pub type RemainingTime = fn() -> Option<Duration>;
-
-/// How long and how often a request is repeated while the server is unavailable or full. Every request can be repeated:
-/// ids derive from gallery and image id.
-#[derive(Debug, Clone, Copy)]
-struct RetryPolicy {
-    retry_for: Duration,
-    first_pause: Duration,
-    longest_pause: Duration,
 }
 
 impl QdrantStore {
@@ -65,8 +52,9 @@ impl QdrantStore {
             retry_for: Duration::from_millis(config.retry_for_ms),
             first_pause: Duration::from_millis(config.min_retry_pause_ms.max(1)),
             longest_pause: Duration::from_millis(config.max_retry_pause_ms.max(1)),
+            remaining_time,
         };
-        Ok(Self { client: config.client()?, timeout: config.timeout(), retry, remaining_time })
+        Ok(Self { client: config.client()?, timeout: config.timeout(), retry })
     }
 
     /// Waits for an answer, but not longer than a request may take or its caller waits; repeats it while the server is
@@ -80,15 +68,9 @@ impl QdrantStore {
     where
         Asked: Future<Output = Result<T, QdrantError>>,
     {
-        let limit = |longest: Duration| (self.remaining_time)().map_or(longest, |left| left.min(longest));
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(self.retry.first_pause)
-            .with_max_delay(self.retry.longest_pause)
-            .with_jitter()
-            .without_max_times()
-            .with_total_delay(Some(limit(self.retry.retry_for)));
         let asking = || {
-            let asked = tokio::time::timeout(limit(self.timeout), request());
+            let left = (self.retry.remaining_time)();
+            let asked = tokio::time::timeout(left.map_or(self.timeout, |left| left.min(self.timeout)), request());
             async move {
                 match asked.await {
                     Ok(answer) => answer.map_err(|error| error::translate(activity, address, error)),
@@ -96,21 +78,7 @@ impl QdrantStore {
                 }
             }
         };
-        asking
-            .retry(pauses)
-            .when(|error| matches!(error, StoreError::Unavailable { .. } | StoreError::Overloaded { .. }))
-            .adjust(|error, pause| match (error, pause) {
-                // A full server says itself when it wants to be asked again.
-                (StoreError::Overloaded { retry_after_ms, .. }, Some(pause)) => {
-                    let asked_for = Duration::from_millis(*retry_after_ms);
-                    (asked_for <= limit(self.retry.retry_for)).then_some(asked_for.max(pause))
-                }
-                (_, pause) => pause,
-            })
-            .notify(|_, pause| {
-                tracing::warn!(activity, pause_ms = pause.as_millis() as u64, "request to Qdrant repeated");
-            })
-            .await
+        self.retry.repeat(activity, asking, again).await
     }
 
     async fn collection(&self, address: &str) -> Result<CollectionInfo, StoreError> {
@@ -140,5 +108,21 @@ impl QdrantStore {
     fn conditions(&self, generation: &Generation, filter: &SearchFilter) -> Result<Option<Filter>, StoreError> {
         filter.require_declared(&generation.settings.indexed_attributes)?;
         Ok(filters::filter_conditions(&generation.gallery, filter))
+    }
+}
+
+/// Every request can be repeated: ids derive from gallery and image id.
+fn again(error: &StoreError) -> Again {
+    match error {
+        StoreError::Unavailable { .. } => Again::Later,
+        StoreError::Overloaded { retry_after_ms, .. } => Again::After(Duration::from_millis(*retry_after_ms)),
+        StoreError::Invalid { .. }
+        | StoreError::GalleryNotFound { .. }
+        | StoreError::GalleryExists { .. }
+        | StoreError::FingerprintMismatch { .. }
+        | StoreError::DimensionMismatch { .. }
+        | StoreError::ActiveGeneration { .. }
+        | StoreError::DeadlineExceeded { .. }
+        | StoreError::Failed { .. } => Again::Never,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::output::say;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use descry_proto::search::v1::{Hit, SearchResponse, Sighting};
+use descry_proto::search::v1::{Hit, SearchResponse};
 use prost_types::Timestamp;
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn table(hits: &[Hit], by_person: bool) -> Table {
         }
         row.extend([hit.image_id.clone(), metadata.person_id.unwrap_or_default()]);
         if by_person {
-            row.extend(presence(&hit.sightings));
+            row.extend(presence(hit));
         } else {
             row.extend([metadata.camera_id.unwrap_or_default(), time_text(metadata.captured_at)]);
         }
@@ -52,13 +52,17 @@ fn table(hits: &[Hit], by_person: bool) -> Table {
     table
 }
 
-/// How often, where and from when to when a person was seen.
-fn presence(sightings: &[Sighting]) -> [String; 4] {
+/// How often, where and from when to when a person was seen. Of very many images the service names some; where and when is
+/// told of these.
+fn presence(hit: &Hit) -> [String; 4] {
+    let Hit { sightings, sighting_count, .. } = hit;
+    let named = sightings.len() as u64;
+    let count = if *sighting_count > named { format!("{sighting_count} (of {named}:)") } else { named.to_string() };
     let cameras: BTreeSet<&str> = sightings.iter().filter_map(|sighting| sighting.camera_id.as_deref()).collect();
     let times = || sightings.iter().filter_map(|sighting| sighting.captured_at);
     let order = |time: &Timestamp| (time.seconds, time.nanos);
     [
-        sightings.len().to_string(),
+        count,
         cameras.into_iter().collect::<Vec<_>>().join(", "),
         time_text(times().min_by_key(order)),
         time_text(times().max_by_key(order)),
@@ -76,6 +80,7 @@ fn percent(probability: f32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_proto::search::v1::Sighting;
 
     fn sighting(camera: &str, seconds: i64) -> Sighting {
         let captured_at = Some(Timestamp { seconds, nanos: 0 });
@@ -87,8 +92,9 @@ mod tests {
         let unknown = Sighting { image_id: "x".to_owned(), camera_id: None, captured_at: None };
         let sightings = [sighting("c2", 60), sighting("c1", 0), sighting("c2", 30), unknown];
         let expected = ["4", "c1, c2", "1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z"];
-        assert_eq!(presence(&sightings), expected);
         let hit = Hit { sightings: sightings.to_vec(), match_probability: Some(0.124), ..Hit::default() };
+        assert_eq!(presence(&hit), expected);
+        assert_eq!(presence(&Hit { sighting_count: 90, ..hit.clone() })[0], "90 (of 4:)");
         let text = table(&[hit], true).to_string();
         assert!(text.contains("c1, c2") && text.contains("12 %") && text.contains("cameras"), "{text}");
     }

@@ -28,7 +28,7 @@ async fn found(max_sightings: usize, filter: Option<Filter>) -> Vec<Hit> {
         let stored = |number: u64| {
             let metadata = ImageMetadata {
                 person_id: Some(person.to_owned()),
-                camera_id: Some(if number % 10 == 0 { "door" } else { "yard" }.to_owned()),
+                camera_id: Some(if number.is_multiple_of(10) { "door" } else { "yard" }.to_owned()),
                 captured_at: Some(Timestamp { seconds: 1_700_000_000 - number as i64, nanos: 0 }),
                 ..ImageMetadata::default()
             };

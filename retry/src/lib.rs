@@ -1,9 +1,10 @@
 //! Calls that may succeed when they are made again: with pauses that double and are never twice the same, not before the
 //! server wants to see them, and not for ever.
 //!
-//! Only [`Again::of`] and [`overloaded`] know gRPC. What fails with an error of its own says by itself whether another attempt makes sense.
+//! Everything of ours that makes a call again does it with this: the clients of the encoder, of Qdrant and of the search
+//! service. Only [`Again::of`] and [`overloaded`] know gRPC; what fails with an error of its own says by itself whether
+//! another attempt makes sense.
 
-use crate::deadline;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::fmt::Display;
 use std::future::Future;
@@ -57,7 +58,7 @@ pub fn overloaded(message: impl Into<String>, retry_after_ms: u64) -> Status {
 }
 
 /// How patiently a call is repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
     /// Time without a success after which the failure is final.
     pub retry_for: Duration,
@@ -66,7 +67,12 @@ pub struct RetryPolicy {
     pub first_pause: Duration,
     /// The longest any pause may be, unless the server asks for a longer one.
     pub longest_pause: Duration,
+    /// How long the caller of what runs at present still waits; no pause goes beyond that.
+    pub remaining_time: RemainingTime,
 }
+
+/// Asked before each pause; nothing where nobody waits, or who waits does not say for how long.
+pub type RemainingTime = fn() -> Option<Duration>;
 
 impl RetryPolicy {
     /// For work that goes on after a success: whoever repeats decides what is a success and what is waited for.
@@ -143,24 +149,25 @@ impl Retries {
                 delay.saturating_add(self.pauses.next()?)
             }
         };
-        deadline::remaining().is_none_or(|remaining| pause < remaining).then_some(pause)
+        (self.policy.remaining_time)().is_none_or(|remaining| pause < remaining).then_some(pause)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deadline::Deadline;
-    use opentelemetry::Context;
-    use opentelemetry::context::FutureExt as _;
     use std::cell::Cell;
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
-    const POLICY: RetryPolicy =
-        RetryPolicy { retry_for: seconds(300), first_pause: seconds(1), longest_pause: seconds(30) };
+    const POLICY: RetryPolicy = RetryPolicy {
+        retry_for: seconds(300),
+        first_pause: seconds(1),
+        longest_pause: seconds(30),
+        remaining_time: || None,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_to_a_bound_differ_and_begin_anew() {
@@ -209,16 +216,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_the_caller_of_the_running_request() {
-        let asking = async || {
-            let mut retries = POLICY.begin();
-            (
-                retries.next_pause(Again::After(seconds(1))).is_some(),
-                retries.next_pause(Again::After(seconds(5))).is_some(),
-            )
+        let asking = |remaining_time: RemainingTime| {
+            let mut retries = RetryPolicy { remaining_time, ..POLICY }.begin();
+            [1, 5].map(|delay| retries.next_pause(Again::After(seconds(delay))).is_some())
         };
-        let context = Context::new().with_value(Deadline::after(seconds(5)).unwrap());
-        assert_eq!(asking().with_context(context).await, (true, false));
-        assert_eq!(asking().await, (true, true));
+        assert_eq!(asking(|| Some(seconds(5))), [true, false]);
+        assert_eq!(asking(|| None), [true, true]);
     }
 
     #[tokio::test(start_paused = true)]
