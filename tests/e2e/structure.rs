@@ -1,6 +1,6 @@
 //! The rules of the repository itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,8 @@ fn repository() -> PathBuf {
 fn dependencies() -> HashMap<String, Vec<String>> {
     let packages = [
         "proto",
+        "retry",
+        "store",
         "model",
         "export",
         "encoder",
@@ -51,6 +53,8 @@ fn dependencies_point_one_way() {
         ("descry-model", vec!["ort", "tonic", "descry-proto"]),
         ("descry-export", vec!["tonic", "ort", "descry-encoder", "descry-search"]),
         ("descry-evaluation", vec!["tonic", "ort"]),
+        ("descry-retry", vec!["descry-serving", "descry-proto", "descry-model"]),
+        ("descry-store", vec!["ort", "descry-proto", "descry-serving", "descry-search", "descry-encoder"]),
         ("descry-serving", vec!["descry-proto", "descry-model", "ort"]),
         ("descry-encoder", vec!["descry-search", "descry-export", "rusqlite", "qdrant-client"]),
         ("descry-intake", vec!["tonic", "ort", "descry-proto"]),
@@ -82,6 +86,77 @@ fn dependencies_point_one_way() {
     }
     let ours = dependencies["descry-synthesis"].iter().find(|found| found.starts_with("descry"));
     assert_eq!(ours, None, "descry-synthesis must stand alone");
+}
+
+/// The store's own words know neither messages nor gRPC; only libraries below it do, Qdrant's client above all.
+#[test]
+fn the_store_knows_no_grpc() {
+    let direct = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--depth", "1", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", "descry-store"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let names = String::from_utf8(direct.stdout).unwrap();
+    let names: Vec<&str> = names.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"rusqlite"), "{names:?}");
+    for never in ["tonic", "prost", "tonic-types"] {
+        assert!(!names.contains(&never), "descry-store must not depend on {never}");
+    }
+}
+
+/// The service changes galleries in one place, which keeps its promises; everything else only reads the store.
+#[test]
+fn galleries_are_changed_in_one_place() {
+    let listed = Command::new("git").args(["ls-files", "search-service/src"]).current_dir(repository()).output();
+    let Ok(listed) = listed else { return println!("no git here: changes are not looked for") };
+    let changes = [
+        ".upsert(",
+        ".delete_images(",
+        ".delete_matching(",
+        ".delete_generation(",
+        ".delete_gallery(",
+        ".update_metadata(",
+        ".activate(",
+    ];
+    for name in String::from_utf8(listed.stdout).unwrap().lines() {
+        let Ok(text) = fs::read_to_string(repository().join(name)) else { continue };
+        let is_the_place = name.starts_with("search-service/src/galleries");
+        for line in text.lines().filter(|line| line.contains("store")) {
+            let change = changes.iter().find(|change| line.contains(*change));
+            assert!(is_the_place || change.is_none(), "{name} changes a gallery by itself: {line}");
+        }
+    }
+}
+
+/// Each `provenance.toml` lists every file beside it once, with its SHA-256, and the sums of what it was made from.
+#[test]
+fn golden_files_are_those_of_their_provenance() {
+    for name in ["tests/golden", "model/tests/data", "export/tests/data", "export/data"] {
+        let folder = repository().join(name);
+        let text = fs::read_to_string(folder.join("provenance.toml")).unwrap();
+        let (mut section, mut listed) = ("", BTreeSet::new());
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let entry = line.strip_prefix('"').and_then(|line| line.strip_suffix('"'));
+            let Some((path, sum)) = entry.and_then(|entry| entry.split_once("\" = \"")) else { continue };
+            let content = fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{name}/{path}: {error}"));
+            let hint = "run its generator, then python3 tests/golden/provenance.py --update";
+            assert_eq!(descry_model::sha256_hex(&content), sum, "{name}/{path} is another file; {hint}");
+            if section == "[group.sha256]" {
+                assert!(listed.insert(path.to_owned()), "{name}/{path} is listed twice");
+            }
+        }
+        assert!(!listed.is_empty(), "{name} lists nothing");
+        let found = Command::new("git").args(["ls-files"]).current_dir(&folder).output();
+        let Ok(found) = found else { return println!("no git here: only listed files are checked") };
+        for path in String::from_utf8(found.stdout).unwrap().lines() {
+            let is_script = path.ends_with(".py") || path == "provenance.toml";
+            assert!(is_script || listed.contains(path), "{name}/{path} is missing in provenance.toml");
+        }
+    }
 }
 
 /// The command line parses and draws. What it does with a service, every Rust program can do.
