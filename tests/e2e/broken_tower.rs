@@ -1,6 +1,6 @@
 //! A tower that fails run after run, as on a device that is lost: nobody must be sent to it.
 
-use crate::kill::Served;
+use crate::killed_service::Served;
 use crate::services::PATIENCE;
 use descry_encoder::{DeviceName, SERVICE_NAME};
 use descry_model::{Manifest, sha256_hex};

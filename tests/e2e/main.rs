@@ -22,9 +22,9 @@ mod hostile_input;
 // The command line as its users run it: filling galleries, looking after them, moving and searching them.
 mod jobs;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.
-mod kill;
+mod killed_service;
 // Twenty killed search services: while indexing, during a model change, while sweeping.
-mod kills;
+mod seeded_kills;
 // `descry train` and the lab's other commands, which a second program runs.
 mod lab;
 // What becomes of galleries and images that are there: settings, pages, changes, removal, copies, retention.

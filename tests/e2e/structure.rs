@@ -105,6 +105,20 @@ fn the_store_knows_no_grpc() {
     }
 }
 
+/// A folder that the images' context leaves out fails their build, which no other test runs from the beginning.
+#[test]
+fn images_are_built_from_every_member_of_the_workspace() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let (manifest, context) = (read("Cargo.toml"), read(".dockerignore"));
+    let members = manifest.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+    let members: Vec<&str> = members.split('"').skip(1).step_by(2).collect();
+    assert!(members.len() > 10, "{members:?}");
+    for member in members {
+        let folder = member.split('/').next().unwrap();
+        assert!(context.lines().any(|line| line.strip_prefix('!') == Some(folder)), ".dockerignore leaves out {folder}");
+    }
+}
+
 /// The service changes galleries in one place, which keeps its promises; everything else only reads the store.
 #[test]
 fn galleries_are_changed_in_one_place() {

@@ -187,13 +187,13 @@ impl VectorStore for QdrantStore {
     async fn page(&self, generation: &Generation, request: PageRequest) -> Result<ImagePage, StoreError> {
         let (address, answer) = (generation.address(), self.scroll(generation, request, true).await?);
         let images = answer.result.into_iter().map(|point| stored_image(&address, point)).collect::<Result<_, _>>()?;
-        Ok(ImagePage { images, next: next_place(answer.next_page_offset) })
+        Ok(ImagePage { images, next: next_page_token(answer.next_page_offset) })
     }
 
     async fn listing(&self, generation: &Generation, request: PageRequest) -> Result<MetadataPage, StoreError> {
         let (address, answer) = (generation.address(), self.scroll(generation, request, false).await?);
         let images = answer.result.into_iter().map(|point| image_from_payload(&address, point.payload));
-        Ok(MetadataPage { images: images.collect::<Result<_, _>>()?, next: next_place(answer.next_page_offset) })
+        Ok(MetadataPage { images: images.collect::<Result<_, _>>()?, next: next_page_token(answer.next_page_offset) })
     }
 
     async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
@@ -235,7 +235,7 @@ impl QdrantStore {
         let scroll = ScrollPoints {
             collection_name: collection_name(&address),
             filter: self.conditions(generation, &request.filter)?,
-            offset: request.after.as_deref().map(place).transpose()?,
+            offset: request.after.as_deref().map(page_offset).transpose()?,
             limit: Some(u32::try_from(request.limit).unwrap_or(u32::MAX).max(1)),
             with_payload: Some(true.into()),
             with_vectors: with_vectors.then(|| true.into()),
@@ -286,15 +286,15 @@ fn unique_points(gallery: &str, image_ids: &[String]) -> Vec<PointId> {
     unique.into_iter().map(|image_id| point_id(gallery, image_id)).collect()
 }
 
-fn next_place(place: Option<PointId>) -> Option<String> {
-    match place?.point_id_options? {
+fn next_page_token(offset: Option<PointId>) -> Option<String> {
+    match offset?.point_id_options? {
         PointIdOptions::Uuid(uuid) => Some(uuid),
         PointIdOptions::Num(number) => Some(number.to_string()),
     }
 }
 
 /// Where a page ended, as it was told.
-fn place(token: &str) -> Result<PointId, StoreError> {
+fn page_offset(token: &str) -> Result<PointId, StoreError> {
     if uuid::Uuid::try_parse(token).is_ok() {
         return Ok(token.to_owned().into());
     }

@@ -1,6 +1,6 @@
 //! Jobs that are killed, jobs whose service is killed, and what a journal saves them.
 
-use crate::kill::Served;
+use crate::killed_service::Served;
 use crate::stands::commands::{Running, fail, last_json, succeed};
 use crate::stands::crops::Crops;
 use crate::stands::polling::until;
