@@ -31,7 +31,7 @@ else
   exit 0
 fi
 
-"$deny" --offline check licenses bans sources
+"$deny" --locked check licenses bans sources
 # The advisories are a Git repository elsewhere, which not every machine reaches.
 if reason=$(timeout 120 "$deny" fetch db 2>&1); then
   "$deny" check --disable-fetch advisories
