@@ -115,7 +115,10 @@ fn images_are_built_from_every_member_of_the_workspace() {
     assert!(members.len() > 10, "{members:?}");
     for member in members {
         let folder = member.split('/').next().unwrap();
-        assert!(context.lines().any(|line| line.strip_prefix('!') == Some(folder)), ".dockerignore leaves out {folder}");
+        assert!(
+            context.lines().any(|line| line.strip_prefix('!') == Some(folder)),
+            ".dockerignore leaves out {folder}"
+        );
     }
 }
 

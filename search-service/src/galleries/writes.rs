@@ -73,7 +73,7 @@ impl Galleries {
     }
 
     /// Writes images to generations of one gallery, the first of which decides; what is acknowledged is on disk, and
-    /// every switch to another generation will find it there or be refused.
+    /// every switch to another generation will find it there or be refused. Answers in the order of the first's images.
     pub(crate) async fn write(&self, parts: Vec<(Target, Vec<ImageWrite>)>) -> Vec<Acknowledgement> {
         let Some((first, _)) = parts.first() else { return Vec::new() };
         let first = first.clone();
@@ -114,7 +114,8 @@ impl Galleries {
         images: Vec<ImageWrite>,
         now_ms: i64,
     ) -> Vec<Acknowledgement> {
-        let mut acknowledgements = Vec::with_capacity(images.len());
+        // In the order of the images; what is written gets its acknowledgement afterwards.
+        let mut acknowledgements: Vec<Option<Acknowledgement>> = Vec::with_capacity(images.len());
         let mut to_write = Vec::new();
         for image in images {
             match image {
@@ -123,30 +124,22 @@ impl Galleries {
                         image.metadata.indexed_at_ms = now_ms;
                     }
                     to_write.push(image);
+                    acknowledgements.push(None);
                 }
-                ImageWrite::Done(acknowledgement) => acknowledgements.push(acknowledgement),
+                ImageWrite::Done(acknowledgement) => acknowledgements.push(Some(acknowledgement)),
             }
-        }
-        if to_write.is_empty() {
-            return acknowledgements;
         }
         let ids: Vec<String> = to_write.iter().map(|image| image.image_id.clone()).collect();
-        let written = match target.role {
-            Role::Serving => self.upsert(&target.generation, to_write).await,
-            Role::Later => self.write_beside(&target.generation, serving, to_write).await,
-            Role::FilledAlone => {
-                return match self.fill(&target.generation, to_write).await {
-                    Ok(filled) => acknowledgements.into_iter().chain(filled).collect(),
-                    Err(error) => acknowledgements.into_iter().chain(all_failed(ids, &error)).collect(),
-                };
+        let written = match (to_write.is_empty(), target.role) {
+            (true, _) => Ok(Vec::new()),
+            (false, Role::Serving) => self.upsert(&target.generation, to_write).await.map(|()| all_written(&ids)),
+            (false, Role::Later) => {
+                self.write_beside(&target.generation, serving, to_write).await.map(|()| all_written(&ids))
             }
+            (false, Role::FilledAlone) => self.fill(&target.generation, to_write).await,
         };
-        match written {
-            Ok(()) => acknowledgements
-                .extend(ids.into_iter().map(|image_id| Acknowledgement { image_id, outcome: Ok(Indexed::Written) })),
-            Err(error) => acknowledgements.extend(all_failed(ids, &error)),
-        }
-        acknowledgements
+        let mut written = written.unwrap_or_else(|error| all_failed(ids, &error)).into_iter();
+        acknowledgements.into_iter().filter_map(|known| known.or_else(|| written.next())).collect()
     }
 
     async fn upsert(&self, generation: &Generation, images: Vec<GalleryImage>) -> Result<(), SearchError> {
@@ -301,6 +294,11 @@ fn first_lacking<'a>(told: &[Acknowledgement], written: &'a [Acknowledgement]) -
         told.iter().filter(|told| told.outcome.is_ok()).map(|told| &told.image_id).collect();
     let of_these = written.iter().filter(|written| acknowledged.contains(&written.image_id));
     of_these.filter_map(|written| written.outcome.as_ref().err()).next()
+}
+
+fn all_written(ids: &[String]) -> Vec<Acknowledgement> {
+    let written = |image_id: &String| Acknowledgement { image_id: image_id.clone(), outcome: Ok(Indexed::Written) };
+    ids.iter().map(written).collect()
 }
 
 fn all_failed(ids: Vec<String>, error: &SearchError) -> Vec<Acknowledgement> {

@@ -40,7 +40,6 @@ pub(crate) async fn write_embeddings(
         })
         .collect();
     let unchanged = unchanged(galleries, generation, &checked).await?;
-    let order: Vec<String> = checked.iter().map(|(image_id, _)| image_id.clone()).collect();
     let now_ms = now_ms();
     let writes = checked.into_iter().map(|(image_id, image)| match image {
         Ok(_) if unchanged.contains(&image_id) => {
@@ -54,19 +53,9 @@ pub(crate) async fn write_embeddings(
         }
         Err(error) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
     });
-    let acknowledgements = in_order(&order, galleries.write(vec![(target, writes.collect())]).await);
+    let acknowledgements = galleries.write(vec![(target, writes.collect())]).await;
     metrics::count_images(&acknowledgements);
     Ok(acknowledgements)
-}
-
-/// One acknowledgement for each id, in the order of the ids. Of equal ids any has the outcome of any other that was
-/// written: the last one of them is what is on disk.
-fn in_order(order: &[String], acknowledgements: Vec<Acknowledgement>) -> Vec<Acknowledgement> {
-    let mut by_id: std::collections::HashMap<String, Vec<Acknowledgement>> = std::collections::HashMap::new();
-    for acknowledgement in acknowledgements.into_iter().rev() {
-        by_id.entry(acknowledgement.image_id.clone()).or_default().push(acknowledgement);
-    }
-    order.iter().filter_map(|image_id| by_id.get_mut(image_id).and_then(Vec::pop)).collect()
 }
 
 async fn unchanged(
