@@ -65,7 +65,6 @@ fn dependencies_point_one_way() {
                 "clap",
                 "indicatif",
                 "comfy-table",
-                "anyhow",
                 "descry-serving",
                 "descry-encoder",
                 "descry-search",
