@@ -16,6 +16,10 @@ const PAGE_IMAGES: usize = 512;
 const PAGES_A_CALL: usize = 16;
 const TIME_A_CALL: Duration = Duration::from_secs(5);
 
+/// So many images of both generations together are compared in one call: each direction may end with a page that is not
+/// full.
+pub(super) const IMAGES_A_CALL: u64 = (PAGE_IMAGES * (PAGES_A_CALL - 2)) as u64;
+
 /// Longer than any token that was given out.
 const MAX_TOKEN_BYTES: usize = 256;
 

@@ -9,7 +9,7 @@
 //! `missed.N`, then seen no `switching`, then seen its own generation serve: so either the switch sees the note, or the
 //! write sees the switch. Within one instance turns order both already.
 
-use super::comparison::CompareRequest;
+use super::comparison::{CompareRequest, IMAGES_A_CALL};
 use super::{Galleries, no_generation};
 use crate::SearchError;
 use descry_store::{Generation, now_ms};
@@ -195,6 +195,11 @@ impl Galleries {
         if require_ready(&generations.active, next, note, keep_surplus).is_ok() {
             return Ok(());
         }
+        // A comparison that could not end here would only take the place of one that a client is going through.
+        let (own, other) = tokio::try_join!(self.store.describe(next), self.store.describe(&generations.active))?;
+        if own.images + other.images > IMAGES_A_CALL {
+            return Ok(());
+        }
         let request = CompareRequest { generation: next, against: &generations.active, named: 0, page_token: None };
         self.compare(request).await.map(drop)
     }
@@ -209,8 +214,8 @@ fn require_ready(
     let (number, active) = (next.number, serving.number);
     let reason = match note {
         None => format!(
-            "something was written since generation {number} was last compared that it did not get; compare it again, or \
-             force the change"
+            "generation {number} was not compared with generation {active} since the last write that it did not get; \
+             compare it, or force the change"
         ),
         Some(note) if note.missing > 0 => format!(
             "generation {number} lacks {} images that generation {active} has; fill it and compare it again, or force \

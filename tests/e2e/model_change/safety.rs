@@ -313,9 +313,10 @@ async fn a_comparison_goes_stretch_by_stretch() {
     assert_eq!((first.missing + rest.missing, rest.surplus, rest.ready), (1, 0, false));
     assert_eq!(first.examined + rest.examined, 2 * IMAGES as u64 - 1);
     assert_eq!(rest.missing_ids, [ids[IMAGES - 1].clone()]);
-    // A gallery of this size is not compared on the spot.
-    assert!(stand.refused(next).await.contains("compared"));
+    assert!(stand.refused(next).await.contains("lacks 1"));
     write(&mut stand, &address, 1, &ids[IMAGES - 1..]).await;
+    // A gallery of this size is not compared on the spot.
+    assert!(stand.refused(next).await.contains("was not compared"));
     assert!(stand.compare(next).await.ready);
     stand.activate(next, false).await.unwrap();
     for wrong in ["x", "a/missing/not a place", &"9".repeat(300)] {
