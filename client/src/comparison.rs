@@ -110,8 +110,10 @@ impl Comparison {
 
 impl Difference {
     fn add(&mut self, page: CompareGenerationsResponse) {
-        self.images = page.images;
-        self.images_against = page.images_against;
+        // Pages between the first and the last are not counted.
+        if page.images > 0 || page.images_against > 0 {
+            (self.images, self.images_against) = (page.images, page.images_against);
+        }
         self.missing += page.missing;
         self.surplus += page.surplus;
         extend(&mut self.missing_ids, page.missing_ids);

@@ -114,7 +114,7 @@ async fn sweep_once(galleries: &Galleries, now_ms: i64) -> Result<(), SearchErro
 async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64) -> Result<u64, SearchError> {
     let mut removed = 0;
     for filter in Retention::of(galleries.store(), gallery).await?.expired(now_ms) {
-        removed += galleries.remove(&gallery.gallery, Removal::Matching(&filter)).await?;
+        removed += galleries.remove_held(gallery, Removal::Matching(Box::new(filter))).await?;
     }
     Ok(removed)
 }

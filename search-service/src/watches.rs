@@ -124,8 +124,9 @@ pub(crate) async fn follow(
     loop {
         let looked = tokio::select! {
             looked = follower.look() => looked,
-            // A slow reader or store does not keep the service from stopping.
+            // A slow reader or store does not keep the service from stopping, nor does who has gone keep it busy.
             () = shutdown.cancelled() => return,
+            () = matches.closed() => return,
         };
         match looked {
             Ok(()) => {}
@@ -173,6 +174,8 @@ impl Follower {
     /// Streams what was written since the last look.
     async fn look(&mut self) -> Result<(), Interruption> {
         let generation = self.store.resolve(&self.following.gallery).await?;
+        let mut watches = Watches::of(&*self.store, &generation).await?.readable;
+        watches.retain(|name, _| self.following.names.is_empty() || self.following.names.contains(name));
         let now = now_ms();
         // Another instance's clock may be ahead.
         let end_ms = now.saturating_add(OVERLAP_MS);
@@ -188,7 +191,7 @@ impl Follower {
             }
             if written > 0 {
                 let limit = if is_moment { written.min(IMAGES_OF_A_MOMENT) } else { IMAGES_TOGETHER };
-                self.stream_matches(&generation, from_ms, before_ms, limit as usize).await?;
+                self.stream_matches((&generation, &watches), (from_ms, before_ms), limit as usize).await?;
             }
             self.looked_until_ms = self.looked_until_ms.max(before_ms.min(now));
             let looked_again_from_ms = self.looked_until_ms - OVERLAP_MS;
@@ -202,15 +205,13 @@ impl Follower {
     /// Streams the matches among the images of one stretch of time, in the order of their writing.
     async fn stream_matches(
         &mut self,
-        generation: &Generation,
-        from_ms: i64,
-        before_ms: i64,
+        (generation, watches): (&Generation, &BTreeMap<String, Watch>),
+        (from_ms, before_ms): (i64, i64),
         limit: usize,
     ) -> Result<(), Interruption> {
         let mut found = Vec::new();
-        for (name, watch) in Watches::of(&*self.store, generation).await?.readable {
-            let is_followed = self.following.names.is_empty() || self.following.names.contains(&name);
-            let Some(query) = query_of(&watch, generation).filter(|_| is_followed) else { continue };
+        for (name, watch) in watches {
+            let Some(query) = query_of(watch, generation) else { continue };
             let since_ms = from_ms.max(watch.created_at_ms);
             if since_ms >= before_ms {
                 continue;

@@ -47,7 +47,7 @@ pub trait VectorStore: Send + Sync + 'static {
     ) -> Result<Generation, StoreError>;
 
     /// The generation that an address stands for at this moment: `lobby` for the active one of that gallery, `lobby.2`
-    /// for its second.
+    /// for the one of that number.
     async fn resolve(&self, address: &str) -> Result<Generation, StoreError>;
 
     /// All generations of a gallery.
@@ -139,7 +139,8 @@ pub trait VectorStore: Send + Sync + 'static {
     /// As for [`VectorStore::upsert`].
     async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
 
-    /// A small text kept under a key with a gallery, not with the generation by which it is named here.
+    /// A small text kept under a key with a gallery, not with the generation by which it is named here. Reading one may
+    /// find that of a gallery of the same name that was made anew; none is ever written there by an old handle.
     async fn document(&self, generation: &Generation, key: &str) -> Result<Option<String>, StoreError> {
         Ok(self.documents(generation).await?.remove(key))
     }

@@ -13,7 +13,8 @@ use descry_model::Fingerprint;
 pub struct Generation {
     /// Name of the gallery, `[a-z0-9][a-z0-9_-]{0,62}` (checked before it reaches a store).
     pub gallery: String,
-    /// Which generation of the gallery this is, from 1. No generation of any later gallery of this name has it again.
+    /// Which generation of the gallery this is: at least 1, rising, and given to no later generation of a gallery of this
+    /// name.
     pub number: u32,
     /// The model that filled it; writes and queries of another model are refused.
     pub fingerprint: Fingerprint,

@@ -7,7 +7,7 @@ use crate::metadata::PATH_ATTRIBUTE;
 use crate::time::unix_ms;
 use crate::{ClientError, Connection};
 use descry_intake::{Content, FileVersion, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
-use descry_proto::search::v1::StoredImage;
+use descry_proto::search::v1::{ImageMetadata, StoredImage};
 use prost_types::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -107,12 +107,14 @@ impl MissingImages {
             by_id(self.list(&self.new_address, ids)?)
         };
         for (stored, entry) in candidates {
-            let is_present =
-                present.get(&stored.image_id).is_some_and(|other| other.content_sha256 == stored.content_sha256);
             let mut metadata = stored.metadata.unwrap_or_default();
+            // The service sets it.
+            metadata.indexed_at = None;
+            let is_present = present.get(&stored.image_id).is_some_and(|other| {
+                let other_metadata = ImageMetadata { indexed_at: None, ..other.metadata.clone().unwrap_or_default() };
+                other.content_sha256 == stored.content_sha256 && other_metadata == metadata
+            });
             if !is_present {
-                // The service sets it.
-                metadata.indexed_at = None;
                 self.ready.push_back(entry.map(|entry| (entry, metadata)));
             }
         }

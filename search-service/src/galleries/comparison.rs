@@ -128,8 +128,8 @@ impl Galleries {
             is_over = self.compare_page(generation, against, named, &mut progress, &mut page).await?;
             pages += 1;
         }
-        page.is_ready = self.note(generation, against, &progress.comparison, &page, is_over).await?;
         page.next_page_token = (!is_over).then(|| progress.token());
+        page.is_ready = self.note((generation, against), (&progress.comparison, page_token), &page).await?;
         Ok(page)
     }
 
@@ -140,42 +140,40 @@ impl Galleries {
         if serving.number != against.number {
             return Ok(());
         }
-        let missed = self.notes(&serving).await?.missed(generation.number);
+        let missed = self.missed(&serving, generation.number).await?;
         let note = ComparisonNote {
             id: id.to_owned(),
             against: against.number,
             missed,
             missing: 0,
             surplus: 0,
-            is_complete: false,
+            next_page_token: Some(String::new()),
         };
         self.put_comparison(&serving, generation.number, &note).await
     }
 
-    /// Adds what a stretch found to the note of its comparison, if that is still the last one. Returns whether the
-    /// generation may serve.
+    /// Adds what a stretch found to the note of its comparison, if that is still the last one and if the stretch begins
+    /// where the last one ended. Returns whether the generation may serve.
     async fn note(
         &self,
-        generation: &Generation,
-        against: &Generation,
-        id: &str,
+        (generation, against): (&Generation, &Generation),
+        (id, page_token): (&str, Option<&str>),
         page: &ComparedPage,
-        is_over: bool,
     ) -> Result<bool, SearchError> {
-        if page.missing.count == 0 && page.surplus.count == 0 && !is_over {
-            return Ok(false);
-        }
         let _turn = self.turns.alone(&generation.gallery).await;
         let serving = self.store.resolve(&generation.gallery).await?;
-        let note = self.notes(&serving).await?.valid_comparison(&serving, generation.number);
-        let Some(mut note) = note.filter(|note| note.id == id && note.against == against.number) else {
-            return Ok(false);
+        let note = self.valid_comparison(&serving, generation.number).await?;
+        let goes_on = |note: &ComparisonNote| {
+            note.id == id
+                && note.against == against.number
+                && note.next_page_token.as_deref() == Some(page_token.unwrap_or_default())
         };
+        let Some(mut note) = note.filter(goes_on) else { return Ok(false) };
         note.missing += page.missing.count;
         note.surplus += page.surplus.count;
-        note.is_complete = is_over;
+        note.next_page_token.clone_from(&page.next_page_token);
         self.put_comparison(&serving, generation.number, &note).await?;
-        Ok(is_over && note.missing == 0)
+        Ok(note.next_page_token.is_none() && note.missing == 0)
     }
 
     /// Compares one page of images, with the gallery held alone: no write is half done meanwhile. Returns whether it was

@@ -14,7 +14,6 @@ use super::{Galleries, no_generation};
 use crate::SearchError;
 use descry_store::{Generation, now_ms};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,8 +40,16 @@ pub(super) struct ComparisonNote {
     pub(super) missed: Option<String>,
     pub(super) missing: u64,
     pub(super) surplus: u64,
+    /// Where it is to go on; nothing when it went through all images. Whoever goes on somewhere else has not compared
+    /// what lies between.
+    pub(super) next_page_token: Option<String>,
+}
+
+impl ComparisonNote {
     /// Whether it went through all images.
-    pub(super) is_complete: bool,
+    fn is_complete(&self) -> bool {
+        self.next_page_token.is_none()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,28 +64,6 @@ const SWITCHING_KEY: &str = "switching";
 /// clocks may differ by.
 const SWITCHING_FOR_MS: i64 = 60_000;
 const SWITCH_WITHIN: Duration = Duration::from_secs(20);
-
-/// The notes of a gallery.
-pub(super) struct Notes {
-    documents: BTreeMap<String, String>,
-}
-
-impl Notes {
-    /// The comparison of a generation, as far as nothing was missed since.
-    pub(super) fn valid_comparison(&self, serving: &Generation, number: u32) -> Option<ComparisonNote> {
-        let note: ComparisonNote = serde_json::from_str(self.documents.get(&comparison_key(number))?).ok()?;
-        (note.against == serving.number && note.missed == self.missed(number)).then_some(note)
-    }
-
-    pub(super) fn missed(&self, number: u32) -> Option<String> {
-        self.documents.get(&missed_key(number)).cloned()
-    }
-
-    fn is_switching(&self) -> bool {
-        let note = self.documents.get(SWITCHING_KEY).and_then(|text| serde_json::from_str::<SwitchingNote>(text).ok());
-        note.is_some_and(|note| now_ms() < note.until_ms)
-    }
-}
 
 fn comparison_key(number: u32) -> String {
     format!("comparison.{number}")
@@ -95,8 +80,27 @@ pub(super) fn unique() -> String {
 }
 
 impl Galleries {
-    pub(super) async fn notes(&self, serving: &Generation) -> Result<Notes, SearchError> {
-        Ok(Notes { documents: self.store.documents(serving).await? })
+    /// The comparison of a generation with the serving one, as far as nothing was missed since.
+    pub(super) async fn valid_comparison(
+        &self,
+        serving: &Generation,
+        number: u32,
+    ) -> Result<Option<ComparisonNote>, SearchError> {
+        let Some(text) = self.store.document(serving, &comparison_key(number)).await? else { return Ok(None) };
+        let missed = self.missed(serving, number).await?;
+        let note = serde_json::from_str::<ComparisonNote>(&text).ok();
+        Ok(note.filter(|note| note.against == serving.number && note.missed == missed))
+    }
+
+    /// What tells writes that a generation did not get from each other.
+    pub(super) async fn missed(&self, serving: &Generation, number: u32) -> Result<Option<String>, SearchError> {
+        Ok(self.store.document(serving, &missed_key(number)).await?)
+    }
+
+    async fn is_switching(&self, serving: &Generation) -> Result<bool, SearchError> {
+        let text = self.store.document(serving, SWITCHING_KEY).await?;
+        let note = text.and_then(|text| serde_json::from_str::<SwitchingNote>(&text).ok());
+        Ok(note.is_some_and(|note| now_ms() < note.until_ms))
     }
 
     pub(super) async fn put_comparison(
@@ -125,18 +129,16 @@ impl Galleries {
     /// # Errors
     /// [`SearchError::Unavailable`] when the write must not be acknowledged, because a switch is under way.
     pub(super) async fn note_missed(&self, serving: &Generation, numbers: &[u32]) -> Result<(), SearchError> {
-        let notes = self.notes(serving).await?;
-        // A comparison that begins after this look sees the write.
-        let noted: Vec<u32> =
-            numbers.iter().copied().filter(|number| notes.valid_comparison(serving, *number).is_some()).collect();
-        if noted.is_empty() {
-            return Ok(());
+        let mut is_noted = false;
+        for &number in numbers {
+            // A comparison that begins after this look sees the write.
+            if self.valid_comparison(serving, number).await?.is_some() {
+                self.store.put_document(serving, &missed_key(number), Some(unique())).await?;
+                is_noted = true;
+            }
         }
-        for number in noted {
-            self.store.put_document(serving, &missed_key(number), Some(unique())).await?;
-        }
-        if self.notes(serving).await?.is_switching() {
-            let reason = "another generation is about to serve; send the images again".to_owned();
+        if is_noted && self.is_switching(serving).await? {
+            let reason = "another generation is about to serve; send the change again".to_owned();
             return Err(SearchError::Unavailable { dependency: "the gallery", reason });
         }
         Ok(())
@@ -150,37 +152,58 @@ impl Galleries {
             self.compare_if_small(gallery, activation).await?;
         }
         let _turn = self.turns.alone(gallery).await;
-        let generations = self.store.generations(gallery).await?;
-        let serving = &generations.active;
+        let serving = &self.store.resolve(gallery).await?;
         if serving.number == number {
             return Ok(serving.clone());
         }
-        let next = generations.find(number).ok_or_else(|| no_generation(gallery, number))?;
         let started = Instant::now();
         let until_ms = now_ms().saturating_add(SWITCHING_FOR_MS);
         self.put_note(serving, SWITCHING_KEY, &SwitchingNote { until_ms }).await?;
-        let switched = self.switch(serving, next, activation, started).await;
-        self.store.put_document(serving, SWITCHING_KEY, None).await?;
-        switched?;
+        let next = match self.check_switch(serving, activation, started).await {
+            Ok(next) => next,
+            Err(error) => {
+                self.store.put_document(serving, SWITCHING_KEY, None).await?;
+                return Err(error);
+            }
+        };
+        let late = |_| SearchError::DeadlineExceeded { activity: "switching generations" };
+        // Where it is not known what came of this, the note stays until its time is over: it may come about yet.
+        tokio::time::timeout(SWITCH_WITHIN, self.store.activate(&next)).await.map_err(late)??;
+        self.store.put_document(&next, SWITCHING_KEY, None).await?;
         tracing::info!(gallery, generation = number, model = next.fingerprint.short(), "another generation serves");
-        Ok(next.clone())
+        Ok(next)
     }
 
-    async fn switch(
+    /// Whether a switch loses nothing, asked after the note of it is there. Returns the generation that is to serve.
+    async fn check_switch(
         &self,
         serving: &Generation,
-        next: &Generation,
         activation: Activation,
         started: Instant,
-    ) -> Result<(), SearchError> {
-        if !activation.force {
-            let note = self.notes(serving).await?.valid_comparison(serving, next.number);
-            require_ready(serving, next, note, activation.keep_surplus)?;
+    ) -> Result<Generation, SearchError> {
+        let Activation { generation: number, force, keep_surplus } = activation;
+        let generations = self.store.generations(&serving.gallery).await?;
+        if generations.active.number != serving.number {
+            let reason = "another generation serves by now; look again".to_owned();
+            return Err(SearchError::NotReady { name: serving.gallery.clone(), reason });
+        }
+        let next = generations.find(number).ok_or_else(|| no_generation(&serving.gallery, number))?;
+        if !force {
+            require_ready(serving, next, self.valid_comparison(serving, number).await?, keep_surplus)?;
+        }
+        // What was compared with the next one when it served before says nothing of when it serves again.
+        for other in generations.all() {
+            let key = comparison_key(other.number);
+            let text = self.store.document(serving, &key).await?;
+            let note = text.and_then(|text| serde_json::from_str::<ComparisonNote>(&text).ok());
+            if note.is_some_and(|note| note.against == number) {
+                self.store.put_document(serving, &key, None).await?;
+            }
         }
         if started.elapsed() > SWITCH_WITHIN {
             return Err(SearchError::DeadlineExceeded { activity: "preparing to switch generations" });
         }
-        Ok(self.store.activate(next).await?)
+        Ok(next.clone())
     }
 
     /// Galleries that one call can go through need no comparison of the caller's.
@@ -191,7 +214,7 @@ impl Galleries {
             return Ok(());
         }
         let next = generations.find(number).ok_or_else(|| no_generation(gallery, number))?;
-        let note = self.notes(&generations.active).await?.valid_comparison(&generations.active, number);
+        let note = self.valid_comparison(&generations.active, number).await?;
         if require_ready(&generations.active, next, note, keep_surplus).is_ok() {
             return Ok(());
         }
@@ -222,7 +245,7 @@ fn require_ready(
              the change",
             note.missing
         ),
-        Some(note) if !note.is_complete => format!(
+        Some(note) if !note.is_complete() => format!(
             "generation {number} was not compared with generation {active} to the end; do that first, or force the change"
         ),
         Some(note) if note.surplus > 0 && !keep_surplus => format!(

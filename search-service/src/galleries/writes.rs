@@ -51,10 +51,10 @@ pub(crate) enum ImageWrite {
 }
 
 /// What is to be deleted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Removal<'a> {
-    Images(&'a [String]),
-    Matching(&'a SearchFilter),
+#[derive(Debug, Clone)]
+pub(crate) enum Removal {
+    Images(Vec<String>),
+    Matching(Box<SearchFilter>),
 }
 
 impl Galleries {
@@ -74,27 +74,42 @@ impl Galleries {
 
     /// Writes images to generations of one gallery, the first of which decides; what is acknowledged is on disk, and
     /// every switch to another generation will find it there or be refused. Answers in the order of the first's images.
+    ///
+    /// Goes to its end also when nobody waits for the answer any more: half a write would be a difference between
+    /// generations that nobody has noted.
     pub(crate) async fn write(&self, parts: Vec<(Target, Vec<ImageWrite>)>) -> Vec<Acknowledgement> {
-        let Some((first, _)) = parts.first() else { return Vec::new() };
-        let first = first.clone();
+        let ids: Vec<String> =
+            parts.first().map(|(_, images)| images.iter().map(image_id_of).collect()).unwrap_or_default();
+        let galleries = self.clone();
+        let writing = tokio::spawn(async move { galleries.write_all(parts).await });
+        writing.await.unwrap_or_else(|error| all_failed(ids, &SearchError::failed("writing images", error)))
+    }
+
+    async fn write_all(&self, parts: Vec<(Target, Vec<ImageWrite>)>) -> Vec<Acknowledgement> {
+        let mut parts = parts.into_iter();
+        let Some((first, images)) = parts.next() else { return Vec::new() };
         let _turn = self.turns.beside(&first.generation.gallery).await;
         let indexed_at_ms = now_ms();
-        let mut told: Option<Vec<Acknowledgement>> = None;
+        let told = self.write_to(&first, &first.generation, images, indexed_at_ms).await;
+        let acknowledged: HashSet<String> =
+            told.iter().filter(|told| told.outcome.is_ok()).map(|told| told.image_id.clone()).collect();
         let mut reached = HashSet::from([first.generation.number]);
-        for (target, images) in parts {
+        for (target, mut images) in parts {
+            // What the serving one did not take must not be in another one either.
+            images.retain(|image| acknowledged.contains(&image_id_of(image)));
+            let number = target.generation.number;
             let written = self.write_to(&target, &first.generation, images, indexed_at_ms).await;
-            match &told {
-                None => told = Some(written),
-                Some(told) => match first_lacking(told, &written) {
-                    None => drop(reached.insert(target.generation.number)),
-                    Some(error) => {
-                        let generation = target.generation.number;
-                        tracing::warn!(generation, %error, "images are not in the generation that is being filled");
-                    }
-                },
+            let refused = written.iter().find_map(|written| written.outcome.as_ref().err());
+            // Chunks are prepared before their turn, and writes go on side by side: what counts is what is there now.
+            match self.is_level(&first.generation, &target.generation, &acknowledged).await {
+                Ok(true) => drop(reached.insert(number)),
+                Ok(false) => {
+                    let reason = refused.map_or_else(|| "it was changed meanwhile".to_owned(), ToString::to_string);
+                    tracing::warn!(number, reason, "images are not in the generation that is being filled");
+                }
+                Err(error) => tracing::warn!(number, %error, "a generation that is being filled cannot be read"),
             }
         }
-        let told = told.unwrap_or_default();
         match self.settle(&first, &reached).await {
             Ok(()) => told,
             Err(error) => {
@@ -105,6 +120,23 @@ impl Galleries {
                 told.into_iter().map(untold).collect()
             }
         }
+    }
+
+    /// Whether a generation holds the same of some images as the serving one. What the serving one does not hold is taken
+    /// out of it: another instance may have deleted it in both, there before it was written here.
+    async fn is_level(
+        &self,
+        serving: &Generation,
+        generation: &Generation,
+        image_ids: &HashSet<String>,
+    ) -> Result<bool, SearchError> {
+        let ids: Vec<String> = image_ids.iter().cloned().collect();
+        let (wanted, held) = tokio::try_join!(self.store.images(serving, &ids), self.store.images(generation, &ids))?;
+        let gone: Vec<String> = held.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        if !gone.is_empty() {
+            self.store.delete_images(generation, &gone).await?;
+        }
+        Ok(wanted.iter().all(|(id, wanted)| held.get(id).is_some_and(|held| held.is_same_image(wanted))))
     }
 
     async fn write_to(
@@ -133,10 +165,11 @@ impl Galleries {
         let written = match (to_write.is_empty(), target.role) {
             (true, _) => Ok(Vec::new()),
             (false, Role::Serving) => self.upsert(&target.generation, to_write).await.map(|()| all_written(&ids)),
-            (false, Role::Later) => {
-                self.write_beside(&target.generation, serving, to_write).await.map(|()| all_written(&ids))
-            }
-            (false, Role::FilledAlone) => self.fill(&target.generation, to_write).await,
+            (false, Role::Later) => self.fill(&target.generation, serving, to_write).await,
+            (false, Role::FilledAlone) => match self.store.resolve(&target.generation.gallery).await {
+                Ok(serving) => self.fill(&target.generation, &serving, to_write).await,
+                Err(error) => Err(error.into()),
+            },
         };
         let mut written = written.unwrap_or_else(|error| all_failed(ids, &error)).into_iter();
         acknowledgements.into_iter().filter_map(|known| known.or_else(|| written.next())).collect()
@@ -146,44 +179,17 @@ impl Galleries {
         Ok(self.store.upsert(generation, &generation.fingerprint, images).await?)
     }
 
-    /// Writes what the serving generation has just taken. Another instance may delete it there at the same time, and
-    /// here before this write: what is gone there afterwards is taken back.
-    async fn write_beside(
-        &self,
-        generation: &Generation,
-        serving: &Generation,
-        images: Vec<GalleryImage>,
-    ) -> Result<(), SearchError> {
-        let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
-        self.upsert(generation, images).await?;
-        self.take_back_deleted(generation, serving, &ids).await
-    }
-
-    async fn take_back_deleted(
-        &self,
-        generation: &Generation,
-        serving: &Generation,
-        ids: &[String],
-    ) -> Result<(), SearchError> {
-        let held = self.store.images(serving, ids).await?;
-        let gone: Vec<String> = ids.iter().filter(|id| !held.contains_key(*id)).cloned().collect();
-        if !gone.is_empty() {
-            self.store.delete_images(generation, &gone).await?;
-        }
-        Ok(())
-    }
-
     /// Adds images to a generation that does not serve: those that the serving one holds from the same file, with what
     /// that one knows of them, the time of their indexing included. A model change makes no image younger, and brings
     /// none back that was deleted.
     async fn fill(
         &self,
         generation: &Generation,
+        serving: &Generation,
         images: Vec<GalleryImage>,
     ) -> Result<Vec<Acknowledgement>, SearchError> {
-        let serving = self.store.resolve(&generation.gallery).await?;
         let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
-        let mut held = self.store.images(&serving, &ids).await?;
+        let mut held = self.store.images(serving, &ids).await?;
         let mut acknowledgements = Vec::with_capacity(images.len());
         let mut to_write = Vec::with_capacity(images.len());
         for image in images {
@@ -199,64 +205,107 @@ impl Galleries {
             acknowledgements.push(Acknowledgement { image_id, outcome });
         }
         if !to_write.is_empty() {
-            self.write_beside(generation, &serving, to_write).await?;
+            let written = to_write.iter().map(|image| image.image_id.clone()).collect();
+            self.upsert(generation, to_write).await?;
+            self.is_level(serving, generation, &written).await?;
         }
         Ok(acknowledgements)
     }
 
-    /// Replaces what is known of images. Returns how many existed in the generation that decides.
+    /// Replaces what is known of images. Returns how many existed in the generation that decides. Goes to its end, as
+    /// [`Galleries::write`] does.
     pub(crate) async fn update_metadata(
         &self,
         address: &str,
-        changes: &[(String, ImageMetadata)],
+        changes: Vec<(String, ImageMetadata)>,
     ) -> Result<u64, SearchError> {
-        let _turn = self.turns.beside(GalleryAddress::parse(address).name).await;
-        let targets = self.targets(address).await?;
-        let mut updated = None;
-        for Target { generation, .. } in &targets {
-            let changes = changes.to_vec();
-            let count = self.store.update_metadata(generation, changes).await?;
-            updated.get_or_insert(count);
-        }
-        if let Some(first) = targets.first() {
-            let reached = targets.iter().map(|target| target.generation.number).collect();
-            self.settle(first, &reached).await?;
-        }
-        Ok(updated.unwrap_or_default())
+        let (galleries, address) = (self.clone(), address.to_owned());
+        let updating = tokio::spawn(async move { galleries.update_all(&address, changes).await });
+        updating.await.unwrap_or_else(|error| Err(SearchError::failed("updating metadata", error)))
     }
 
-    /// Deletes images from every generation of a gallery, or from the one addressed. Returns how many the first had.
-    pub(crate) async fn remove(&self, address: &str, removal: Removal<'_>) -> Result<u64, SearchError> {
-        let GalleryAddress { name, generation: number } = GalleryAddress::parse(address);
-        let turn = self.turns.beside(name).await;
-        let generations = self.store.generations(name).await?;
-        if let Some(number) = number {
-            let generation = generations.find(number).ok_or_else(|| no_generation(name, number))?;
-            let removed = self.remove_from(generation, removal).await?;
-            let role = if number == generations.active.number { Role::Serving } else { Role::FilledAlone };
-            let written = Target { generation: generation.clone(), role };
-            self.settle(&written, &HashSet::from([number])).await?;
-            return Ok(removed);
+    async fn update_all(&self, address: &str, changes: Vec<(String, ImageMetadata)>) -> Result<u64, SearchError> {
+        let name = GalleryAddress::parse(address).name;
+        let beside = self.turns.beside(name).await;
+        let mut targets = self.targets(address).await?;
+        // Two changes of one image must not land in two generations in opposite order.
+        let mut _alone = None;
+        if targets.len() > 1 {
+            drop(beside);
+            _alone = Some(self.turns.alone(name).await);
+            targets = self.targets(address).await?;
         }
-        if generations.others.is_empty() {
-            return self.remove_from(&generations.active, removal).await;
-        }
-        // Several generations must be rid of the images before anything is added to one of them again.
-        drop(turn);
-        let _turn = self.turns.alone(name).await;
-        let generations = self.store.generations(name).await?;
-        // The serving one first: what is filled beside it takes only what it holds.
-        let removed = self.remove_from(&generations.active, removal).await?;
-        for other in &generations.others {
-            if let Err(error) = self.remove_from(other, removal).await {
-                self.note_missed(&generations.active, &[other.number]).await?;
-                return Err(error);
+        let mut targets = targets.into_iter();
+        let Some(first) = targets.next() else { return Ok(0) };
+        let updated = self.store.update_metadata(&first.generation, changes.clone()).await;
+        let mut reached = HashSet::from([first.generation.number]);
+        for Target { generation, .. } in targets {
+            match self.store.update_metadata(&generation, changes.clone()).await {
+                Ok(_) if updated.is_ok() => drop(reached.insert(generation.number)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(number = generation.number, %error, "metadata is not in a generation"),
             }
         }
-        Ok(removed)
+        // What failed may have been done all the same.
+        self.settle(&first, &reached).await?;
+        Ok(updated?)
     }
 
-    async fn remove_from(&self, generation: &Generation, removal: Removal<'_>) -> Result<u64, SearchError> {
+    /// Deletes images from every generation of a gallery, or from the one addressed. Returns how many the first had. Goes
+    /// to its end, as [`Galleries::write`] does.
+    pub(crate) async fn remove(&self, address: &str, removal: Removal) -> Result<u64, SearchError> {
+        self.remove_while(address, None, removal).await
+    }
+
+    /// As [`Galleries::remove`], from all generations of a gallery, as long as it is the one that the handle is of.
+    pub(crate) async fn remove_held(&self, gallery: &Generation, removal: Removal) -> Result<u64, SearchError> {
+        self.remove_while(&gallery.gallery, Some(gallery.number), removal).await
+    }
+
+    async fn remove_while(&self, address: &str, held: Option<u32>, removal: Removal) -> Result<u64, SearchError> {
+        let (galleries, address) = (self.clone(), address.to_owned());
+        let removing = tokio::spawn(async move { galleries.remove_all(&address, held, &removal).await });
+        removing.await.unwrap_or_else(|error| Err(SearchError::failed("deleting images", error)))
+    }
+
+    async fn remove_all(&self, address: &str, held: Option<u32>, removal: &Removal) -> Result<u64, SearchError> {
+        let GalleryAddress { name, generation: number } = GalleryAddress::parse(address);
+        let beside = self.turns.beside(name).await;
+        let mut generations = self.store.generations(name).await?;
+        // Several generations must be rid of the images before anything is added to one of them again.
+        let mut _alone = None;
+        if number.is_none() && !generations.others.is_empty() {
+            drop(beside);
+            _alone = Some(self.turns.alone(name).await);
+            generations = self.store.generations(name).await?;
+        }
+        if let Some(held) = held.filter(|held| generations.find(*held).is_none()) {
+            return Err(no_generation(name, held).into());
+        }
+        let first = match number {
+            Some(number) => generations.find(number).ok_or_else(|| no_generation(name, number))?,
+            // The serving one first: what is filled beside it takes only what it holds.
+            None => &generations.active,
+        };
+        let removed = self.remove_from(first, removal).await;
+        let mut reached = HashSet::from([first.number]);
+        let mut failed = None;
+        for other in generations.others.iter().filter(|_| number.is_none() && removed.is_ok()) {
+            match self.remove_from(other, removal).await {
+                Ok(_) => drop(reached.insert(other.number)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let role = if first.number == generations.active.number { Role::Serving } else { Role::FilledAlone };
+        // What failed may have been done all the same.
+        self.settle(&Target { generation: first.clone(), role }, &reached).await?;
+        match failed {
+            Some(error) => Err(error),
+            None => removed,
+        }
+    }
+
+    async fn remove_from(&self, generation: &Generation, removal: &Removal) -> Result<u64, SearchError> {
         Ok(match removal {
             Removal::Images(image_ids) => self.store.delete_images(generation, image_ids).await?,
             Removal::Matching(filter) => self.store.delete_matching(generation, filter).await?,
@@ -269,7 +318,7 @@ impl Galleries {
         let Target { generation: written, role } = written;
         let again = |reason: String| SearchError::Unavailable { dependency: "the gallery", reason };
         let asked = self.store.generations(&written.gallery).await;
-        let mut now = asked.map_err(|error| again(format!("asking for its generations after a write: {error}")))?;
+        let mut now = asked.map_err(|error| again(format!("asking for its generations after a change: {error}")))?;
         if *role == Role::FilledAlone {
             self.note_missed(&now.active, &[written.number]).await?;
             return Ok(());
@@ -279,21 +328,20 @@ impl Galleries {
         if !unreached.is_empty() {
             self.note_missed(&now.active, &unreached).await?;
             let asked = self.store.generations(&written.gallery).await;
-            now = asked.map_err(|error| again(format!("asking for its generations after a write: {error}")))?;
+            now = asked.map_err(|error| again(format!("asking for its generations after a change: {error}")))?;
         }
         if now.active.number == written.number {
             return Ok(());
         }
-        Err(again("another generation serves since the images were written; send them again".to_owned()))
+        Err(again("another generation serves since; send the change again".to_owned()))
     }
 }
 
-/// Why a generation lacks an image that the serving one acknowledged, if it lacks one.
-fn first_lacking<'a>(told: &[Acknowledgement], written: &'a [Acknowledgement]) -> Option<&'a SearchError> {
-    let acknowledged: HashSet<&String> =
-        told.iter().filter(|told| told.outcome.is_ok()).map(|told| &told.image_id).collect();
-    let of_these = written.iter().filter(|written| acknowledged.contains(&written.image_id));
-    of_these.filter_map(|written| written.outcome.as_ref().err()).next()
+fn image_id_of(write: &ImageWrite) -> String {
+    match write {
+        ImageWrite::Write(image) => image.image_id.clone(),
+        ImageWrite::Done(acknowledgement) => acknowledgement.image_id.clone(),
+    }
 }
 
 fn all_written(ids: &[String]) -> Vec<Acknowledgement> {

@@ -70,7 +70,7 @@ impl SearchGrpc {
                 .map_err(|error| invalid(format!("changes[{index}]"), error.to_string()))?;
             changed.push((change.image_id, metadata));
         }
-        let updated = self.galleries.update_metadata(&gallery, &changed).await?;
+        let updated = self.galleries.update_metadata(&gallery, changed).await?;
         Ok(proto::UpdateImagesResponse { updated })
     }
 
@@ -92,7 +92,7 @@ impl SearchGrpc {
         if filter.as_ref().is_some_and(|filter| !filter.restricts()) {
             return Err(invalid("filter", "must restrict something; delete the gallery to remove all of it"));
         }
-        let removal = filter.as_ref().map_or(Removal::Images(&image_ids), Removal::Matching);
+        let removal = filter.map_or(Removal::Images(image_ids), |filter| Removal::Matching(Box::new(filter)));
         let deleted = self.galleries.remove(&gallery, removal).await?;
         Ok(proto::DeleteImagesResponse { deleted })
     }

@@ -165,10 +165,12 @@ impl Indexer {
                     held_by_serving.get_or_insert(held);
                     writes
                 }
-                Err(error) => {
-                    held_by_serving.get_or_insert_default();
-                    all_failed(&ids, &error)
+                // Nothing is known of what the serving one holds, so nothing can be said of the others.
+                Err(error) if held_by_serving.is_none() => {
+                    prepared.push((target, all_failed(&ids, &error)));
+                    break;
                 }
+                Err(error) => all_failed(&ids, &error),
             };
             prepared.push((target, writes));
         }

@@ -39,7 +39,11 @@ pub(super) async fn prepare(
     if to_encode.is_empty() {
         return Ok((writes, held));
     }
-    let embeddings = encode(encoders, target, &to_encode).await?;
+    let embeddings = match encode(encoders, target, &to_encode).await {
+        Ok(embeddings) => embeddings,
+        // What is unchanged needs no encoder.
+        Err(error) => to_encode.iter().map(|_| Err(error.clone())).collect(),
+    };
     for ((image, repeated), embedding) in to_encode.into_iter().zip(embeddings) {
         let (image_id, mut metadata) = (image.image_id.clone(), image.metadata.clone());
         let unchanged = held_by_serving.and_then(|held| held.get(&image_id));

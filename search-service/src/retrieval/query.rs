@@ -74,7 +74,7 @@ pub(crate) struct RankedHit {
     pub(crate) contributions: Vec<f32>,
     /// Probability that this is a person who matches, where the gallery is calibrated.
     pub(crate) match_probability: Option<f32>,
-    /// Images of the person, where persons are ranked: all of them, or the first of very many.
+    /// Images of the person, where persons are ranked: all of them, or some of very many.
     pub(crate) sightings: Vec<Sighting>,
     /// How many images of the person there are, where persons are ranked.
     pub(crate) sighting_count: u64,

@@ -105,8 +105,15 @@ impl QdrantStore {
 
     /// Before generations up to `number` are deleted. A note for each number, because two instances may note at once.
     pub(super) async fn retire_numbers(&self, number: u32) -> Result<(), StoreError> {
-        let key = format!("{RETIRED_NUMBER_PREFIX}{number}");
-        self.write_document(NO_GALLERY, &key, Some(String::new())).await
+        let key = |number: u32| format!("{RETIRED_NUMBER_PREFIX}{number}");
+        self.write_document(NO_GALLERY, &key(number), Some(String::new())).await?;
+        // Lower ones say nothing more.
+        let notes = self.documents_of(NO_GALLERY).await?.into_keys();
+        let numbers = notes.filter_map(|note| note.strip_prefix(RETIRED_NUMBER_PREFIX)?.parse::<u32>().ok());
+        for lower in numbers.filter(|&noted| noted < number) {
+            self.write_document(NO_GALLERY, &key(lower), None).await?;
+        }
+        Ok(())
     }
 
     async fn delete_documents(&self, points: PointsSelector) -> Result<(), StoreError> {

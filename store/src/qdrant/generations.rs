@@ -189,7 +189,9 @@ impl QdrantStore {
         }
         // Before the last generation: a new gallery of this name must not inherit them.
         self.delete_documents_of(name).await?;
-        self.delete_collection_of(name, active).await
+        self.delete_collection_of(name, active).await?;
+        // Once more: somebody may have kept one in between.
+        self.delete_documents_of(name).await
     }
 
     pub(super) async fn delete_collection_of(&self, name: &str, generation: u32) -> Result<(), StoreError> {

@@ -166,6 +166,9 @@ promises![
     unchanged_images_do_not_become_younger,
     an_old_generation_is_no_way_to_lose_what_came_since,
     numbers_and_notes_go_with_a_generation,
+    a_comparison_is_void_once_its_generation_served,
+    whoever_skips_a_stretch_has_not_compared,
+    what_the_serving_generation_refuses_is_in_no_other,
 ];
 
 async fn what_a_generation_did_not_get_keeps_it_from_serving(mut stand: Stand) {
@@ -284,6 +287,75 @@ async fn numbers_and_notes_go_with_a_generation(mut stand: Stand) {
     assert!(stand.refused(again).await.contains("lacks 1"));
     let gone = stand.activate(next, true).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound, "{gone}");
+}
+
+async fn a_comparison_is_void_once_its_generation_served(mut stand: Stand) {
+    stand.index(&["a"]).await;
+    let next = stand.begin_change().await;
+    stand.fill(next, &["a"]).await;
+    stand.activate(next, false).await.unwrap();
+    // While it serves it gets an image, and loses one, that the other does not.
+    stand.index(&["b"]).await;
+    stand.activate(1, true).await.unwrap();
+    stand.delete(&["a"]).await;
+    stand.index(&["c"]).await;
+    assert!(stand.refused(next).await.contains("does not have"), "what came while it served is surplus now");
+    let request =
+        ActivateGenerationRequest { gallery: GALLERY.to_owned(), generation: next, force: false, keep_surplus: true };
+    stand.client.activate_generation(request).await.unwrap();
+    assert_eq!(stand.ids_of(GALLERY).await, ["b", "c"].map(str::to_owned).into());
+}
+
+async fn whoever_skips_a_stretch_has_not_compared(mut stand: Stand) {
+    let ids: Vec<String> = (0..9_000).map(|number| format!("{number:05}")).collect();
+    write(&mut stand, GALLERY, 0, &ids).await;
+    let next = stand.begin_change().await;
+    let request = CompareGenerationsRequest {
+        gallery: GALLERY.to_owned(),
+        generation: next,
+        against: 0,
+        limit: 1,
+        page_token: String::new(),
+    };
+    write(&mut stand, &format!("{GALLERY}.{next}"), 1, &ids[..8_900]).await;
+    let first = stand.client.compare_generations(request.clone()).await.unwrap().into_inner();
+    let (comparison, _) = first.next_page_token.split_once('/').unwrap();
+    let skipped = compare_from(&mut stand.client, next, format!("{comparison}/surplus/")).await;
+    assert_eq!((skipped.missing, skipped.ready), (0, false));
+    assert!(stand.refused(next).await.contains("to the end"));
+}
+
+async fn what_the_serving_generation_refuses_is_in_no_other(mut stand: Stand) {
+    stand.index(&["a"]).await;
+    let next = stand.begin_change().await;
+    let nobody = Image { image_id: String::new(), ..image("x") };
+    let replies = index(&mut stand.client, GALLERY, vec![nobody, image("b")]).await;
+    assert_eq!(replies.iter().filter(|reply| matches!(reply.outcome, Some(Outcome::Error(_)))).count(), 1);
+    assert_eq!(stand.ids_of(&format!("{GALLERY}.{next}")).await, ["b".to_owned()].into());
+}
+
+/// One failing encoder fails what it should have encoded, and nothing else.
+#[tokio::test]
+async fn what_is_unchanged_needs_no_encoder() {
+    let model = ComputedModel::named("any");
+    let (encoder, url) = SwitchableEncoder::serve(model).await;
+    let service = SearchAlone::start(|search| {
+        search.encoder.url = url;
+        search.encoder.retry_for_ms = 0;
+    })
+    .await;
+    let mut client = service.client().await;
+    let create = CreateGalleryRequest { name: GALLERY.to_owned(), ..CreateGalleryRequest::default() };
+    client.create_gallery(create).await.unwrap();
+    index(&mut client, GALLERY, vec![image("a"), image("b")]).await;
+    encoder.behave(Behaviour::Fails);
+    for reply in index(&mut client, GALLERY, vec![image("a"), image("b"), image("new")]).await {
+        match reply.outcome {
+            Some(Outcome::Indexed(done)) => assert!(done.unchanged && reply.image_id != "new"),
+            Some(Outcome::Error(_)) => assert_eq!(reply.image_id, "new"),
+            None => panic!("{reply:?}"),
+        }
+    }
 }
 
 /// One call once went through the whole gallery, forwards and back; no deadline is long enough for that.
