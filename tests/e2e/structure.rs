@@ -121,6 +121,19 @@ fn images_are_built_from_every_member_of_the_workspace() {
     }
 }
 
+/// Only crates that are named are optimised fully; a new one that requests pass through was ten times as slow.
+#[test]
+fn what_requests_pass_through_is_optimised() {
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let optimised = manifest.split_once("[profile.release.package]").unwrap().1;
+    for service in ["descry-encoder", "descry-search", "descry-standalone"] {
+        let ours = tree(service).into_iter().filter(|name| name.starts_with("descry-"));
+        for name in ours.chain([service.to_owned()]) {
+            assert!(optimised.contains(&format!("\n{name} = {{ opt-level = 3 }}")), "{name} is not optimised");
+        }
+    }
+}
+
 /// The service changes galleries in one place, which keeps its promises; everything else only reads the store.
 #[test]
 fn galleries_are_changed_in_one_place() {
