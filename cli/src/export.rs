@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder.
     #[arg(long, value_name = "PATH", required_unless_present = "random")]
     checkpoint: Option<PathBuf>,
-    /// The run's settings [default: <checkpoint>.yaml or configs.yaml beside the checkpoint].
+    /// The run's settings [default: CHECKPOINT.yaml or configs.yaml beside the checkpoint].
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     config: Option<PathBuf>,
     /// Plain CLIP that fills in what a checkpoint of trained parameters lacks.

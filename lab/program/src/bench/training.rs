@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Checkpoint of DM-Adapter, UP-Person or plain CLIP, which tells the method.
     #[arg(long, value_name = "PATH", required_unless_present = "random")]
     checkpoint: Option<PathBuf>,
-    /// The run's settings [default: <checkpoint>.yaml or configs.yaml beside the checkpoint].
+    /// The run's settings [default: CHECKPOINT.yaml or configs.yaml beside the checkpoint].
     #[arg(long, value_name = "FILE", requires = "checkpoint", conflicts_with = "random")]
     config: Option<PathBuf>,
     /// Random weights in a published size instead of a checkpoint: vit-b-16, vit-b-32 or vit-l-14.
