@@ -312,8 +312,8 @@ impl Galleries {
         })
     }
 
-    /// Whether a caller may be told that a change is done: the generation that it was made in still serves, and it is
-    /// noted for all that did not get it that they lack something. Otherwise the change is to be sent again.
+    /// Whether a caller may be told that a change is done: the generation that serves by now has got it, and it is noted for
+    /// all that did not get it that they lack something. Otherwise the change is to be sent again.
     async fn settle(&self, written: &Target, reached: &HashSet<u32>) -> Result<(), SearchError> {
         let Target { generation: written, role } = written;
         let again = |reason: String| SearchError::Unavailable { dependency: "the gallery", reason };
@@ -330,7 +330,7 @@ impl Galleries {
             let asked = self.store.generations(&written.gallery).await;
             now = asked.map_err(|error| again(format!("asking for its generations after a change: {error}")))?;
         }
-        if now.active.number == written.number {
+        if reached.contains(&now.active.number) {
             return Ok(());
         }
         Err(again("another generation serves since; send the change again".to_owned()))
