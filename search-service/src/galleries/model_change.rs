@@ -97,7 +97,7 @@ impl Galleries {
         Ok(self.store.document(serving, &missed_key(number)).await?)
     }
 
-    async fn is_switching(&self, serving: &Generation) -> Result<bool, SearchError> {
+    pub(super) async fn is_switching(&self, serving: &Generation) -> Result<bool, SearchError> {
         let text = self.store.document(serving, SWITCHING_KEY).await?;
         let note = text.and_then(|text| serde_json::from_str::<SwitchingNote>(&text).ok());
         Ok(note.is_some_and(|note| now_ms() < note.until_ms))
@@ -124,11 +124,8 @@ impl Galleries {
         Ok(())
     }
 
-    /// Notes that generations did not get a write, before it is acknowledged.
-    ///
-    /// # Errors
-    /// [`SearchError::Unavailable`] when the write must not be acknowledged, because a switch is under way.
-    pub(super) async fn note_missed(&self, serving: &Generation, numbers: &[u32]) -> Result<(), SearchError> {
+    /// Notes that generations did not get a write, before it is acknowledged. Returns whether there was something to note.
+    pub(super) async fn note_missed(&self, serving: &Generation, numbers: &[u32]) -> Result<bool, SearchError> {
         let mut is_noted = false;
         for &number in numbers {
             // A comparison that begins after this look sees the write.
@@ -137,11 +134,7 @@ impl Galleries {
                 is_noted = true;
             }
         }
-        if is_noted && self.is_switching(serving).await? {
-            let reason = "another generation is about to serve; send the change again".to_owned();
-            return Err(SearchError::Unavailable { dependency: "the gallery", reason });
-        }
-        Ok(())
+        Ok(is_noted)
     }
 
     /// Lets a generation serve, if it lacks nothing that the active one has and has nothing beyond it, or if that is

@@ -320,13 +320,16 @@ impl Galleries {
         let asked = self.store.generations(&written.gallery).await;
         let mut now = asked.map_err(|error| again(format!("asking for its generations after a change: {error}")))?;
         if *role == Role::FilledAlone {
+            // It holds what the serving one holds, so no switch to it loses anything.
             self.note_missed(&now.active, &[written.number]).await?;
             return Ok(());
         }
         let unreached: Vec<u32> =
             now.others.iter().map(|other| other.number).filter(|number| !reached.contains(number)).collect();
         if !unreached.is_empty() {
-            self.note_missed(&now.active, &unreached).await?;
+            if self.note_missed(&now.active, &unreached).await? && self.is_switching(&now.active).await? {
+                return Err(again("another generation is about to serve; send the change again".to_owned()));
+            }
             let asked = self.store.generations(&written.gallery).await;
             now = asked.map_err(|error| again(format!("asking for its generations after a change: {error}")))?;
         }

@@ -83,6 +83,16 @@ pub(super) async fn stream_images(
 }
 
 fn acknowledge(ledger: &SharedLedger, reply: &IndexImagesResponse) {
-    assert!(matches!(reply.outcome, Some(Outcome::Indexed(_))), "{reply:?}");
-    ledger.lock().unwrap().acknowledge(&reply.image_id);
+    if is_acknowledged(reply) {
+        ledger.lock().unwrap().acknowledge(&reply.image_id);
+    }
+}
+
+/// Whether the image is promised to be there. While generations change places it may have to be sent again.
+pub(super) fn is_acknowledged(reply: &IndexImagesResponse) -> bool {
+    match &reply.outcome {
+        Some(Outcome::Indexed(_)) => true,
+        Some(Outcome::Error(error)) if error.code == tonic::Code::Unavailable as i32 => false,
+        Some(Outcome::Error(_)) | None => panic!("{reply:?}"),
+    }
 }
