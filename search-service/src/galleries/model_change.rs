@@ -6,7 +6,7 @@
 //!
 //! A comparison remembers the `missed.N` that it began with. A switch needs a comparison that went to its end, found
 //! nothing, and still finds the same `missed.N`. A write that N did not get is acknowledged only after it has changed
-//! `missed.N`, then seen no `switching`, then seen its own generation serve: so either the switch sees the note, or the
+//! `missed.N`, then seen no `switching`, then seen a generation serve that got it: so either the switch sees the note, or the
 //! write sees the switch. Within one instance turns order both already.
 
 use super::comparison::{CompareRequest, IMAGES_A_CALL};
