@@ -5,9 +5,9 @@ use crate::{ClientError, Connection};
 use descry_proto::search::v1::{
     ActivateGenerationRequest, CalibrateRequest, Calibration, CompareGenerationsRequest, CompareGenerationsResponse,
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
-    DeleteWatchRequest, Gallery, GetGalleryRequest, ListGalleriesRequest, ListGenerationsRequest,
-    ListGenerationsResponse, ListWatchesRequest, ListWatchesResponse, RefineRequest, SearchBatchRequest,
-    SearchBatchResponse, SearchRequest, SearchResponse, SetRetentionRequest, Watch,
+    DeleteWatchRequest, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
+    ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest, ListWatchesResponse,
+    RefineRequest, SearchBatchRequest, SearchBatchResponse, SearchRequest, SearchResponse, SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -40,6 +40,8 @@ calls! {
     calibrate(CalibrateRequest) -> Calibration;
     /// Creates a gallery. Repeating it is harmless.
     create_gallery(CreateGalleryRequest) -> Gallery;
+    /// Counts a gallery's cameras, people and attributes.
+    get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics;
     /// Changes how long images are kept.
     set_retention(SetRetentionRequest) -> Gallery;
     /// Begins a model change, or goes on with one; [`crate::ModelChange`] drives all of it.

@@ -80,7 +80,7 @@ impl Connection {
             Change { image_id: image_id.clone(), metadata: Some(metadata) }
         };
         let changes = records.iter().map(change).collect();
-        let request = UpdateImagesRequest { gallery: gallery.to_owned(), changes };
+        let request = UpdateImagesRequest { gallery: gallery.to_owned(), changes, ..UpdateImagesRequest::default() };
         Ok(answer(self.service().update_images(request).await)?.updated)
     }
 }

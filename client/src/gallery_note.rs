@@ -106,7 +106,11 @@ impl GalleryNote {
             hnsw_ef_construct: qdrant.hnsw_ef_construct,
             quantization: qdrant.quantization.map_or(Quantization::Unspecified, QuantizationName::message).into(),
         });
-        GallerySettings { indexed_attributes: self.settings.indexed_attributes.clone(), qdrant }
+        GallerySettings {
+            indexed_attributes: self.settings.indexed_attributes.clone(),
+            qdrant,
+            ..GallerySettings::default()
+        }
     }
 
     /// For a request.
@@ -130,7 +134,11 @@ mod tests {
         };
         let gallery = Gallery {
             name: "lobby".to_owned(),
-            settings: Some(GallerySettings { indexed_attributes: vec!["coat".to_owned()], qdrant: Some(qdrant) }),
+            settings: Some(GallerySettings {
+                indexed_attributes: vec!["coat".to_owned()],
+                qdrant: Some(qdrant),
+                ..GallerySettings::default()
+            }),
             retention: Some(Retention { default_ms: 5, camera_ms: [("c1".to_owned(), 7)].into() }),
             ..Gallery::default()
         };

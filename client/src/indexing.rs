@@ -79,6 +79,7 @@ impl Connection {
             create: false,
             generation: job.generation,
             max_images_per_second: job.max_images_per_second.unwrap_or_default(),
+            ..Default::default()
         };
         let (reader, steps) = Reader::new(journal);
         let reading = tokio::task::spawn_blocking(move || {

@@ -55,7 +55,7 @@ impl EncoderService for EncoderGrpc {
         request: Request<proto::EncodeImageRequest>,
     ) -> Result<Response<proto::EncodeImageResponse>, Status> {
         let deadline = deadline::of_caller();
-        let proto::EncodeImageRequest { images, priority: asked } = request.into_inner();
+        let proto::EncodeImageRequest { images, priority: asked, apply_exif_orientation: _ } = request.into_inner();
         let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_image", count = images.len());
         let encoded = self.encoder.encode_images(images, urgency).instrument(span).await?;
@@ -100,7 +100,7 @@ impl EncoderService for EncoderGrpc {
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
         let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
         let take = move |message: proto::EncodeImageStreamRequest| {
-            let proto::EncodeImageStreamRequest { id, image, priority: asked } = message;
+            let proto::EncodeImageStreamRequest { id, image, priority: asked, apply_exif_orientation: _ } = message;
             let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
             let encoder = taker.clone();
             async move { (id, encoder.take_image(image, urgency).await) }

@@ -97,8 +97,11 @@ impl EncoderClient {
         field: &str,
     ) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
-        let request = self
-            .request(proto::EncodeImageRequest { images: vec![image], priority: proto::Priority::Interactive.into() });
+        let request = self.request(proto::EncodeImageRequest {
+            images: vec![image],
+            priority: proto::Priority::Interactive.into(),
+            ..proto::EncodeImageRequest::default()
+        });
         let reply = client.encode_image(request).await.map_err(|status| from_status(status, field))?.into_inner();
         single(reply.fingerprint, reply.results, field)
     }
@@ -126,6 +129,7 @@ impl EncoderClient {
                 let request = self.request(proto::EncodeImageRequest {
                     images: images.clone(),
                     priority: proto::Priority::Bulk.into(),
+                    ..proto::EncodeImageRequest::default()
                 });
                 async move { client.encode_image(request).await }
             })

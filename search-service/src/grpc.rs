@@ -108,6 +108,7 @@ serve![
     create_gallery(CreateGalleryRequest) -> Gallery,
     get_gallery(GetGalleryRequest) -> Gallery,
     list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
+    get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
     delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
     set_retention(SetRetentionRequest) -> Gallery,
     create_generation(CreateGenerationRequest) -> Gallery,

@@ -30,7 +30,7 @@ async fn settings_are_told_as_given(client: &mut SearchServiceClient<Channel>) {
         ..QdrantSettings::default()
     };
     let indexed_attributes = vec!["weather".to_owned(), "coat-colour".to_owned()];
-    let settings = GallerySettings { indexed_attributes, qdrant: Some(qdrant) };
+    let settings = GallerySettings { indexed_attributes, qdrant: Some(qdrant), ..Default::default() };
     let camera_ms = [("c0".to_owned(), 0), ("c1".to_owned(), CENTURIES_MS)].into();
     let retention = Retention { default_ms: CENTURIES_MS, camera_ms };
     let create = CreateGalleryRequest {

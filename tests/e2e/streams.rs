@@ -150,7 +150,7 @@ async fn both_priorities_are_answered_side_by_side() {
     let images: Vec<_> = demo_images(16).into_iter().map(|image| image.content).collect();
     let requests = [Priority::Bulk, Priority::Interactive, Priority::Unspecified].map(|priority| {
         let mut client = client.clone();
-        let request = EncodeImageRequest { images: images.clone(), priority: priority.into() };
+        let request = EncodeImageRequest { images: images.clone(), priority: priority.into(), ..Default::default() };
         tokio::spawn(async move { client.encode_image(request).await.unwrap().into_inner() })
     });
     for request in requests {

@@ -96,7 +96,11 @@ impl Arguments {
         };
         CreateGalleryRequest {
             name: self.name,
-            settings: Some(GallerySettings { indexed_attributes: self.attribute, qdrant }),
+            settings: Some(GallerySettings {
+                indexed_attributes: self.attribute,
+                qdrant,
+                ..GallerySettings::default()
+            }),
             // Nothing said changes nothing of a gallery that exists already.
             retention: (retention != Retention::default()).then_some(retention),
             fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_string()).unwrap_or_default(),

@@ -129,6 +129,7 @@ pub(crate) async fn send_embeddings(
                             gallery: destination.gallery.clone(),
                             fingerprint: destination.fingerprint.clone(),
                             images,
+                            ..Default::default()
                         };
                         let service = destination.service.clone();
                         in_flight.spawn(send_batch(service, request, sent, job.retry_for(), stop.clone()));

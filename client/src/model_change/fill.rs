@@ -122,6 +122,7 @@ impl ModelChange {
             create: false,
             generation: self.new,
             max_images_per_second: options.max_images_per_second.unwrap_or_default(),
+            ..Default::default()
         };
         let is_complete = send_images(&mut self.connection.service(), &start, steps, &mut job).await?;
         if let Some(error) = reading.await.map_err(ClientError::panicked("reading images"))? {

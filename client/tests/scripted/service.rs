@@ -71,7 +71,7 @@ impl State {
         let outcome = match self.generations[&self.active].get(&image_id).cloned() {
             Some(stored) => {
                 self.generations.entry(generation).or_default().insert(image_id.clone(), stored);
-                Outcome::Indexed(proto::Indexed { unchanged: false })
+                Outcome::Indexed(proto::Indexed::default())
             }
             None => Outcome::Error(ItemError { code: Code::NotFound.into(), message: "removed".to_owned() }),
         };
@@ -261,6 +261,7 @@ serve!(
     [
         create_gallery(CreateGalleryRequest) -> Gallery,
         get_gallery(GetGalleryRequest) -> Gallery,
+        get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
         list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
         delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
         set_retention(SetRetentionRequest) -> Gallery,

@@ -80,7 +80,11 @@ impl Items {
             }
             Self::Images(images) => {
                 let images = positions.map(|position| Self::image(images, position)).collect();
-                let message = proto::EncodeImageRequest { images, priority: priority.into() };
+                let message = proto::EncodeImageRequest {
+                    images,
+                    priority: priority.into(),
+                    ..proto::EncodeImageRequest::default()
+                };
                 let reply = client.encode_image(with_timeout(message)).await?.into_inner();
                 (reply.results, reply.timings)
             }
@@ -119,6 +123,7 @@ impl Items {
                     id: id.to_string(),
                     image: Self::image(&images, position),
                     priority: priority.into(),
+                    ..Default::default()
                 });
                 client.encode_image_stream(messages).await?
             }

@@ -154,6 +154,7 @@ impl Sides<'_> {
             id: position.to_string(),
             image: self.file(position),
             priority: encoder::Priority::Bulk.into(),
+            ..Default::default()
         };
         let requests: Vec<encoder::EncodeImageStreamRequest> = (0..images).map(request).collect();
         let refused = |status: tonic::Status| GalleryBenchError::refused("encoding images", &status);

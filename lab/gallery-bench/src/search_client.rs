@@ -58,8 +58,8 @@ pub(crate) fn stored_image(image: &GalleryImage) -> proto::StoredImage {
 /// Fails unless the image was written.
 pub(crate) fn require_written(answer: proto::IndexImagesResponse) -> Result<(), GalleryBenchError> {
     match answer.outcome {
-        Some(Outcome::Indexed(proto::Indexed { unchanged: false })) => Ok(()),
-        Some(Outcome::Indexed(proto::Indexed { unchanged: true })) => {
+        Some(Outcome::Indexed(proto::Indexed { unchanged: false, .. })) => Ok(()),
+        Some(Outcome::Indexed(proto::Indexed { unchanged: true, .. })) => {
             let what = format!("image {:?} is new, but was answered as unchanged", answer.image_id);
             Err(GalleryBenchError::Malformed { what })
         }

@@ -55,6 +55,7 @@ impl ServiceSide {
             gallery: GALLERY.to_owned(),
             fingerprint: self.fingerprint.to_string(),
             images: batch.iter().map(stored_image).collect(),
+            ..Default::default()
         };
         let requests: Vec<proto::IndexEmbeddingsRequest> = batches.iter().map(request).collect();
         let begin = Instant::now();

@@ -75,6 +75,13 @@ impl SearchGrpc {
         Ok(proto::ListGalleriesResponse { galleries })
     }
 
+    pub(super) async fn get_gallery_statistics(
+        &self,
+        _request: proto::GetGalleryStatisticsRequest,
+    ) -> Result<proto::GalleryStatistics, SearchError> {
+        Ok(proto::GalleryStatistics::default())
+    }
+
     pub(super) async fn delete_gallery(
         &self,
         request: proto::DeleteGalleryRequest,

@@ -19,7 +19,7 @@ impl SearchGrpc {
         &self,
         request: proto::IndexEmbeddingsRequest,
     ) -> Result<proto::IndexEmbeddingsResponse, SearchError> {
-        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images } = request;
+        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: _ } = request;
         check_address(&gallery)?;
         self.check_count("images", images.len())?;
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
@@ -60,7 +60,7 @@ impl SearchGrpc {
         &self,
         request: proto::UpdateImagesRequest,
     ) -> Result<proto::UpdateImagesResponse, SearchError> {
-        let proto::UpdateImagesRequest { gallery, changes } = request;
+        let proto::UpdateImagesRequest { gallery, changes, metadata_mask: _ } = request;
         check_address(&gallery)?;
         self.check_count("changes", changes.len())?;
         let mut changed = Vec::with_capacity(changes.len());

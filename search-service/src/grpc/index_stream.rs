@@ -135,7 +135,9 @@ async fn take_in(
 
 pub(super) fn acknowledgement(acknowledgement: Acknowledgement) -> proto::IndexImagesResponse {
     let outcome = match acknowledgement.outcome {
-        Ok(indexed) => Outcome::Indexed(proto::Indexed { unchanged: indexed == Indexed::Unchanged }),
+        Ok(indexed) => {
+            Outcome::Indexed(proto::Indexed { unchanged: indexed == Indexed::Unchanged, ..proto::Indexed::default() })
+        }
         Err(error) => Outcome::Error(item_error(error)),
     };
     proto::IndexImagesResponse { image_id: acknowledgement.image_id, outcome: Some(outcome) }

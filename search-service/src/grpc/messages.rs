@@ -70,6 +70,7 @@ pub(super) fn watch_message(gallery: &str, watch: Watch) -> proto::Watch {
         filter: Some(watch.filter).filter(|filter| *filter != SearchFilter::default()).map(filter_message),
         created_at: Some(timestamp(watch.created_at_ms)),
         fingerprint: watch.fingerprint,
+        parts: Vec::new(),
     }
 }
 

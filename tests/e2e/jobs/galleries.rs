@@ -118,7 +118,7 @@ async fn write(client: &mut Client, model: &ComputedModel) {
     };
     let images = (0..10).map(image).collect();
     let (gallery, fingerprint) = ("lobby".to_owned(), model.fingerprint.clone());
-    let request = IndexEmbeddingsRequest { gallery, fingerprint, images };
+    let request = IndexEmbeddingsRequest { gallery, fingerprint, images, ..Default::default() };
     assert_eq!(client.index_embeddings(request).await.unwrap().into_inner().results.len(), 10);
 }
 

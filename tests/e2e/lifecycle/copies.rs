@@ -65,6 +65,7 @@ async fn check_copy(stack: &TestStack, source: &Source) {
         gallery: gallery.to_owned(),
         fingerprint: fingerprint.to_owned(),
         images: images.to_vec(),
+        ..Default::default()
     };
     let status = client.index_embeddings(write("lobby", fingerprint, &source.images)).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{status}");
@@ -88,7 +89,7 @@ async fn check_copy(stack: &TestStack, source: &Source) {
         for images in source.images.chunks(PAGE_IMAGES as usize) {
             let reply = client.index_embeddings(write("lobby", fingerprint, images)).await.unwrap().into_inner();
             assert!(reply.results.iter().map(|result| &result.image_id).eq(images.iter().map(|image| &image.image_id)));
-            let expected = Some(Outcome::Indexed(Indexed { unchanged }));
+            let expected = Some(Outcome::Indexed(Indexed { unchanged, ..Default::default() }));
             assert!(reply.results.iter().all(|result| result.outcome == expected), "{reply:?}");
         }
     }

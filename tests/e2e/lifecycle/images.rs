@@ -108,7 +108,7 @@ pub(super) async fn new_metadata_changes_nothing_else(lobby: &mut Lobby) {
     let change = |image: &Image| Change { image_id: image.image_id.clone(), metadata: image.metadata.clone() };
     let mut changes: Vec<Change> = moved.iter().map(change).collect();
     changes.push(Change { image_id: "unknown.jpg".to_owned(), metadata: None });
-    let request = UpdateImagesRequest { gallery: "lobby".to_owned(), changes };
+    let request = UpdateImagesRequest { gallery: "lobby".to_owned(), changes, ..Default::default() };
     assert_eq!(lobby.client.update_images(request).await.unwrap().into_inner().updated, 3);
 
     // Filters know at once.

@@ -12,7 +12,7 @@ use tonic::Code;
 pub(super) async fn settings_and_names(lobby: &mut Lobby) {
     let declaring = |names: &[&str]| {
         let indexed_attributes = names.iter().map(|name| (*name).to_owned()).collect();
-        let settings = GallerySettings { indexed_attributes, qdrant: None };
+        let settings = GallerySettings { indexed_attributes, ..GallerySettings::default() };
         CreateGalleryRequest { name: "new".to_owned(), settings: Some(settings), ..CreateGalleryRequest::default() }
     };
     let set = |qdrant: QdrantSettings| {

@@ -53,7 +53,11 @@ pub(super) async fn pages_and_changes(lobby: &mut Lobby) {
 
     let known = lobby.images[0].image_id.clone();
     let change = |metadata: ImageMetadata| Change { image_id: known.clone(), metadata: Some(metadata) };
-    let update = |gallery: &str, changes: Vec<Change>| UpdateImagesRequest { gallery: gallery.to_owned(), changes };
+    let update = |gallery: &str, changes: Vec<Change>| UpdateImagesRequest {
+        gallery: gallery.to_owned(),
+        changes,
+        ..Default::default()
+    };
     let good = change(ImageMetadata { camera_id: Some("c77".to_owned()), ..ImageMetadata::default() });
     for (bad, word) in bad_metadata() {
         let request = update("lobby", vec![good.clone(), change(bad)]);
@@ -94,6 +98,7 @@ pub(super) async fn embeddings(lobby: &mut Lobby) {
         gallery: gallery.to_owned(),
         fingerprint: fingerprint.to_owned(),
         images,
+        ..Default::default()
     };
     let other = "5a".repeat(32);
     for (request, code, word) in [

@@ -213,6 +213,7 @@ async fn what_was_deleted_does_not_come_back(mut stand: Stand) {
         gallery: format!("{GALLERY}.{next}"),
         fingerprint: stand.models[1].fingerprint.clone(),
         images: vec![stored],
+        ..Default::default()
     };
     let reply = stand.client.index_embeddings(request).await.unwrap().into_inner();
     assert!(matches!(&reply.results[0].outcome, Some(Outcome::Error(error)) if error.code == Code::NotFound as i32));
@@ -226,7 +227,7 @@ async fn a_change_of_metadata_counts_like_an_image(mut stand: Stand) {
     assert!(stand.compare(next).await.ready);
     let metadata = Some(ImageMetadata { camera_id: Some("door".to_owned()), ..ImageMetadata::default() });
     let change = update_images_request::Change { image_id: "a".to_owned(), metadata };
-    let update = |gallery: String| UpdateImagesRequest { gallery, changes: vec![change.clone()] };
+    let update = |gallery: String| UpdateImagesRequest { gallery, changes: vec![change.clone()], ..Default::default() };
     // Both get it, so the new one may still serve.
     stand.client.update_images(update(GALLERY.to_owned())).await.unwrap();
     stand.activate(next, false).await.unwrap();
@@ -234,7 +235,7 @@ async fn a_change_of_metadata_counts_like_an_image(mut stand: Stand) {
     // The old one does not get what changes now.
     let other = Some(ImageMetadata { camera_id: Some("yard".to_owned()), ..ImageMetadata::default() });
     let change = update_images_request::Change { image_id: "a".to_owned(), metadata: other };
-    let update = UpdateImagesRequest { gallery: GALLERY.to_owned(), changes: vec![change] };
+    let update = UpdateImagesRequest { gallery: GALLERY.to_owned(), changes: vec![change], ..Default::default() };
     stand.client.update_images(update).await.unwrap();
     assert!(stand.refused(first).await.contains("lacks 1"));
 }
@@ -412,6 +413,7 @@ async fn write(stand: &mut Stand, address: &str, model: usize, ids: &[String]) {
             gallery: address.to_owned(),
             fingerprint: stand.models[model].fingerprint.clone(),
             images: ids.iter().map(stored).collect(),
+            ..Default::default()
         };
         let reply = stand.client.index_embeddings(request).await.unwrap().into_inner();
         assert!(reply.results.iter().all(|reply| matches!(reply.outcome, Some(Outcome::Indexed(_)))));

@@ -42,6 +42,7 @@ async fn found(max_sightings: usize, filter: Option<Filter>) -> Vec<Hit> {
                 gallery: "lobby".to_owned(),
                 fingerprint: model.fingerprint.clone(),
                 images: images.to_vec(),
+                ..Default::default()
             };
             client.index_embeddings(request).await.unwrap();
         }

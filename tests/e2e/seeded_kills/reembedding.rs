@@ -101,8 +101,12 @@ async fn fill(client: &mut Client, model: &ComputedModel, ledger: &SharedLedger,
     while ledger.lock().unwrap().acknowledgements() < EARLY {
         let sent = ledger.lock().unwrap().send(random, false);
         let images = sent.iter().map(|(image_id, version)| encoded_image(image_id, *version, model)).collect();
-        let request =
-            IndexEmbeddingsRequest { gallery: GALLERY.to_owned(), fingerprint: model.fingerprint.clone(), images };
+        let request = IndexEmbeddingsRequest {
+            gallery: GALLERY.to_owned(),
+            fingerprint: model.fingerprint.clone(),
+            images,
+            ..Default::default()
+        };
         let reply = client.index_embeddings(request).await.unwrap().into_inner();
         let mut ledger = ledger.lock().unwrap();
         reply.results.iter().for_each(|result| ledger.acknowledge(&result.image_id));

@@ -164,6 +164,7 @@ async fn write(mut client: Client, model: ComputedModel, notes: Arc<Mutex<Notes>
             gallery: GALLERY.to_owned(),
             fingerprint: model.fingerprint.clone(),
             images: images.clone(),
+            ..Default::default()
         };
         let results = match client.index_embeddings(request).await {
             Ok(reply) => reply.into_inner().results,

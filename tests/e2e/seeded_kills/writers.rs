@@ -26,8 +26,12 @@ pub(super) async fn write_embeddings(
     loop {
         let sent = ledger.lock().unwrap().send(&mut random, true);
         let images = sent.iter().map(|(image_id, version)| encoded_image(image_id, *version, &model)).collect();
-        let request =
-            IndexEmbeddingsRequest { gallery: gallery.to_owned(), fingerprint: model.fingerprint.clone(), images };
+        let request = IndexEmbeddingsRequest {
+            gallery: gallery.to_owned(),
+            fingerprint: model.fingerprint.clone(),
+            images,
+            ..Default::default()
+        };
         match client.index_embeddings(request).await {
             Ok(reply) => {
                 let results = reply.into_inner().results;

@@ -46,7 +46,7 @@ fn settings_message(settings: GallerySettings) -> proto::GallerySettings {
         hnsw_ef_construct: qdrant.hnsw_ef_construct,
         quantization: quantization.into(),
     };
-    proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant) }
+    proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant), apply_exif_orientation: false }
 }
 
 /// # Errors
