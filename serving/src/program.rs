@@ -19,6 +19,7 @@ use tonic_health::pb::health_client::HealthClient;
 /// The exit code for unusable settings, as in sysexits.h.
 const EXIT_CONFIG: u8 = 64;
 /// What a shell reports of a process that a signal ended.
+const EXIT_HUNG_UP: i32 = 129;
 const EXIT_INTERRUPTED: i32 = 130;
 const EXIT_TERMINATED: i32 = 143;
 /// A health check that takes longer has failed.
@@ -72,7 +73,8 @@ impl Program {
     }
 }
 
-/// Resolves at the first SIGINT or SIGTERM. Handlers are in place when this returns, so no signal is missed. A second
+/// Resolves at the first SIGINT, SIGTERM or SIGHUP, which a terminal that is closed sends: requests that run are answered
+/// in each case. Handlers are in place when this returns, so no signal is missed. A second
 /// signal ends the process at once, whatever is still being drained.
 ///
 /// # Errors
@@ -80,10 +82,12 @@ impl Program {
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let mut next = async move || {
         tokio::select! {
             _ = interrupt.recv() => EXIT_INTERRUPTED,
             _ = terminate.recv() => EXIT_TERMINATED,
+            _ = hang_up.recv() => EXIT_HUNG_UP,
         }
     };
     let (first, received) = tokio::sync::oneshot::channel();
