@@ -6,8 +6,12 @@ use crate::metadata::{PATH_ATTRIBUTE, image_metadata};
 use crate::{ClientError, Connection};
 use descry_intake::KnownMetadata;
 use descry_proto::search::v1::update_images_request::Change;
-use descry_proto::search::v1::{DeleteImagesRequest, Filter, UpdateImagesRequest};
+use descry_proto::search::v1::{DeleteImagesRequest, Filter, StoredImage, UpdateImagesRequest};
+use prost_types::FieldMask;
 use std::collections::HashMap;
+
+/// The attributes that tell where an image came from.
+const SOURCE_ATTRIBUTES: [&str; 2] = [PATH_ATTRIBUTE, "archive"];
 
 /// Images named in one request.
 const IDS_TOGETHER: usize = 1000;
@@ -40,47 +44,86 @@ impl Connection {
         Ok(answer(self.service().delete_images(request).await)?.deleted)
     }
 
-    /// Replaces all that is known of images, except where their files are. `updated` hears how many records are done.
-    /// Returns how many of them are of images of the gallery.
+    /// Changes what is known of images. What a record does not say is kept; with [`Untold::Cleared`] a record says
+    /// everything, but for where its image's file is. `updated` hears how many records are done. Returns how many of them
+    /// are of images of the gallery.
     ///
     /// # Errors
     /// [`ClientError::Refused`]; some of the images may be updated then.
-    pub async fn replace_metadata(
+    pub async fn update_metadata(
         &self,
         gallery: &str,
         records: impl IntoIterator<Item = (String, KnownMetadata)>,
+        untold: Untold,
         mut updated: impl FnMut(usize),
     ) -> Result<u64, ClientError> {
         let mut records: Vec<(String, KnownMetadata)> = records.into_iter().collect();
         records.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut found = 0;
         for (index, group) in records.chunks(PAGE_IMAGES).enumerate() {
-            found += self.replace_some_metadata(gallery, group).await?;
+            found += self.update_some_metadata(gallery, group, untold).await?;
             updated(index * PAGE_IMAGES + group.len());
         }
         Ok(found)
     }
 
-    async fn replace_some_metadata(
+    async fn update_some_metadata(
         &self,
         gallery: &str,
         records: &[(String, KnownMetadata)],
+        untold: Untold,
     ) -> Result<u64, ClientError> {
-        let image_ids = records.iter().map(|(image_id, _)| image_id.clone()).collect();
-        let mut paths: HashMap<String, String> = HashMap::new();
-        for image in self.images(gallery).of_ids(image_ids).collect().await? {
-            let path = image.metadata.and_then(|mut metadata| metadata.attributes.remove(PATH_ATTRIBUTE));
-            paths.extend(path.map(|path| (image.image_id, path)));
-        }
+        // Where an image came from is what indexing told, and no record's to clear.
+        let sources = match untold {
+            Untold::Kept => HashMap::new(),
+            Untold::Cleared => self.sources(gallery, records).await?,
+        };
         let change = |(image_id, known): &(String, KnownMetadata)| {
             let mut metadata = image_metadata(known.clone());
-            if let Some(path) = paths.remove(image_id) {
-                metadata.attributes.entry(PATH_ATTRIBUTE.to_owned()).or_insert(path);
+            for (name, value) in sources.get(image_id).into_iter().flatten() {
+                metadata.attributes.entry(name.clone()).or_insert_with(|| value.clone());
             }
             Change { image_id: image_id.clone(), metadata: Some(metadata) }
         };
         let changes = records.iter().map(change).collect();
-        let request = UpdateImagesRequest { gallery: gallery.to_owned(), changes, ..UpdateImagesRequest::default() };
+        let request =
+            UpdateImagesRequest { gallery: gallery.to_owned(), changes, metadata_mask: untold.metadata_mask() };
         Ok(answer(self.service().update_images(request).await)?.updated)
+    }
+
+    /// The attributes that tell where images came from, by image id.
+    async fn sources(
+        &self,
+        gallery: &str,
+        records: &[(String, KnownMetadata)],
+    ) -> Result<HashMap<String, Vec<(String, String)>>, ClientError> {
+        let image_ids = records.iter().map(|(image_id, _)| image_id.clone()).collect();
+        let images = self.images(gallery).of_ids(image_ids).collect().await?;
+        let source = |image: StoredImage| {
+            let mut attributes = image.metadata.unwrap_or_default().attributes;
+            let told = SOURCE_ATTRIBUTES.iter().filter_map(|&name| attributes.remove_entry(name)).collect();
+            (image.image_id, told)
+        };
+        Ok(images.into_iter().map(source).collect())
+    }
+}
+
+/// What becomes of what is known of an image and is not told again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Untold {
+    /// It stays.
+    #[default]
+    Kept,
+    /// It goes.
+    Cleared,
+}
+
+impl Untold {
+    /// For a request.
+    pub(crate) fn metadata_mask(self) -> Option<FieldMask> {
+        match self {
+            Self::Kept => None,
+            Self::Cleared => Some(FieldMask { paths: vec!["*".to_owned()] }),
+        }
     }
 }

@@ -40,9 +40,9 @@ pub enum ClientError {
         status: Box<Status>,
     },
     /// A job that ended before everything was in the gallery. It continues when it is begun again.
-    #[error("{in_gallery} images are in the gallery; run the command again to continue")]
+    #[error("{in_gallery} images of this job are in the gallery; run the command again to continue")]
     Incomplete {
-        /// Images that were acknowledged.
+        /// Images that were acknowledged, in this run and, as its journal says, in earlier ones.
         in_gallery: u64,
         /// Why it ended.
         source: Box<ClientError>,

@@ -18,6 +18,7 @@ pub struct GalleryNote {
 #[serde(default)]
 struct SettingsNote {
     indexed_attributes: Vec<String>,
+    apply_exif_orientation: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     qdrant: Option<QdrantNote>,
 }
@@ -78,6 +79,7 @@ impl GalleryNote {
             name: gallery.name.clone(),
             settings: SettingsNote {
                 indexed_attributes: settings.indexed_attributes,
+                apply_exif_orientation: settings.apply_exif_orientation,
                 qdrant: settings.qdrant.map(|qdrant| QdrantNote {
                     quantization: QuantizationName::of(qdrant.quantization()),
                     shard_number: qdrant.shard_number,
@@ -109,7 +111,7 @@ impl GalleryNote {
         GallerySettings {
             indexed_attributes: self.settings.indexed_attributes.clone(),
             qdrant,
-            ..GallerySettings::default()
+            apply_exif_orientation: self.settings.apply_exif_orientation,
         }
     }
 
@@ -137,7 +139,7 @@ mod tests {
             settings: Some(GallerySettings {
                 indexed_attributes: vec!["coat".to_owned()],
                 qdrant: Some(qdrant),
-                ..GallerySettings::default()
+                apply_exif_orientation: true,
             }),
             retention: Some(Retention { default_ms: 5, camera_ms: [("c1".to_owned(), 7)].into() }),
             ..Gallery::default()

@@ -164,7 +164,11 @@ impl<'a> Job<'a> {
     /// The error of a job that ends before everything is in the gallery.
     pub(crate) fn broken_off(&self, source: ClientError) -> ClientError {
         let JobReport { indexed, unchanged, skipped_by_journal, .. } = self.report;
-        ClientError::Incomplete { in_gallery: indexed + unchanged + skipped_by_journal, source: Box::new(source) }
+        match indexed + unchanged + skipped_by_journal {
+            // Nothing was begun that could be continued.
+            0 => source,
+            in_gallery => ClientError::Incomplete { in_gallery, source: Box::new(source) },
+        }
     }
 
     /// Once a second: tells the observer, and brings the journal to disk.

@@ -52,6 +52,7 @@ mod watching;
 pub use calls::generation_address;
 pub use comparison::{Comparison, Difference};
 pub use connection::Connection;
+pub use editing::Untold;
 pub use error::ClientError;
 pub use gallery_note::GalleryNote;
 pub use indexing::{EmbeddingJob, ImportJob, IndexJob, Survey};

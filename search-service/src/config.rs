@@ -188,6 +188,22 @@ pub struct RetentionConfig {
 pub struct WatchConfig {
     /// Milliseconds between two looks for newly indexed images.
     pub poll_interval_ms: u64,
+    /// What is kept of the descriptions, for people to see what is being looked for.
+    pub descriptions: KeptDescriptions,
+    /// The key for sealed descriptions; empty for none.
+    pub description_key_file: PathBuf,
+}
+
+/// How the words of watches lie in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeptDescriptions {
+    /// As they were written.
+    Clear,
+    /// Encrypted.
+    Sealed,
+    /// Not at all.
+    None,
 }
 
 /// Indexing.

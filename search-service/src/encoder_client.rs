@@ -94,13 +94,14 @@ impl EncoderClient {
     pub(crate) async fn encode_query_image(
         &self,
         image: bytes::Bytes,
+        apply_exif_orientation: bool,
         field: &str,
     ) -> Result<EncodedQuery, SearchError> {
         let mut client = self.client.clone();
         let request = self.request(proto::EncodeImageRequest {
             images: vec![image],
             priority: proto::Priority::Interactive.into(),
-            ..proto::EncodeImageRequest::default()
+            apply_exif_orientation,
         });
         let reply = client.encode_image(request).await.map_err(|status| from_status(status, field))?.into_inner();
         single(reply.fingerprint, reply.results, field)
@@ -108,10 +109,14 @@ impl EncoderClient {
 
     /// Encodes images for a gallery, patiently: while the encoder is unavailable or full a call is repeated. Large
     /// images go in several calls.
-    pub(crate) async fn encode_images(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+    pub(crate) async fn encode_images(
+        &self,
+        images: Vec<bytes::Bytes>,
+        apply_exif_orientation: bool,
+    ) -> Result<EncodedImages, SearchError> {
         let mut encoded: Option<EncodedImages> = None;
         for group in groups_by_size(images) {
-            let next = self.encode_group(group).await?;
+            let next = self.encode_group(group, apply_exif_orientation).await?;
             match &mut encoded {
                 None => encoded = Some(next),
                 Some(encoded) if encoded.fingerprint == next.fingerprint => encoded.embeddings.extend(next.embeddings),
@@ -121,7 +126,11 @@ impl EncoderClient {
         encoded.ok_or_else(|| malformed("no images were given"))
     }
 
-    async fn encode_group(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+    async fn encode_group(
+        &self,
+        images: Vec<bytes::Bytes>,
+        apply_exif_orientation: bool,
+    ) -> Result<EncodedImages, SearchError> {
         let count = images.len();
         let reply = self
             .repeat(|| {
@@ -129,7 +138,7 @@ impl EncoderClient {
                 let request = self.request(proto::EncodeImageRequest {
                     images: images.clone(),
                     priority: proto::Priority::Bulk.into(),
-                    ..proto::EncodeImageRequest::default()
+                    apply_exif_orientation,
                 });
                 async move { client.encode_image(request).await }
             })
@@ -137,7 +146,9 @@ impl EncoderClient {
         let reply = match reply {
             Ok(reply) => reply,
             // The encoder answers so when each and every image is bad; the others of the chunk are none.
-            Err(status) if status.code() == Code::InvalidArgument && count > 1 => return self.one_by_one(images).await,
+            Err(status) if status.code() == Code::InvalidArgument && count > 1 => {
+                return self.one_by_one(images, apply_exif_orientation).await;
+            }
             Err(status) if status.code() == Code::InvalidArgument => {
                 let fingerprint = self.model().await?.fingerprint;
                 return Ok(EncodedImages { fingerprint, embeddings: vec![Err(from_status(status, CONTENT))] });
@@ -153,11 +164,15 @@ impl EncoderClient {
     }
 
     /// Tells each of several bad images what is wrong with it.
-    async fn one_by_one(&self, images: Vec<bytes::Bytes>) -> Result<EncodedImages, SearchError> {
+    async fn one_by_one(
+        &self,
+        images: Vec<bytes::Bytes>,
+        apply_exif_orientation: bool,
+    ) -> Result<EncodedImages, SearchError> {
         let fingerprint = self.model().await?.fingerprint;
         let mut embeddings = Vec::with_capacity(images.len());
         for image in images {
-            let mut encoded = Box::pin(self.encode_group(vec![image])).await?;
+            let mut encoded = Box::pin(self.encode_group(vec![image], apply_exif_orientation)).await?;
             embeddings.push(encoded.embeddings.pop().unwrap_or_else(|| Err(malformed("an empty reply"))));
         }
         Ok(EncodedImages { fingerprint, embeddings })

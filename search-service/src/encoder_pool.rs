@@ -3,7 +3,6 @@
 use crate::SearchError;
 use crate::encoder_client::{EncoderClient, EncoderModel};
 use descry_model::Fingerprint;
-use descry_store::StoreError;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// All encoders that the service may ask. Clones share their connections.
@@ -49,7 +48,7 @@ impl EncoderPool {
     /// The encoder of a gallery's model, and what it says of itself.
     ///
     /// # Errors
-    /// [`SearchError::FingerprintMismatch`] when all encoders run other models, [`SearchError::Unavailable`] when one
+    /// [`SearchError::NoEncoder`] when all encoders run other models, [`SearchError::Unavailable`] when one
     /// that could be it does not answer.
     pub(crate) async fn of(
         &self,
@@ -61,23 +60,20 @@ impl EncoderPool {
             return Ok(found);
         }
         let answers = futures::future::join_all(self.members.iter().map(Member::ask)).await;
-        let mut refusal = None;
+        let mut running = Vec::new();
+        let mut unreachable = None;
         for (member, answer) in self.members.iter().zip(answers) {
             match answer {
                 Ok(model) if model.fingerprint == *fingerprint => return Ok((member.client.clone(), model)),
-                Ok(model) => {
-                    let mismatch = StoreError::FingerprintMismatch {
-                        name: gallery.to_owned(),
-                        gallery: fingerprint.clone(),
-                        given: model.fingerprint,
-                    };
-                    refusal.get_or_insert(mismatch.into());
-                }
+                Ok(model) => running.push(model.fingerprint),
                 // It may run the model, so its absence is the better reason.
-                Err(error) => refusal = Some(error),
+                Err(error) => unreachable = Some(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| SearchError::Encoder { reason: "no encoder is configured".to_owned() }))
+        Err(unreachable.unwrap_or_else(|| {
+            running.dedup();
+            SearchError::NoEncoder { name: gallery.to_owned(), model: fingerprint.clone(), running }
+        }))
     }
 
     /// Forgets what encoders ran: an answer came from another model than expected.

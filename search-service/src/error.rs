@@ -1,5 +1,6 @@
 //! Everything that can go wrong while searching and indexing, and the one mapping to gRPC statuses.
 
+use descry_model::Fingerprint;
 use descry_store::StoreError;
 use std::sync::Arc;
 use tonic::Status;
@@ -43,6 +44,20 @@ pub enum SearchError {
     NotHeld {
         /// The gallery.
         name: String,
+    },
+    /// A model that no encoder runs.
+    #[error(
+        "gallery {name:?}: no encoder runs model {model}, but {}; start an encoder with that model and name it in \
+         encoder.other_urls, or move the gallery to a model that runs (descry gallery reembed)",
+        joined(running)
+    )]
+    NoEncoder {
+        /// The gallery.
+        name: String,
+        /// The model that is needed.
+        model: Fingerprint,
+        /// The models that run, of each encoder.
+        running: Vec<Fingerprint>,
     },
     /// A bounded resource is used up; the caller may try again.
     #[error("{what} is full; try again in {retry_after_ms} ms")]
@@ -105,6 +120,7 @@ impl SearchError {
             )
             | Self::Invalid { .. }
             | Self::NotReady { .. }
+            | Self::NoEncoder { .. }
             | Self::NotHeld { .. }
             | Self::Failed { .. } => false,
         }
@@ -115,9 +131,9 @@ impl SearchError {
         matches!(self, Self::Store(StoreError::GalleryNotFound { .. }))
     }
 
-    /// Whether embeddings of one model met a gallery of another.
+    /// Whether embeddings of one model met a gallery of another, or a gallery has no encoder of its model.
     pub(crate) fn is_of_another_model(&self) -> bool {
-        matches!(self, Self::Store(StoreError::FingerprintMismatch { .. }))
+        matches!(self, Self::NoEncoder { .. } | Self::Store(StoreError::FingerprintMismatch { .. }))
     }
 }
 
@@ -132,7 +148,7 @@ impl From<SearchError> for Status {
         let message = error.to_string();
         match error {
             SearchError::Invalid { .. } => Self::invalid_argument(message),
-            SearchError::NotReady { .. } => Self::failed_precondition(message),
+            SearchError::NotReady { .. } | SearchError::NoEncoder { .. } => Self::failed_precondition(message),
             SearchError::NotHeld { .. } => Self::not_found(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
             SearchError::Unavailable { .. } => Self::unavailable(message),
@@ -157,6 +173,10 @@ fn store_status(error: StoreError, message: String) -> Status {
         StoreError::DeadlineExceeded { .. } => Status::deadline_exceeded(message),
         StoreError::Failed { source, .. } => internal(&format!("{message}: {source}")),
     }
+}
+
+fn joined(models: &[Fingerprint]) -> String {
+    models.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn internal(message: &str) -> Status {

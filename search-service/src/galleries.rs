@@ -7,23 +7,28 @@
 //!   looking at two of them, switching) waits for its turn and then has the gallery alone (`turns`).
 //! - A write goes to the active generation and to those that are filled for a later switch. What one of these did not
 //!   get is noted before the write is acknowledged (`writes`).
+//! - What is known of an image is read, changed and written again by one caller at a time (`metadata`, `rewriting`).
 //! - A switch asks for a comparison that found nothing missing and for no such note since (`model_change`).
 //!
 //! Other instances of the service have turns of their own. What crosses between them is ordered by notes in the store:
 //! each side first writes its note and then looks for the other's.
 
 mod comparison;
+mod metadata;
 mod model_change;
+mod rewriting;
 mod turns;
 mod writes;
 
 pub(crate) use comparison::CompareRequest;
 pub(crate) use model_change::Activation;
-pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Target};
+pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Role, Target};
 
 use crate::SearchError;
+use crate::config::RequestLimits;
 use descry_model::Fingerprint;
 use descry_store::{GalleryAddress, Generation, NewGallery, StoreError, VectorStore};
+use rewriting::Rewriting;
 use std::sync::Arc;
 use turns::Turns;
 
@@ -32,11 +37,13 @@ use turns::Turns;
 pub(crate) struct Galleries {
     store: Arc<dyn VectorStore>,
     turns: Arc<Turns>,
+    rewriting: Arc<Rewriting>,
+    limits: RequestLimits,
 }
 
 impl Galleries {
-    pub(crate) fn new(store: Arc<dyn VectorStore>) -> Self {
-        Self { store, turns: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn VectorStore>, limits: RequestLimits) -> Self {
+        Self { store, turns: Arc::default(), rewriting: Arc::default(), limits }
     }
 
     /// For reading. Who writes past this type breaks its promises.

@@ -1,5 +1,6 @@
 //! Between messages and the service's parts. What belongs to one kind of request is in a file beside this one.
 
+mod answers;
 mod galleries;
 mod images;
 mod index_stream;
@@ -13,6 +14,7 @@ use crate::encoder_pool::EncoderPool;
 use crate::galleries::Galleries;
 use crate::indexing::Indexer;
 use crate::retrieval::Retriever;
+use crate::watches::Descriptions;
 use crate::{IndexingConfig, SearchService};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::search_service_server::{SearchService as SearchGrpcService, SearchServiceServer};
@@ -38,6 +40,7 @@ struct SearchGrpc {
     limits: RequestLimits,
     indexing: IndexingConfig,
     watches: WatchConfig,
+    descriptions: Descriptions,
     shutdown: CancellationToken,
     /// One permit for each index stream.
     index_streams: Arc<Semaphore>,
@@ -45,17 +48,21 @@ struct SearchGrpc {
     memory: Arc<Semaphore>,
     /// One permit for each stream of matches.
     match_streams: Arc<Semaphore>,
+    /// One permit for each gallery that is being counted.
+    counting: Semaphore,
 }
 
 /// Adds the search service to a server's routes.
 pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, max_message_bytes: usize) {
-    let SearchService { galleries, store, encoders, limits, indexing, watches, retention: _, shutdown } = service;
+    let SearchService { galleries, store, encoders, limits, indexing, watches, descriptions, retention: _, shutdown } =
+        service;
     let calibrations = Calibrations::new(Arc::clone(&store));
     let retriever = Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), limits.clone());
     let grpc = SearchGrpc {
         index_streams: Arc::new(Semaphore::new(indexing.max_streams)),
         memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
         match_streams: Arc::new(Semaphore::new(limits.max_match_streams)),
+        counting: Semaphore::new(galleries::COUNTED_TOGETHER),
         indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
         retriever,
         encoders,
@@ -65,6 +72,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         limits,
         indexing,
         watches,
+        descriptions,
         shutdown,
     };
     routes.add_service(SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes));

@@ -12,16 +12,18 @@ mod error;
 mod galleries;
 mod grpc;
 mod indexing;
+mod metadata_mask;
 mod metrics;
 mod readiness;
 mod retention;
 mod retrieval;
+mod statistics;
 mod validation;
 mod watches;
 
 pub use config::{
-    EmbeddedSettings, EncoderClientConfig, IndexingConfig, QdrantSettings, RequestLimits, RetentionConfig,
-    SearchConfig, StoreConfig, StoreKind, WatchConfig,
+    EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RequestLimits,
+    RetentionConfig, SearchConfig, StoreConfig, StoreKind, WatchConfig,
 };
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
@@ -29,6 +31,7 @@ pub use grpc::{SERVICE_NAME, add_search_service};
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::EncoderPool;
 use crate::galleries::Galleries;
+use crate::watches::Descriptions;
 use descry_serving::{Health, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
@@ -47,6 +50,7 @@ pub struct SearchService {
     limits: RequestLimits,
     indexing: IndexingConfig,
     watches: WatchConfig,
+    descriptions: Descriptions,
     retention: RetentionConfig,
     shutdown: CancellationToken,
 }
@@ -72,11 +76,12 @@ impl SearchService {
             StoreKind::Qdrant => Arc::new(QdrantStore::connect(&(&config.qdrant).into(), deadline::remaining)?),
         };
         Ok(Self {
-            galleries: Galleries::new(Arc::clone(&store)),
+            galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
             store,
             encoders: EncoderPool::new(encoders),
             limits: config.limits.clone(),
             indexing: config.indexing.clone(),
+            descriptions: Descriptions::open(&config.watches)?,
             watches: config.watches.clone(),
             retention: config.retention.clone(),
             shutdown: CancellationToken::new(),

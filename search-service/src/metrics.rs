@@ -1,6 +1,6 @@
 //! What an operator wants to know of galleries, besides what is counted of every request.
 
-use crate::galleries::{Acknowledgement, Indexed};
+use crate::galleries::Acknowledgement;
 
 const IMAGES: &str = "descry_search_images_total";
 const REMOVED: &str = "descry_search_images_removed_total";
@@ -16,9 +16,9 @@ pub(crate) fn describe() {
 pub(crate) fn count_images(acknowledgements: &[Acknowledgement]) {
     let (mut written, mut unchanged, mut failed) = (0, 0, 0);
     for acknowledgement in acknowledgements {
-        match acknowledgement.outcome {
-            Ok(Indexed::Written) => written += 1,
-            Ok(Indexed::Unchanged) => unchanged += 1,
+        match &acknowledgement.outcome {
+            Ok(indexed) if indexed.is_unchanged => unchanged += 1,
+            Ok(_) => written += 1,
             Err(_) => failed += 1,
         }
     }

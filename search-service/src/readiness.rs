@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 const PAUSE: Duration = Duration::from_secs(2);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Galleries that are named one by one in the log.
+const NAMED_GALLERIES: usize = 10;
+
 /// Asks both dependencies again and again and tells the health service, until `shutdown`.
 pub(crate) async fn watch(
     encoders: EncoderPool,
@@ -38,6 +41,9 @@ pub(crate) async fn watch(
         if was_ready != Some(ready) {
             health.set_ready(ready).await;
             tracing::info!(ready, "readiness changed");
+            if ready {
+                name_unsearchable(&encoders, &*store).await;
+            }
         }
         was_ready = Some(ready);
         tokio::select! {
@@ -46,4 +52,26 @@ pub(crate) async fn watch(
         }
     }
     health.set_ready(false).await;
+}
+
+/// Says which galleries cannot be searched because no encoder runs their model: nobody else would before somebody asks.
+async fn name_unsearchable(encoders: &EncoderPool, store: &dyn VectorStore) {
+    let Ok(galleries) = store.galleries().await else { return };
+    let mut count = 0_usize;
+    for gallery in galleries {
+        match encoders.of(&gallery.gallery, &gallery.fingerprint).await {
+            Ok(_) => {}
+            Err(error) if error.is_of_another_model() => {
+                count += 1;
+                if count <= NAMED_GALLERIES {
+                    tracing::warn!(%error, "a gallery cannot be searched or added to");
+                }
+            }
+            // Nothing is known of an encoder that does not answer; its own readiness is told elsewhere.
+            Err(error) => tracing::debug!(gallery = gallery.gallery, %error, "no encoder could be asked"),
+        }
+    }
+    if count > NAMED_GALLERIES {
+        tracing::warn!(count, "galleries cannot be searched or added to; the first of them are named above");
+    }
 }

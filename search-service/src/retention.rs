@@ -3,7 +3,7 @@
 use crate::SearchError;
 use crate::galleries::{Galleries, Removal};
 use crate::metrics;
-use descry_store::{Generation, SearchFilter, VectorStore, now_ms};
+use descry_store::{Generation, ImageMetadata, SearchFilter, VectorStore, now_ms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +32,14 @@ impl Retention {
     pub(crate) async fn put(&self, store: &dyn VectorStore, gallery: &Generation) -> Result<(), SearchError> {
         let text = if *self == Self::default() { None } else { serde_json::to_string(self).ok() };
         Ok(store.put_document(gallery, KEY, text).await?)
+    }
+
+    /// When an image goes, in milliseconds since the Unix epoch; none for one that is kept for ever.
+    pub(crate) fn kept_until_ms(&self, metadata: &ImageMetadata) -> Option<i64> {
+        let of_camera = metadata.camera_id.as_ref().and_then(|camera_id| self.camera_ms.get(camera_id));
+        let kept_ms = of_camera.copied().unwrap_or(self.default_ms)?;
+        let since_ms = metadata.captured_at_ms.unwrap_or(metadata.indexed_at_ms);
+        Some(since_ms.saturating_add(i64::try_from(kept_ms).unwrap_or(i64::MAX)))
     }
 
     /// What has been kept long enough at a time.
@@ -122,8 +130,6 @@ async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use descry_store::ImageMetadata;
-
     const DAY_MS: u64 = 86_400_000;
 
     fn is_expired(
@@ -140,7 +146,10 @@ mod tests {
             indexed_at_ms: ago(indexed_days_ago),
             ..ImageMetadata::default()
         };
-        retention.expired(now).iter().any(|filter| filter.matches("1", &metadata))
+        let is_expired = retention.expired(now).iter().any(|filter| filter.matches("1", &metadata));
+        // What is told at indexing is what the sweep does.
+        assert_eq!(retention.kept_until_ms(&metadata).is_some_and(|until_ms| until_ms < now), is_expired);
+        is_expired
     }
 
     #[test]

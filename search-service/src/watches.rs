@@ -3,6 +3,10 @@
 //! Matching looks in the store for images written since the last look, so it finds what any instance wrote, and a
 //! stream that broke off goes on from a time.
 
+mod descriptions;
+
+pub(crate) use descriptions::{Descriptions, WatchPart, WatchedThing};
+
 use crate::SearchError;
 use crate::metrics;
 use crate::validation::invalid;

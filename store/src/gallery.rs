@@ -59,6 +59,10 @@ pub struct GallerySettings {
     pub indexed_attributes: Vec<String>,
     /// What only a Qdrant server understands; the embedded store keeps it for a later copy.
     pub qdrant: QdrantGallerySettings,
+    /// Whether images are turned upright as their EXIF data says before they are embedded. Not written where it is off, so
+    /// that earlier releases read what this one wrote.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub apply_exif_orientation: bool,
 }
 
 /// How Qdrant keeps a gallery; unset fields are the server's defaults.

@@ -2,6 +2,7 @@
 
 mod copies;
 mod images;
+mod kept_metadata;
 mod retention;
 
 use crate::queries::{Lobby, keep_in};
@@ -68,6 +69,9 @@ async fn check_all(mut client: SearchServiceClient<Channel>) {
     let mut lobby = Lobby::fill(client).await;
     images::pages_give_each_image_once(&mut lobby).await;
     images::new_metadata_changes_nothing_else(&mut lobby).await;
+    kept_metadata::images_are_counted_by_what_is_known_of_them(&mut lobby).await;
+    kept_metadata::what_is_not_told_is_kept(&mut lobby).await;
+    kept_metadata::changes_at_the_same_time_are_all_kept(&mut lobby).await;
     images::what_meets_a_filter_is_deleted(&mut lobby).await;
 }
 

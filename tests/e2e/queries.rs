@@ -15,7 +15,9 @@ use descry_proto::search::v1::index_images_request::Image;
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
-use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings, Hit, QueryPart, SearchRequest};
+use descry_proto::search::v1::{
+    CreateGalleryRequest, GallerySettings, GetGalleryRequest, Hit, QueryPart, SearchRequest,
+};
 use descry_qdrant_server::TestQdrant;
 use descry_search::{SearchConfig, StoreKind};
 use descry_tests::TestStack;
@@ -100,6 +102,12 @@ impl Lobby {
 
     pub(crate) async fn search(&mut self, request: SearchRequest) -> Vec<Hit> {
         self.client.search(request).await.unwrap().into_inner().hits
+    }
+
+    /// The model that the gallery is of.
+    pub(crate) async fn fingerprint(&mut self) -> String {
+        let request = GetGalleryRequest { name: "lobby".to_owned() };
+        self.client.get_gallery(request).await.unwrap().into_inner().fingerprint
     }
 
     pub(crate) async fn refused(&mut self, request: SearchRequest) -> Status {

@@ -11,7 +11,7 @@ use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_proto::search::v1::{
     CreateGalleryRequest, CreateWatchRequest, DeleteWatchRequest, Filter, GetGalleryRequest, ListWatchesRequest, Watch,
-    WatchMatch, WatchMatchesRequest,
+    WatchMatch, WatchMatchesRequest, watch_part,
 };
 use descry_qdrant_server::TestQdrant;
 use descry_search::SearchConfig;
@@ -104,6 +104,10 @@ async fn check(mut client: Client) {
         (described.name.as_str(), &described.filter, described.min_score),
         ("described", &filter, DESCRIBES_2601)
     );
+    // People can see what is being looked for; a file that was given is not kept.
+    let watched = |watch: &Watch| watch.parts.iter().map(|part| part.what.clone().unwrap()).collect::<Vec<_>>();
+    assert_eq!(watched(&described), [watch_part::What::Text(CAPTION.to_owned())]);
+    assert_eq!(watched(&wanted), [watch_part::What::Unnamed(())]);
     assert_eq!(listed(&mut client).await, [described, wanted.clone()]);
 
     // Two who follow, and what each of them must see.

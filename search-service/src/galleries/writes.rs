@@ -4,6 +4,7 @@
 use super::Galleries;
 use super::no_generation;
 use crate::SearchError;
+use crate::metadata_mask::MetadataMask;
 use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata, SearchFilter, now_ms};
 use std::collections::HashSet;
 
@@ -15,12 +16,24 @@ pub(crate) struct Acknowledgement {
 }
 
 /// How an image came to be in the gallery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Indexed {
-    /// Encoded and written.
-    Written,
-    /// It was there already, bytes and metadata alike.
-    Unchanged,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    /// It was there already, bytes and metadata alike: nothing was written.
+    pub(crate) is_unchanged: bool,
+    /// What is known of it now.
+    pub(crate) known: Box<ImageMetadata>,
+    /// What was known of the image in whose place it came, unless that one was made of the same file.
+    pub(crate) replaced: Option<Box<ImageMetadata>>,
+}
+
+impl Indexed {
+    pub(crate) fn unchanged(known: ImageMetadata) -> Self {
+        Self { is_unchanged: true, known: Box::new(known), replaced: None }
+    }
+
+    pub(super) fn written(known: ImageMetadata) -> Self {
+        Self { is_unchanged: false, known: Box::new(known), replaced: None }
+    }
 }
 
 /// A generation that is written to.
@@ -75,22 +88,28 @@ impl Galleries {
     /// Writes images to generations of one gallery, the first of which decides; what is acknowledged is on disk, and
     /// every switch to another generation will find it there or be refused. Answers in the order of the first's images.
     ///
+    /// What was known of an image before is kept as far as the mask says.
+    ///
     /// Goes to its end also when nobody waits for the answer any more: half a write would be a difference between
     /// generations that nobody has noted.
-    pub(crate) async fn write(&self, parts: Vec<(Target, Vec<ImageWrite>)>) -> Vec<Acknowledgement> {
+    pub(crate) async fn write(
+        &self,
+        parts: Vec<(Target, Vec<ImageWrite>)>,
+        mask: &MetadataMask,
+    ) -> Vec<Acknowledgement> {
         let ids: Vec<String> =
             parts.first().map(|(_, images)| images.iter().map(image_id_of).collect()).unwrap_or_default();
-        let galleries = self.clone();
-        let writing = tokio::spawn(async move { galleries.write_all(parts).await });
+        let (galleries, mask) = (self.clone(), mask.clone());
+        let writing = tokio::spawn(async move { galleries.write_all(parts, &mask).await });
         writing.await.unwrap_or_else(|error| all_failed(ids, &SearchError::failed("writing images", error)))
     }
 
-    async fn write_all(&self, parts: Vec<(Target, Vec<ImageWrite>)>) -> Vec<Acknowledgement> {
+    async fn write_all(&self, parts: Vec<(Target, Vec<ImageWrite>)>, mask: &MetadataMask) -> Vec<Acknowledgement> {
         let mut parts = parts.into_iter();
         let Some((first, images)) = parts.next() else { return Vec::new() };
         let _turn = self.turns.beside(&first.generation.gallery).await;
         let indexed_at_ms = now_ms();
-        let told = self.write_to(&first, &first.generation, images, indexed_at_ms).await;
+        let told = self.write_to(&first, &first.generation, images, indexed_at_ms, mask).await;
         let acknowledged: HashSet<String> =
             told.iter().filter(|told| told.outcome.is_ok()).map(|told| told.image_id.clone()).collect();
         let mut reached = HashSet::from([first.generation.number]);
@@ -98,7 +117,7 @@ impl Galleries {
             // What the serving one did not take must not be in another one either.
             images.retain(|image| acknowledged.contains(&image_id_of(image)));
             let number = target.generation.number;
-            let written = self.write_to(&target, &first.generation, images, indexed_at_ms).await;
+            let written = self.write_to(&target, &first.generation, images, indexed_at_ms, mask).await;
             let refused = written.iter().find_map(|written| written.outcome.as_ref().err());
             // Chunks are prepared before their turn, and writes go on side by side: what counts is what is there now.
             match self.is_level(&first.generation, &target.generation, &acknowledged).await {
@@ -145,6 +164,7 @@ impl Galleries {
         serving: &Generation,
         images: Vec<ImageWrite>,
         now_ms: i64,
+        mask: &MetadataMask,
     ) -> Vec<Acknowledgement> {
         // In the order of the images; what is written gets its acknowledgement afterwards.
         let mut acknowledgements: Vec<Option<Acknowledgement>> = Vec::with_capacity(images.len());
@@ -164,7 +184,7 @@ impl Galleries {
         let ids: Vec<String> = to_write.iter().map(|image| image.image_id.clone()).collect();
         let written = match (to_write.is_empty(), target.role) {
             (true, _) => Ok(Vec::new()),
-            (false, Role::Serving) => self.upsert(&target.generation, to_write).await.map(|()| all_written(&ids)),
+            (false, Role::Serving) => self.write_known(&target.generation, to_write, mask).await,
             (false, Role::Later) => self.fill(&target.generation, serving, to_write).await,
             (false, Role::FilledAlone) => match self.store.resolve(&target.generation.gallery).await {
                 Ok(serving) => self.fill(&target.generation, &serving, to_write).await,
@@ -175,7 +195,7 @@ impl Galleries {
         acknowledgements.into_iter().filter_map(|known| known.or_else(|| written.next())).collect()
     }
 
-    async fn upsert(&self, generation: &Generation, images: Vec<GalleryImage>) -> Result<(), SearchError> {
+    pub(super) async fn upsert(&self, generation: &Generation, images: Vec<GalleryImage>) -> Result<(), SearchError> {
         Ok(self.store.upsert(generation, &generation.fingerprint, images).await?)
     }
 
@@ -197,8 +217,9 @@ impl Galleries {
             let known = held.remove(&image_id).filter(|known| known.content_sha256 == metadata.content_sha256);
             let outcome = match known {
                 Some(metadata) => {
+                    let indexed = Indexed::written(metadata.clone());
                     to_write.push(GalleryImage { image_id: image_id.clone(), embedding, metadata });
-                    Ok(Indexed::Written)
+                    Ok(indexed)
                 }
                 None => Err(SearchError::NotHeld { name: generation.gallery.clone() }),
             };
@@ -210,45 +231,6 @@ impl Galleries {
             self.is_level(serving, generation, &written).await?;
         }
         Ok(acknowledgements)
-    }
-
-    /// Replaces what is known of images. Returns how many existed in the generation that decides. Goes to its end, as
-    /// [`Galleries::write`] does.
-    pub(crate) async fn update_metadata(
-        &self,
-        address: &str,
-        changes: Vec<(String, ImageMetadata)>,
-    ) -> Result<u64, SearchError> {
-        let (galleries, address) = (self.clone(), address.to_owned());
-        let updating = tokio::spawn(async move { galleries.update_all(&address, changes).await });
-        updating.await.unwrap_or_else(|error| Err(SearchError::failed("updating metadata", error)))
-    }
-
-    async fn update_all(&self, address: &str, changes: Vec<(String, ImageMetadata)>) -> Result<u64, SearchError> {
-        let name = GalleryAddress::parse(address).name;
-        let beside = self.turns.beside(name).await;
-        let mut targets = self.targets(address).await?;
-        // Two changes of one image must not land in two generations in opposite order.
-        let mut _alone = None;
-        if targets.len() > 1 {
-            drop(beside);
-            _alone = Some(self.turns.alone(name).await);
-            targets = self.targets(address).await?;
-        }
-        let mut targets = targets.into_iter();
-        let Some(first) = targets.next() else { return Ok(0) };
-        let updated = self.store.update_metadata(&first.generation, changes.clone()).await;
-        let mut reached = HashSet::from([first.generation.number]);
-        for Target { generation, .. } in targets {
-            match self.store.update_metadata(&generation, changes.clone()).await {
-                Ok(_) if updated.is_ok() => drop(reached.insert(generation.number)),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(number = generation.number, %error, "metadata is not in a generation"),
-            }
-        }
-        // What failed may have been done all the same.
-        self.settle(&first, &reached).await?;
-        Ok(updated?)
     }
 
     /// Deletes images from every generation of a gallery, or from the one addressed. Returns how many the first had. Goes
@@ -314,7 +296,7 @@ impl Galleries {
 
     /// Whether a caller may be told that a change is done: the generation that serves by now has got it, and it is noted for
     /// all that did not get it that they lack something. Otherwise the change is to be sent again.
-    async fn settle(&self, written: &Target, reached: &HashSet<u32>) -> Result<(), SearchError> {
+    pub(super) async fn settle(&self, written: &Target, reached: &HashSet<u32>) -> Result<(), SearchError> {
         let Target { generation: written, role } = written;
         let again = |reason: String| SearchError::Unavailable { dependency: "the gallery", reason };
         let asked = self.store.generations(&written.gallery).await;
@@ -345,11 +327,6 @@ fn image_id_of(write: &ImageWrite) -> String {
         ImageWrite::Write(image) => image.image_id.clone(),
         ImageWrite::Done(acknowledgement) => acknowledgement.image_id.clone(),
     }
-}
-
-fn all_written(ids: &[String]) -> Vec<Acknowledgement> {
-    let written = |image_id: &String| Acknowledgement { image_id: image_id.clone(), outcome: Ok(Indexed::Written) };
-    ids.iter().map(written).collect()
 }
 
 fn all_failed(ids: Vec<String>, error: &SearchError) -> Vec<Acknowledgement> {

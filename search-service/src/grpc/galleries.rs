@@ -1,11 +1,12 @@
 //! Galleries and their generations.
 
 use super::SearchGrpc;
-use super::messages::{gallery_message, gallery_settings, retention_of};
+use super::messages::{gallery_message, gallery_settings, retention_of, statistics_message};
 use crate::SearchError;
 use crate::galleries::{Activation, CompareRequest};
 use crate::retention::Retention;
-use crate::validation::{check_gallery_name, check_settings, invalid};
+use crate::statistics::Statistics;
+use crate::validation::{check_address, check_gallery_name, check_settings, invalid};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
 use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery};
@@ -15,6 +16,14 @@ const DEFAULT_NAMED_IDS: u32 = 100;
 
 /// Ids that a comparison names at most.
 const MAX_NAMED_IDS: u32 = 100_000;
+
+/// Values of a list of statistics where the caller does not say, and at most.
+const DEFAULT_COUNTED_VALUES: u32 = 100;
+const MAX_LISTED_VALUES: u32 = 10_000;
+
+/// Galleries that are counted at once.
+pub(super) const COUNTED_TOGETHER: usize = 2;
+const COUNTING_RETRY_AFTER_MS: u64 = 1_000;
 
 impl SearchGrpc {
     pub(super) async fn create_gallery(
@@ -30,8 +39,10 @@ impl SearchGrpc {
             let model = self.encoders.first_model().await?;
             (model.fingerprint, model.dimension)
         } else {
+            let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
             let dimension = usize::try_from(embedding_dimension).unwrap_or_default();
-            (parse_fingerprint("fingerprint", &fingerprint)?, dimension)
+            self.check_dimension(&name, &fingerprint, dimension).await?;
+            (fingerprint, dimension)
         };
         let galleries = self.store.galleries().await?;
         let max = self.limits.max_galleries;
@@ -55,7 +66,7 @@ impl SearchGrpc {
     }
 
     pub(super) async fn get_gallery(&self, request: proto::GetGalleryRequest) -> Result<proto::Gallery, SearchError> {
-        crate::validation::check_address(&request.name)?;
+        check_address(&request.name)?;
         self.described(&self.store.resolve(&request.name).await?).await
     }
 
@@ -77,9 +88,21 @@ impl SearchGrpc {
 
     pub(super) async fn get_gallery_statistics(
         &self,
-        _request: proto::GetGalleryStatisticsRequest,
+        request: proto::GetGalleryStatisticsRequest,
     ) -> Result<proto::GalleryStatistics, SearchError> {
-        Ok(proto::GalleryStatistics::default())
+        let proto::GetGalleryStatisticsRequest { gallery, limit } = request;
+        check_address(&gallery)?;
+        let limit = if limit == 0 { DEFAULT_COUNTED_VALUES } else { limit };
+        if limit > MAX_LISTED_VALUES {
+            return Err(invalid("limit", format!("{limit}, at most {MAX_LISTED_VALUES} are allowed")));
+        }
+        // Each reads all metadata of a gallery.
+        let _counting = self.counting.try_acquire().map_err(|_| SearchError::Overloaded {
+            what: "the number of galleries that are counted at once",
+            retry_after_ms: COUNTING_RETRY_AFTER_MS,
+        })?;
+        let generation = self.store.resolve(&gallery).await?;
+        Ok(statistics_message(Statistics::of(&*self.store, &generation).await?, limit as usize))
     }
 
     pub(super) async fn delete_gallery(
@@ -191,6 +214,31 @@ impl SearchGrpc {
         check_gallery_name(&request.gallery)?;
         self.galleries.delete_generation(&request.gallery, request.generation).await?;
         Ok(proto::DeleteGenerationResponse {})
+    }
+
+    /// A gallery whose embeddings are longer or shorter than its model's is one that nothing can search.
+    async fn check_dimension(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<(), SearchError> {
+        match self.encoders.of(name, fingerprint).await {
+            Ok((_, model)) if model.dimension != dimension => {
+                let reason = format!(
+                    "{dimension}, but embeddings of model {fingerprint} have {} values: they are not this model's, or were \
+                     changed since",
+                    model.dimension
+                );
+                Err(invalid("embedding_dimension", reason))
+            }
+            // Where nobody can be asked, the caller is to be believed: galleries are copied to places without encoder.
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(gallery = name, %error, "the length of a model's embeddings cannot be checked");
+                Ok(())
+            }
+        }
     }
 
     async fn described(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {

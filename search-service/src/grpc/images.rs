@@ -1,9 +1,9 @@
 //! Images that are in a gallery, or come with their embeddings.
 
 use super::SearchGrpc;
+use super::answers::Answering;
 use super::galleries::parse_fingerprint;
-use super::index_stream::acknowledgement;
-use super::messages::{image_metadata, metadata_message, milliseconds, search_filter};
+use super::messages::{image_metadata, metadata_mask, metadata_message, milliseconds, search_filter};
 use crate::SearchError;
 use crate::galleries::Removal;
 use crate::indexing::write_embeddings;
@@ -11,6 +11,7 @@ use crate::validation::{check_address, check_filter, check_id, check_metadata, i
 use descry_model::Embedding;
 use descry_proto::search::v1 as proto;
 use descry_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
+use std::sync::Arc;
 
 const DEFAULT_PAGE_IMAGES: usize = 256;
 
@@ -19,13 +20,15 @@ impl SearchGrpc {
         &self,
         request: proto::IndexEmbeddingsRequest,
     ) -> Result<proto::IndexEmbeddingsResponse, SearchError> {
-        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: _ } = request;
+        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: mask } = request;
         check_address(&gallery)?;
         self.check_count("images", images.len())?;
+        let mask = metadata_mask(mask, &self.limits)?;
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
         let images = images.into_iter().map(|image| (image.image_id.clone(), gallery_image(image))).collect();
-        let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, images).await?;
-        Ok(proto::IndexEmbeddingsResponse { results: written.into_iter().map(acknowledgement).collect() })
+        let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, &mask, images).await?;
+        let results = Answering::new(Arc::clone(&self.store), gallery).answers(written).await;
+        Ok(proto::IndexEmbeddingsResponse { results })
     }
 
     pub(super) async fn list_images(
@@ -60,9 +63,10 @@ impl SearchGrpc {
         &self,
         request: proto::UpdateImagesRequest,
     ) -> Result<proto::UpdateImagesResponse, SearchError> {
-        let proto::UpdateImagesRequest { gallery, changes, metadata_mask: _ } = request;
+        let proto::UpdateImagesRequest { gallery, changes, metadata_mask: mask } = request;
         check_address(&gallery)?;
         self.check_count("changes", changes.len())?;
+        let mask = metadata_mask(mask, &self.limits)?;
         let mut changed = Vec::with_capacity(changes.len());
         for (index, change) in changes.into_iter().enumerate() {
             let metadata = image_metadata(change.metadata.unwrap_or_default())
@@ -70,7 +74,7 @@ impl SearchGrpc {
                 .map_err(|error| invalid(format!("changes[{index}]"), error.to_string()))?;
             changed.push((change.image_id, metadata));
         }
-        let updated = self.galleries.update_metadata(&gallery, changed).await?;
+        let updated = self.galleries.update_metadata(&gallery, changed, mask).await?;
         Ok(proto::UpdateImagesResponse { updated })
     }
 

@@ -1,15 +1,14 @@
 //! The stream of images to index: read no faster than they are indexed, and answered to the last one that was taken in.
 
 use super::SearchGrpc;
-use super::messages::{image_metadata, item_error};
+use super::answers::Answering;
+use super::messages::{image_metadata, metadata_mask};
 use crate::SearchError;
 use crate::config::RequestLimits;
-use crate::galleries::{Acknowledgement, Indexed};
 use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
-use descry_proto::search::v1::index_images_response::Outcome;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use std::sync::Arc;
@@ -34,6 +33,7 @@ impl SearchGrpc {
         let Some(Message::Start(start)) = first.and_then(|first| first.message) else {
             return Err(invalid("message", "the first message of the stream must be `start`").into());
         };
+        let mask = metadata_mask(start.metadata_mask.clone(), &self.limits)?;
         let address = self.open_target(&start).await?;
         let (ended, end) = oneshot::channel();
         let limits = self.limits.clone();
@@ -59,8 +59,14 @@ impl SearchGrpc {
                 };
                 async move { kept }
             });
-        let acknowledgements = self.indexer.clone().index(address, images);
-        let replies = acknowledgements.flat_map(|chunk| futures::stream::iter(chunk.into_iter().map(acknowledgement)));
+        let answering = Arc::new(Answering::new(Arc::clone(&self.store), address.clone()));
+        let acknowledgements = self.indexer.clone().index(address, mask, images);
+        let replies = acknowledgements
+            .then(move |chunk| {
+                let answering = Arc::clone(&answering);
+                async move { answering.answers(chunk).await }
+            })
+            .flat_map(futures::stream::iter);
         // What was taken in is indexed and acknowledged first; then the stream says why it ended early, if it did.
         let end = futures::stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
         let replies = replies.map(Ok).chain(end).inspect(move |_| {
@@ -131,14 +137,4 @@ async fn take_in(
     let kibibytes = u32::try_from(image.content.len().div_ceil(1024)).unwrap_or(u32::MAX);
     image.memory = memory.acquire_many_owned(kibibytes).await.ok();
     Ok(image)
-}
-
-pub(super) fn acknowledgement(acknowledgement: Acknowledgement) -> proto::IndexImagesResponse {
-    let outcome = match acknowledgement.outcome {
-        Ok(indexed) => {
-            Outcome::Indexed(proto::Indexed { unchanged: indexed == Indexed::Unchanged, ..proto::Indexed::default() })
-        }
-        Err(error) => Outcome::Error(item_error(error)),
-    };
-    proto::IndexImagesResponse { image_id: acknowledgement.image_id, outcome: Some(outcome) }
 }

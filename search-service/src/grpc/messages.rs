@@ -1,13 +1,17 @@
 //! Messages as the service's own types, and back.
 
 mod gallery;
+mod statistics;
 
 pub(super) use gallery::{gallery_message, gallery_settings, retention_of};
+pub(super) use statistics::statistics_message;
 
 use crate::SearchError;
+use crate::config::RequestLimits;
+use crate::metadata_mask::MetadataMask;
 use crate::retrieval::{RankedHit, Sighting};
 use crate::validation::invalid;
-use crate::watches::Watch;
+use crate::watches::{Watch, WatchPart, WatchedThing};
 use descry_proto::search::v1 as proto;
 use descry_proto::status::v1::ItemError;
 use descry_store::{AttributeCondition, ImageMetadata, SearchFilter};
@@ -31,6 +35,17 @@ pub(super) fn image_metadata(metadata: proto::ImageMetadata) -> Result<ImageMeta
         content_sha256: String::new(),
         indexed_at_ms: 0,
     })
+}
+
+/// Which fields a change of metadata replaces.
+pub(super) fn metadata_mask(
+    mask: Option<prost_types::FieldMask>,
+    limits: &RequestLimits,
+) -> Result<MetadataMask, SearchError> {
+    match mask {
+        None => Ok(MetadataMask::Given),
+        Some(mask) => MetadataMask::of_paths(&mask.paths, limits.max_attributes),
+    }
 }
 
 pub(super) fn metadata_message(metadata: ImageMetadata) -> proto::ImageMetadata {
@@ -62,7 +77,7 @@ fn sighting_message(sighting: Sighting) -> proto::Sighting {
     proto::Sighting { image_id, camera_id, captured_at: captured_at_ms.map(timestamp) }
 }
 
-pub(super) fn watch_message(gallery: &str, watch: Watch) -> proto::Watch {
+pub(super) fn watch_message(gallery: &str, watch: Watch, parts: Vec<WatchPart>) -> proto::Watch {
     proto::Watch {
         gallery: gallery.to_owned(),
         name: watch.name,
@@ -70,8 +85,17 @@ pub(super) fn watch_message(gallery: &str, watch: Watch) -> proto::Watch {
         filter: Some(watch.filter).filter(|filter| *filter != SearchFilter::default()).map(filter_message),
         created_at: Some(timestamp(watch.created_at_ms)),
         fingerprint: watch.fingerprint,
-        parts: Vec::new(),
+        parts: parts.into_iter().map(watch_part).collect(),
     }
+}
+
+fn watch_part(WatchPart { what, weight }: WatchPart) -> proto::WatchPart {
+    let what = match what {
+        WatchedThing::Text(text) => proto::watch_part::What::Text(text),
+        WatchedThing::GalleryImage(image_id) => proto::watch_part::What::ImageId(image_id),
+        WatchedThing::Unnamed => proto::watch_part::What::Unnamed(()),
+    };
+    proto::WatchPart { what: Some(what), weight }
 }
 
 /// A filter as the service knows it. protobuf's own limit of nesting keeps the recursion short.

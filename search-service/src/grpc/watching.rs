@@ -7,7 +7,7 @@ use super::searches::query_parts;
 use crate::SearchError;
 use crate::retrieval::{RankedHit, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
-use crate::watches::{Following, Watch, WatchMatch, Watches, delete_watch, follow, put_watch};
+use crate::watches::{Following, Watch, WatchMatch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
 use descry_store::now_ms;
 use futures::StreamExt as _;
@@ -39,6 +39,7 @@ impl SearchGrpc {
             return Err(invalid("name", format!("there are {max} watches already, as many as are allowed")));
         }
         let search = SearchSpec { gallery: gallery.clone(), parts: query_parts(parts)?, ..SearchSpec::default() };
+        let parts: Vec<WatchPart> = search.parts.iter().map(WatchPart::from).collect();
         let (embedding, generation) = self.retriever.embedding_of(search).await?;
         filter.require_declared(&generation.settings.indexed_attributes)?;
         let watch = Watch {
@@ -49,8 +50,9 @@ impl SearchGrpc {
             filter,
             created_at_ms: now_ms(),
         };
+        self.descriptions.put(&*self.store, &generation, &watch.name, &parts).await?;
         put_watch(&*self.store, &generation, &watch).await?;
-        Ok(watch_message(&gallery, watch))
+        Ok(watch_message(&gallery, watch, parts))
     }
 
     pub(super) async fn list_watches(
@@ -60,8 +62,12 @@ impl SearchGrpc {
         check_gallery_name(&request.gallery)?;
         let active = self.store.resolve(&request.gallery).await?;
         let Watches { readable, unreadable } = Watches::of(&*self.store, &active).await?;
-        let watches = readable.into_values().map(|watch| watch_message(&request.gallery, watch)).collect();
-        Ok(proto::ListWatchesResponse { watches, unreadable })
+        let mut descriptions = self.descriptions.of(&*self.store, &active, &readable).await?;
+        let message = |(name, watch)| {
+            let parts = descriptions.remove(&name).unwrap_or_default();
+            watch_message(&request.gallery, watch, parts)
+        };
+        Ok(proto::ListWatchesResponse { watches: readable.into_iter().map(message).collect(), unreadable })
     }
 
     pub(super) async fn delete_watch(
@@ -76,6 +82,7 @@ impl SearchGrpc {
             return Err(invalid("name", format!("gallery {gallery:?} has no watch {name:?}")));
         }
         delete_watch(&*self.store, &active, &name).await?;
+        self.descriptions.delete(&*self.store, &active, &name).await?;
         Ok(proto::DeleteWatchResponse {})
     }
 

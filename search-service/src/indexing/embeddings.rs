@@ -2,15 +2,16 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
-use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Indexed};
+use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Indexed, Role, Target};
+use crate::metadata_mask::MetadataMask;
 use crate::metrics;
 use crate::validation::{check_id, check_metadata};
 use descry_model::Fingerprint;
-use descry_store::{GalleryImage, Generation, ImageMetadata, now_ms};
-use std::collections::HashSet;
+use descry_store::{GalleryImage, ImageMetadata, now_ms};
+use std::collections::HashMap;
 
 /// Writes images, each answered in order; all that are answered well are on disk. An image whose file is known by its
-/// hash and that has the same metadata is not written again.
+/// hash and of which nothing new is told is not written again.
 ///
 /// Embeddings are of one model, so they go to one generation; one that is filled for another model gets its own.
 ///
@@ -21,6 +22,7 @@ pub(crate) async fn write_embeddings(
     limits: &RequestLimits,
     address: &str,
     fingerprint: &Fingerprint,
+    mask: &MetadataMask,
     images: Vec<(String, Result<GalleryImage, SearchError>)>,
 ) -> Result<Vec<Acknowledgement>, SearchError> {
     // The first target is the one that the address names.
@@ -39,47 +41,47 @@ pub(crate) async fn write_embeddings(
             (image_id, checked)
         })
         .collect();
-    let unchanged = unchanged(galleries, generation, &checked).await?;
+    let mut unchanged = unchanged(galleries, &target, mask, &checked).await?;
     let now_ms = now_ms();
-    let writes = checked.into_iter().map(|(image_id, image)| match image {
-        Ok(_) if unchanged.contains(&image_id) => {
-            ImageWrite::Done(Acknowledgement { image_id, outcome: Ok(Indexed::Unchanged) })
-        }
-        Ok(image) => {
+    let writes = checked.into_iter().map(|(image_id, image)| match (image, unchanged.remove(&image_id)) {
+        (Ok(_), Some(known)) => ImageWrite::Done(Acknowledgement { image_id, outcome: Ok(Indexed::unchanged(known)) }),
+        (Ok(image), None) => {
             // A copy keeps the time of the original, within what a clock can say.
             let original_ms = Some(image.metadata.indexed_at_ms).filter(|ms| (1..now_ms).contains(ms));
             let metadata = ImageMetadata { indexed_at_ms: original_ms.unwrap_or(now_ms), ..image.metadata };
             ImageWrite::Write(GalleryImage { metadata, ..image })
         }
-        Err(error) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
+        (Err(error), _) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
     });
-    let acknowledgements = galleries.write(vec![(target, writes.collect())]).await;
+    let acknowledgements = galleries.write(vec![(target, writes.collect())], mask).await;
     metrics::count_images(&acknowledgements);
     Ok(acknowledgements)
 }
 
+/// What is known of images that need not be written, by id.
 async fn unchanged(
     galleries: &Galleries,
-    generation: &Generation,
+    target: &Target,
+    mask: &MetadataMask,
     images: &[(String, Result<GalleryImage, SearchError>)],
-) -> Result<HashSet<String>, SearchError> {
-    let hashed = images.iter().filter_map(|(_, image)| image.as_ref().ok());
-    let hashed: Vec<&GalleryImage> = hashed.filter(|image| !image.metadata.content_sha256.is_empty()).collect();
-    if hashed.is_empty() {
-        return Ok(HashSet::new());
+) -> Result<HashMap<String, ImageMetadata>, SearchError> {
+    let mut given: HashMap<&str, Option<&ImageMetadata>> = HashMap::new();
+    for image in images.iter().filter_map(|(_, image)| image.as_ref().ok()) {
+        // Without a hash nobody can say what was embedded; and of two images with one id the later one counts, whatever
+        // the store holds now.
+        let metadata = Some(&image.metadata).filter(|metadata| !metadata.content_sha256.is_empty());
+        given.entry(&image.image_id).and_modify(|given| *given = None).or_insert(metadata);
     }
-    let ids: Vec<String> = hashed.iter().map(|image| image.image_id.clone()).collect();
-    let known = galleries.store().images(generation, &ids).await?;
-    let mut seen = HashSet::new();
-    let mut unchanged = HashSet::new();
-    for image in hashed {
-        let is_known = known.get(&image.image_id).is_some_and(|known| known.is_same_image(&image.metadata));
-        // Of two images with one id the later one counts, whatever the store holds now.
-        if seen.insert(&image.image_id) && is_known {
-            unchanged.insert(image.image_id.clone());
-        } else {
-            unchanged.remove(&image.image_id);
-        }
+    let given: HashMap<&str, &ImageMetadata> =
+        given.into_iter().filter_map(|(image_id, metadata)| Some((image_id, metadata?))).collect();
+    if given.is_empty() {
+        return Ok(HashMap::new());
     }
-    Ok(unchanged)
+    let ids: Vec<String> = given.keys().map(|&image_id| image_id.to_owned()).collect();
+    let mut held = galleries.store().images(&target.generation, &ids).await?;
+    held.retain(|image_id, held| {
+        let before = Some(&*held).filter(|_| target.role == Role::Serving);
+        given.get(image_id.as_str()).is_some_and(|&given| held.is_same_image(&mask.applied(given.clone(), before)))
+    });
+    Ok(held)
 }

@@ -8,6 +8,7 @@ use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
 use crate::encoder_pool::EncoderPool;
 use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Target};
+use crate::metadata_mask::MetadataMask;
 use crate::metrics;
 use crate::validation::{check_id, check_metadata, invalid};
 use descry_model::sha256_hex;
@@ -78,30 +79,33 @@ impl Indexer {
     pub(crate) fn index(
         self,
         address: String,
+        mask: MetadataMask,
         images: impl Stream<Item = NewImage> + Send + 'static,
     ) -> impl Stream<Item = Vec<Acknowledgement>> + Send + 'static {
         let in_flight = Arc::new(InFlight::default());
         let indexer = Arc::new(self);
         let address: Arc<str> = address.into();
+        let mask = Arc::new(mask);
         let IndexingConfig { chunk_images, chunks_in_flight, .. } = indexer.config;
         let encoding = {
             let (indexer, in_flight, address) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&address));
+            let mask = Arc::clone(&mask);
             images.ready_chunks(chunk_images).map(move |chunk| {
                 let ids = chunk.iter().map(|image| image.image_id.clone()).collect::<Vec<_>>();
                 let repeated = in_flight.enter(&ids);
-                let (indexer, address) = (Arc::clone(&indexer), Arc::clone(&address));
+                let (indexer, address, mask) = (Arc::clone(&indexer), Arc::clone(&address), Arc::clone(&mask));
                 // A task of its own, so that it goes on while an earlier chunk is written; it ends with the stream.
-                let preparing = within_request(async move { indexer.prepare(&address, chunk, repeated).await });
+                let preparing = within_request(async move { indexer.prepare(&address, &mask, chunk, repeated).await });
                 let preparing = AbortOnDropHandle::new(tokio::spawn(preparing));
                 async move { (ids, preparing.await) }
             })
         };
         encoding.buffered(chunks_in_flight).then(move |(ids, prepared)| {
-            let (indexer, in_flight) = (Arc::clone(&indexer), Arc::clone(&in_flight));
+            let (indexer, in_flight, mask) = (Arc::clone(&indexer), Arc::clone(&in_flight), Arc::clone(&mask));
             async move {
                 let acknowledgements = match prepared {
                     Ok((refused, prepared)) => {
-                        let mut acknowledgements = indexer.galleries.write(prepared).await;
+                        let mut acknowledgements = indexer.galleries.write(prepared, &mask).await;
                         acknowledgements.extend(refused);
                         acknowledgements
                     }
@@ -121,6 +125,7 @@ impl Indexer {
     async fn prepare(
         &self,
         address: &str,
+        mask: &MetadataMask,
         chunk: Vec<NewImage>,
         repeated: Vec<bool>,
     ) -> (Vec<Acknowledgement>, PreparedChunk) {
@@ -157,8 +162,8 @@ impl Indexer {
         let mut held_by_serving: Option<Held> = None;
         for target in targets {
             let of_target = match &held_by_serving {
-                None => self.prepare_for(&target, &checked, None).await,
-                Some(held) => self.prepare_beside(&target, &checked, held).await,
+                None => self.prepare_for(&target, (&checked, mask), None).await,
+                Some(held) => self.prepare_beside(&target, (&checked, mask), held).await,
             };
             let writes = match of_target {
                 Ok((writes, held)) => {
@@ -180,7 +185,7 @@ impl Indexer {
     async fn prepare_for(
         &self,
         target: &Target,
-        chunk: &[(CheckedImage, bool)],
+        chunk: (&[(CheckedImage, bool)], &MetadataMask),
         held_by_serving: Option<&Held>,
     ) -> Result<(Vec<ImageWrite>, Held), SearchError> {
         prepare(&self.encoders, self.galleries.store(), target, chunk, held_by_serving).await
@@ -190,7 +195,7 @@ impl Indexer {
     async fn prepare_beside(
         &self,
         target: &Target,
-        chunk: &[(CheckedImage, bool)],
+        chunk: (&[(CheckedImage, bool)], &MetadataMask),
         held_by_serving: &Held,
     ) -> Result<(Vec<ImageWrite>, Held), SearchError> {
         let address = target.generation.address();

@@ -3,7 +3,8 @@
 use super::indexer::CheckedImage;
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
-use crate::galleries::{Acknowledgement, ImageWrite, Indexed, Target};
+use crate::galleries::{Acknowledgement, ImageWrite, Indexed, Role, Target};
+use crate::metadata_mask::MetadataMask;
 use descry_model::Embedding;
 use descry_store::{GalleryImage, ImageMetadata, StoreError, VectorStore};
 use std::collections::HashMap;
@@ -19,21 +20,30 @@ pub(super) async fn prepare(
     encoders: &EncoderPool,
     store: &dyn VectorStore,
     target: &Target,
-    chunk: &[(CheckedImage, bool)],
+    (chunk, mask): (&[(CheckedImage, bool)], &MetadataMask),
     held_by_serving: Option<&Held>,
 ) -> Result<(Vec<ImageWrite>, Held), SearchError> {
     let generation = &target.generation;
     let ids: Vec<String> = chunk.iter().map(|(image, _)| image.image_id.clone()).collect();
     let held = store.images(generation, &ids).await?;
+    // What the serving generation will know of an image decides for every generation.
+    let known_before = match target.role {
+        Role::Serving => Some(&held),
+        Role::Later => held_by_serving,
+        Role::FilledAlone => None,
+    };
     let mut writes = Vec::with_capacity(chunk.len());
     let mut to_encode = Vec::new();
     for (image, repeated) in chunk {
-        let is_known = held.get(&image.image_id).is_some_and(|held| held.is_same_image(&image.metadata));
-        if is_known && !repeated {
-            let image_id = image.image_id.clone();
-            writes.push(ImageWrite::Done(Acknowledgement { image_id, outcome: Ok(Indexed::Unchanged) }));
-        } else {
-            to_encode.push((image, *repeated));
+        let image_id = &image.image_id;
+        let before = known_before.and_then(|known| known.get(image_id));
+        let wanted = mask.applied(image.metadata.clone(), before);
+        match held.get(image_id).filter(|held| !repeated && held.is_same_image(&wanted)) {
+            Some(held) => {
+                let outcome = Ok(Indexed::unchanged(held.clone()));
+                writes.push(ImageWrite::Done(Acknowledgement { image_id: image_id.clone(), outcome }));
+            }
+            None => to_encode.push((image, wanted, *repeated)),
         }
     }
     if to_encode.is_empty() {
@@ -44,10 +54,10 @@ pub(super) async fn prepare(
         // What is unchanged needs no encoder.
         Err(error) => to_encode.iter().map(|_| Err(error.clone())).collect(),
     };
-    for ((image, repeated), embedding) in to_encode.into_iter().zip(embeddings) {
+    for ((image, wanted, repeated), embedding) in to_encode.into_iter().zip(embeddings) {
         let (image_id, mut metadata) = (image.image_id.clone(), image.metadata.clone());
         let unchanged = held_by_serving.and_then(|held| held.get(&image_id));
-        if let Some(unchanged) = unchanged.filter(|held| !repeated && held.is_same_image(&metadata)) {
+        if let Some(unchanged) = unchanged.filter(|held| !repeated && held.is_same_image(&wanted)) {
             metadata.indexed_at_ms = unchanged.indexed_at_ms;
         }
         writes.push(match embedding {
@@ -62,12 +72,12 @@ pub(super) async fn prepare(
 async fn encode(
     encoders: &EncoderPool,
     target: &Target,
-    images: &[(&CheckedImage, bool)],
+    images: &[(&CheckedImage, ImageMetadata, bool)],
 ) -> Result<Vec<Result<Embedding, SearchError>>, SearchError> {
     let generation = &target.generation;
-    let contents = images.iter().map(|(image, _)| image.content.clone()).collect();
+    let contents = images.iter().map(|(image, ..)| image.content.clone()).collect();
     let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
-    let encoded = encoder.encode_images(contents).await?;
+    let encoded = encoder.encode_images(contents, generation.settings.apply_exif_orientation).await?;
     if encoded.fingerprint != generation.fingerprint {
         encoders.forget();
         return Err(StoreError::FingerprintMismatch {

@@ -121,7 +121,9 @@ async fn encode_part(
         }
         PartKind::Image(image) => {
             let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
-            let encoded = encoder.encode_query_image(image.clone(), &field("image")).await?;
+            let encoded = encoder
+                .encode_query_image(image.clone(), generation.settings.apply_exif_orientation, &field("image"))
+                .await?;
             (encoded.embedding, encoded.fingerprint, false)
         }
     };

@@ -13,6 +13,7 @@ use descry_proto::search::v1::{
     UpdateImagesRequest,
 };
 use descry_tests::TestStack;
+use prost_types::FieldMask;
 use std::collections::BTreeMap;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -108,7 +109,8 @@ pub(super) async fn new_metadata_changes_nothing_else(lobby: &mut Lobby) {
     let change = |image: &Image| Change { image_id: image.image_id.clone(), metadata: image.metadata.clone() };
     let mut changes: Vec<Change> = moved.iter().map(change).collect();
     changes.push(Change { image_id: "unknown.jpg".to_owned(), metadata: None });
-    let request = UpdateImagesRequest { gallery: "lobby".to_owned(), changes, ..Default::default() };
+    let metadata_mask = Some(FieldMask { paths: vec!["*".to_owned()] });
+    let request = UpdateImagesRequest { gallery: "lobby".to_owned(), changes, metadata_mask };
     assert_eq!(lobby.client.update_images(request).await.unwrap().into_inner().updated, 3);
 
     // Filters know at once.

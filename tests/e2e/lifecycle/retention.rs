@@ -12,6 +12,7 @@ use descry_proto::search::v1::{
 };
 use descry_qdrant_server::TestQdrant;
 use descry_tests::TestStack;
+use prost_types::Timestamp;
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -66,7 +67,16 @@ async fn check(mut client: SearchServiceClient<Channel>) {
     let count = images.len();
     let replies = index(&mut client, "lobby", images).await;
     assert_eq!(replies.len(), count);
-    assert!(replies.iter().all(|reply| matches!(&reply.outcome, Some(Outcome::Indexed(_)))));
+    // Who indexes is told how long it stays, also of what the next sweep removes.
+    let now = Timestamp::from(std::time::SystemTime::now()).seconds;
+    let mut past = 0;
+    for reply in &replies {
+        let Some(Outcome::Indexed(indexed)) = &reply.outcome else { panic!("{reply:?}") };
+        let kept_until = indexed.kept_until.map(|time| time.seconds);
+        assert_eq!(kept_until.is_none(), of_c0.contains(&reply.image_id), "{reply:?}");
+        past += usize::from(kept_until.is_some_and(|until| until <= now));
+    }
+    assert_eq!(past, count - of_c0.len() - of_c5.len() - 1);
 
     let mut expected = [of_c0, of_c5.clone(), vec!["without-time.jpg".to_owned()]].concat();
     expected.sort_unstable();

@@ -6,8 +6,10 @@ use crate::services::{demo_images, index};
 use descry_proto::search::v1::{
     AttributeCondition, CreateWatchRequest, DeleteWatchRequest, Filter, ListWatchesRequest, WatchMatchesRequest,
 };
+use descry_search::KeptDescriptions;
 use descry_tests::TestStack;
 use prost_types::Timestamp;
+use std::path::Path;
 use tonic::{Code, Status};
 
 fn check<Reply: std::fmt::Debug>(result: Result<Reply, Status>, code: Code, word: &str) {
@@ -104,4 +106,43 @@ async fn one_stream_of_matches_too_many_is_refused_and_a_closed_one_makes_room()
     };
     tokio::time::timeout(PATIENCE, again).await.unwrap();
     stack.stop().await;
+}
+
+/// The words of a watch lie in the store as the operator decided.
+#[tokio::test]
+async fn descriptions_are_kept_as_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let (key, other_key) = (file("key", "0f".repeat(32)), file("other-key", "f0".repeat(32)));
+    for kept in [KeptDescriptions::Clear, KeptDescriptions::Sealed, KeptDescriptions::None] {
+        let path = folder.path().join(format!("{kept:?}.sqlite3"));
+        let start = |key: &Path| {
+            let (path, key) = (path.clone(), key.to_owned());
+            TestStack::start_with(move |_, search| {
+                search.embedded.path = path;
+                search.watches.descriptions = kept;
+                search.watches.description_key_file = key;
+            })
+        };
+        let stack = start(&key).await;
+        let mut client = stack.search().await;
+        create_lobby(&mut client).await;
+        watch(&mut client, request("wanted", text(CAPTION), LIKE_2601)).await;
+        let told = listed(&mut client).await.remove(0).parts;
+        assert_eq!(told.is_empty(), kept == KeptDescriptions::None, "{kept:?}: {told:?}");
+        stack.stop().await;
+        let content = std::fs::read(&path).unwrap();
+        let lies_open = content.windows(CAPTION.len()).any(|window| window == CAPTION.as_bytes());
+        assert_eq!(lies_open, kept == KeptDescriptions::Clear, "{kept:?}");
+
+        // Without its key the watch works on, and what it looks for stays closed.
+        let stack = start(&other_key).await;
+        let told = listed(&mut stack.search().await).await;
+        assert_eq!((told.len(), told[0].parts.is_empty()), (1, kept != KeptDescriptions::Clear), "{kept:?}");
+        stack.stop().await;
+    }
 }

@@ -31,7 +31,7 @@ pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, c
 }
 
 fn settings_message(settings: GallerySettings) -> proto::GallerySettings {
-    let GallerySettings { indexed_attributes, qdrant } = settings;
+    let GallerySettings { indexed_attributes, qdrant, apply_exif_orientation } = settings;
     let quantization = match qdrant.quantization {
         None => proto::Quantization::Unspecified,
         Some(Quantization::Int8) => proto::Quantization::Int8,
@@ -46,7 +46,7 @@ fn settings_message(settings: GallerySettings) -> proto::GallerySettings {
         hnsw_ef_construct: qdrant.hnsw_ef_construct,
         quantization: quantization.into(),
     };
-    proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant), apply_exif_orientation: false }
+    proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant), apply_exif_orientation }
 }
 
 /// # Errors
@@ -82,7 +82,8 @@ pub(in crate::grpc) fn gallery_settings(settings: proto::GallerySettings) -> Res
         hnsw_ef_construct: qdrant.hnsw_ef_construct,
         quantization,
     };
-    Ok(GallerySettings { indexed_attributes: settings.indexed_attributes, qdrant })
+    let proto::GallerySettings { indexed_attributes, apply_exif_orientation, .. } = settings;
+    Ok(GallerySettings { indexed_attributes, qdrant, apply_exif_orientation })
 }
 
 /// Cameras with a time of their own.

@@ -1,0 +1,116 @@
+//! What is known of images when more of it is told: read, changed and written again, by one caller at a time.
+
+use super::Galleries;
+use super::writes::{Acknowledgement, Indexed, Target};
+use crate::SearchError;
+use crate::metadata_mask::MetadataMask;
+use crate::validation::{check_metadata, invalid};
+use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata};
+use std::collections::HashSet;
+
+impl Galleries {
+    /// Writes images to the generation that serves, with what the mask keeps of what is known of them. One that would
+    /// then be known by more than is allowed is answered with that.
+    pub(super) async fn write_known(
+        &self,
+        generation: &Generation,
+        images: Vec<GalleryImage>,
+        mask: &MetadataMask,
+    ) -> Result<Vec<Acknowledgement>, SearchError> {
+        let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
+        let _held = self.rewriting.hold(&generation.gallery, ids.iter().map(String::as_str)).await;
+        let mut known = self.store.images(generation, &ids).await?;
+        let mut acknowledgements = Vec::with_capacity(images.len());
+        let mut to_write = Vec::with_capacity(images.len());
+        for GalleryImage { image_id, embedding, metadata } in images {
+            let before = known.get(&image_id);
+            let metadata = mask.applied(metadata, before);
+            let outcome = check_metadata(&metadata, &self.limits).map(|()| {
+                // Without a hash nobody knows that the file is the same.
+                let is_other = |before: &&ImageMetadata| {
+                    before.content_sha256.is_empty() || before.content_sha256 != metadata.content_sha256
+                };
+                let replaced = before.filter(is_other).cloned().map(Box::new);
+                Indexed { replaced, ..Indexed::written(metadata.clone()) }
+            });
+            if outcome.is_ok() {
+                // Of two images with one id the later one is told of the earlier one.
+                known.insert(image_id.clone(), metadata.clone());
+                to_write.push(GalleryImage { image_id: image_id.clone(), embedding, metadata });
+            }
+            acknowledgements.push(Acknowledgement { image_id, outcome });
+        }
+        if !to_write.is_empty() {
+            self.upsert(generation, to_write).await?;
+        }
+        Ok(acknowledgements)
+    }
+
+    /// Changes what is known of images, as the mask says. Returns how many existed in the generation that decides. Goes
+    /// to its end, as [`Galleries::write`] does.
+    pub(crate) async fn update_metadata(
+        &self,
+        address: &str,
+        changes: Vec<(String, ImageMetadata)>,
+        mask: MetadataMask,
+    ) -> Result<u64, SearchError> {
+        let (galleries, address) = (self.clone(), address.to_owned());
+        let updating = tokio::spawn(async move { galleries.update_all(&address, changes, &mask).await });
+        updating.await.unwrap_or_else(|error| Err(SearchError::failed("updating metadata", error)))
+    }
+
+    async fn update_all(
+        &self,
+        address: &str,
+        changes: Vec<(String, ImageMetadata)>,
+        mask: &MetadataMask,
+    ) -> Result<u64, SearchError> {
+        let name = GalleryAddress::parse(address).name;
+        let beside = self.turns.beside(name).await;
+        let mut targets = self.targets(address).await?;
+        // Two changes of one image must not land in two generations in opposite order.
+        let mut _alone = None;
+        if targets.len() > 1 {
+            drop(beside);
+            _alone = Some(self.turns.alone(name).await);
+            targets = self.targets(address).await?;
+        }
+        let mut targets = targets.into_iter();
+        let Some(first) = targets.next() else { return Ok(0) };
+        let _held = self.rewriting.hold(name, changes.iter().map(|(image_id, _)| image_id.as_str())).await;
+        let changes = self.applied(&first.generation, changes, mask).await?;
+        let updated = self.store.update_metadata(&first.generation, changes.clone()).await;
+        let mut reached = HashSet::from([first.generation.number]);
+        for Target { generation, .. } in targets {
+            match self.store.update_metadata(&generation, changes.clone()).await {
+                Ok(_) if updated.is_ok() => drop(reached.insert(generation.number)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(number = generation.number, %error, "metadata is not in a generation"),
+            }
+        }
+        // What failed may have been done all the same.
+        self.settle(&first, &reached).await?;
+        Ok(updated?)
+    }
+
+    /// What is known of images after changes that come one after another; images that do not exist are left out.
+    async fn applied(
+        &self,
+        generation: &Generation,
+        changes: Vec<(String, ImageMetadata)>,
+        mask: &MetadataMask,
+    ) -> Result<Vec<(String, ImageMetadata)>, SearchError> {
+        let ids: Vec<String> = changes.iter().map(|(image_id, _)| image_id.clone()).collect();
+        let mut known = self.store.images(generation, &ids).await?;
+        let mut applied = Vec::with_capacity(changes.len());
+        for (image_id, given) in changes {
+            let Some(before) = known.get_mut(&image_id) else { continue };
+            let metadata = mask.applied(given, Some(before));
+            check_metadata(&metadata, &self.limits)
+                .map_err(|error| invalid(format!("changes of {image_id:?}"), error.to_string()))?;
+            before.clone_from(&metadata);
+            applied.push((image_id, metadata));
+        }
+        Ok(applied)
+    }
+}
