@@ -4,29 +4,59 @@
 //! cropping, `/255`, mean and standard deviation. A different resize moves every embedding, so [`resize`](crate::resize)
 //! repeats Pillow's arithmetic to the bit.
 
+use crate::jpeg;
+use crate::orientation::{ImageNotes, turn};
+use crate::png_file::{self, PngFile};
 use crate::resize::{RgbImage, resize};
-use crate::{ImageInput, ModelError, jpeg};
+use crate::{ImageInput, ModelError};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use ndarray::Array3;
 use std::io::Cursor;
 
-/// Decoder memory beyond the pixels themselves, in bytes: room for a progressive JPEG's coefficients.
+/// Decoder memory beyond the pixels themselves, in bytes: room for what a decoder of WebP keeps.
 const DECODER_OVERHEAD_BYTES_PER_PIXEL: u64 = 16;
 
 /// The file formats that decode, for messages.
 const FORMATS: &str = "JPEG, PNG, WebP or BMP";
+/// What every JPEG file begins with.
+const JPEG_START: &[u8] = &[0xFF, 0xD8, 0xFF];
 
 /// Decodes an image file to 8-bit RGB the way Pillow's `convert("RGB")` does: alpha dropped, grey replicated, palette
-/// expanded. Of 16-bit samples the upper byte counts (Pillow clips 16-bit grey instead, which leaves little of it). The header's size is checked before anything is allocated for pixels.
+/// expanded. Of 16-bit samples the upper byte counts (Pillow clips 16-bit grey instead, which leaves little of it). The
+/// size is checked before anything is allocated for pixels.
+///
+/// With `apply_exif_orientation` the image is turned upright first, as Pillow's `ImageOps.exif_transpose` does it: by the
+/// EXIF data of JPEG, PNG and WebP, else by their XMP data. Damaged data turn nothing. The published methods do not turn.
+///
+/// Of damaged files those are refused that Pillow refuses by default: a JPEG that is cut short; a PNG whose header, palette
+/// or other chunk before the pixels has a wrong checksum, or whose pixels are damaged or not all there. A PNG without its
+/// `IEND` chunk is read, and a JPEG of one scan that lacks nothing but its end marker.
 ///
 /// # Errors
 /// [`ModelError::ImageTooLarge`] above `max_pixels`; [`ModelError::Image`] for anything that is not a whole image.
-pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_rotation: bool) -> Result<RgbImage, ModelError> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
-    let Some(format) = reader.format() else {
-        return Err(ModelError::Image { reason: format!("the bytes are not {FORMATS}") });
+pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_orientation: bool) -> Result<RgbImage, ModelError> {
+    let (decoded, orientation) = if bytes.starts_with(JPEG_START) {
+        let notes = if apply_exif_orientation { jpeg::notes(bytes) } else { ImageNotes::default() };
+        (jpeg::decode(bytes, max_pixels)?, notes.orientation())
+    } else if bytes.starts_with(png_file::SIGNATURE) {
+        let file = PngFile::open(bytes)?;
+        (file.decode(max_pixels)?, file.notes.orientation())
+    } else {
+        decode_others(bytes, max_pixels)?
     };
+    Ok(if apply_exif_orientation { turn(decoded, orientation) } else { decoded })
+}
+
+/// WebP and BMP.
+fn decode_others(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), ModelError> {
+    if bytes.is_empty() {
+        return Err(ModelError::Image { reason: "the file is empty (0 bytes)".to_owned() });
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
+    if reader.format().is_none() {
+        return Err(ModelError::Image { reason: format!("the bytes are not {FORMATS}") });
+    }
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -39,22 +69,13 @@ pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_rotation: bool) ->
     let mut limits = Limits::default();
     limits.max_alloc = Some(pixels.saturating_mul(DECODER_OVERHEAD_BYTES_PER_PIXEL).saturating_add(1 << 20));
     decoder.set_limits(limits).map_err(unreadable)?;
-    let orientation = decoder.orientation().map_err(unreadable)?;
-    let decoded = if format == ImageFormat::Jpeg {
-        drop(decoder);
-        jpeg::decode(bytes, max_pixels)?
-    } else {
-        to_samples(DynamicImage::from_decoder(decoder).map_err(unreadable)?.into_rgb8())
+    // Notes that cannot be read are no reason to refuse the pixels.
+    let notes = ImageNotes {
+        exif: decoder.exif_metadata().unwrap_or_default(),
+        xmp: decoder.xmp_metadata().unwrap_or_default(),
     };
-    if !apply_exif_rotation || orientation == Orientation::NoTransforms {
-        return Ok(decoded);
-    }
-    let (width, height) = (decoded.width as u32, decoded.height as u32);
-    let upright = image::RgbImage::from_raw(width, height, decoded.samples)
-        .ok_or_else(|| ModelError::Image { reason: "its pixels do not fill it".to_owned() })?;
-    let mut upright = DynamicImage::from(upright);
-    upright.apply_orientation(orientation);
-    Ok(to_samples(upright.into_rgb8()))
+    let decoded = to_samples(DynamicImage::from_decoder(decoder).map_err(unreadable)?.into_rgb8());
+    Ok((decoded, notes.orientation()))
 }
 
 /// Decodes and resizes one image file and normalises its pixels.

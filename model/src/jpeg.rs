@@ -2,8 +2,12 @@
 //!
 //! Decoders round differently at subsampled colours; a mean difference of a quarter of a grey level moves small models'
 //! embeddings to a cosine of 0.999 and their Rank-1 by half a point. mozjpeg's decoder is libjpeg-turbo's.
+//!
+//! No other reader comes before it: whatever libjpeg reads is read, arithmetic coding and unusual sampling factors included.
+//! Pictures of 12 bits a sample and lossless ones are refused, as Pillow refuses them.
 
 use crate::ModelError;
+use crate::orientation::ImageNotes;
 use crate::resize::RgbImage;
 use mozjpeg::Decompress;
 use mozjpeg::decompress::{DecompressStarted, Format};
@@ -16,18 +20,43 @@ use std::panic::{catch_unwind, resume_unwind};
 /// # Errors
 /// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for data that is cut short or that libjpeg cannot decode.
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
-    if !is_complete(bytes) {
-        return Err(ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() });
+    if is_complete(bytes) {
+        return decode_whole(bytes, max_pixels);
     }
+    let cut_short = || ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() };
+    if !has_one_scan(bytes) {
+        return Err(cut_short());
+    }
+    // A file that lacks nothing but the end marker is read, as Pillow reads most of these. Whether that is so is seen by what
+    // libjpeg makes of other data in its place: bits that are still needed change the picture.
+    let bytes = bytes.strip_suffix(&[0xFF]).unwrap_or(bytes);
+    let ended_by = |filling: &[u8]| decode_whole(&[bytes, filling, &[0xFF, END_OF_IMAGE]].concat(), max_pixels);
+    let image = ended_by(&[])?;
+    if ended_by(&[0b1010_1010; 64])? == image { Ok(image) } else { Err(cut_short()) }
+}
+
+fn decode_whole(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
     // libjpeg's fatal errors arrive as unwinding, without a panic message.
     match catch_unwind(|| decode_or_unwind(bytes, max_pixels)) {
         Ok(result) => result,
         Err(fatal) => match fatal.downcast::<String>() {
-            Ok(message) => Err(ModelError::Image { reason: *message }),
+            Ok(message) => Err(ModelError::Image { reason: explain(*message) }),
             // Not libjpeg's: a defect of ours or of a library.
             Err(panic) => resume_unwind(panic),
         },
     }
+}
+
+/// libjpeg's words, with what they mean where it speaks in numbers.
+fn explain(message: String) -> String {
+    const LOSSLESS: [&str; 6] = ["0xc3", "0xc5", "0xc6", "0xc7", "0xcb", "0xcd"];
+    if message.contains("precision") {
+        return format!("{message}; JPEGs of 8 bits a sample are read, convert it to one");
+    }
+    if LOSSLESS.iter().any(|process| message.to_lowercase().contains(process)) {
+        return format!("{message} (lossless or hierarchical JPEG, which is not read); convert it to a baseline JPEG");
+    }
+    message
 }
 
 fn decode_or_unwind(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
@@ -73,35 +102,103 @@ fn rgb_of_inverted_cmyk(inverted: &[u8]) -> [u8; 3] {
     })
 }
 
+/// What the file says of its orientation. As Pillow reads it: what stands before the pixels, pieces of EXIF data put
+/// together, and of several XMP packets the last.
+pub(crate) fn notes(bytes: &[u8]) -> ImageNotes {
+    const EXIF: &[u8] = b"Exif\0\0";
+    const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+    let mut notes = ImageNotes::default();
+    for segment in Segments::of(bytes).take_while(|segment| segment.marker != START_OF_SCAN) {
+        match segment {
+            Segment { marker: APPLICATION_1, content } if content.starts_with(EXIF) => match &mut notes.exif {
+                Some(begun) => begun.extend(&content[EXIF.len()..]),
+                None => notes.exif = Some(content.to_vec()),
+            },
+            Segment { marker: APPLICATION_1, content } if content.starts_with(XMP) => {
+                notes.xmp = Some(content[XMP.len()..].to_vec());
+            }
+            Segment { .. } => {}
+        }
+    }
+    notes
+}
+
 /// Whether the data goes on to the end marker. libjpeg fills the missing rest of a cut file with grey, and its embedding
 /// would be quietly wrong. Segments are walked, because a thumbnail in the header has an end marker of its own.
 fn is_complete(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xD9;
-    let mut position = 2;
-    while let Some(&byte) = bytes.get(position) {
-        let marker = match (byte, bytes.get(position + 1)) {
-            (0xFF, Some(&marker)) => marker,
-            // Stray bytes between segments are skipped, as libjpeg does.
-            _ => {
-                position += 1;
-                continue;
-            }
-        };
+    Segments::of(bytes).any(|segment| segment.marker == END_OF_IMAGE)
+}
+
+/// Whether one baseline scan holds all components: its last pixels are the end of the data. Of progressive files and the
+/// like nobody knows without the end marker whether another scan was to come.
+fn has_one_scan(bytes: &[u8]) -> bool {
+    let (mut components, mut scans) = (None, Vec::new());
+    for Segment { marker, content } in Segments::of(bytes) {
         match marker {
-            END_OF_IMAGE => return true,
-            // Fill bytes; then stuffed data, restart markers and other markers without a segment.
-            0xFF => position += 1,
-            0x00 | 0x01 | 0xD0..=0xD8 => position += 2,
-            _ => {
-                let (Some(&high), Some(&low)) = (bytes.get(position + 2), bytes.get(position + 3)) else {
-                    return false;
-                };
-                // Behind a start of scan come entropy-coded bytes, which the loop passes over.
-                position += 2 + usize::from(u16::from_be_bytes([high, low]));
+            BASELINE | EXTENDED => components = content.get(5).copied(),
+            START_OF_SCAN => scans.push(content.first().copied()),
+            _ => {}
+        }
+    }
+    components.is_some() && scans == [components]
+}
+
+/// Starts of frames with Huffman coding whose scans are read once.
+const BASELINE: u8 = 0xC0;
+const EXTENDED: u8 = 0xC1;
+const END_OF_IMAGE: u8 = 0xD9;
+const START_OF_SCAN: u8 = 0xDA;
+const APPLICATION_1: u8 = 0xE1;
+
+/// A marker, and the bytes that belong to it.
+struct Segment<'data> {
+    marker: u8,
+    content: &'data [u8],
+}
+
+/// Everything from the start marker to the end marker but the pixels.
+struct Segments<'data> {
+    bytes: &'data [u8],
+    position: usize,
+}
+
+impl<'data> Segments<'data> {
+    fn of(bytes: &'data [u8]) -> Self {
+        Self { bytes, position: 2 }
+    }
+}
+
+impl<'data> Iterator for Segments<'data> {
+    type Item = Segment<'data>;
+
+    fn next(&mut self) -> Option<Segment<'data>> {
+        loop {
+            let position = self.position;
+            let marker = match (*self.bytes.get(position)?, self.bytes.get(position + 1)) {
+                (0xFF, Some(&marker)) => marker,
+                // Stray bytes between segments are skipped, as libjpeg does. Behind a start of scan come entropy-coded ones.
+                _ => {
+                    self.position += 1;
+                    continue;
+                }
+            };
+            match marker {
+                END_OF_IMAGE => {
+                    self.position = self.bytes.len();
+                    return Some(Segment { marker, content: &[] });
+                }
+                // Fill bytes; then stuffed data, restart markers and other markers without a segment.
+                0xFF => self.position += 1,
+                0x00 | 0x01 | 0xD0..=0xD8 => self.position += 2,
+                _ => {
+                    let &length = self.bytes.get(position + 2..)?.first_chunk()?;
+                    self.position = position + 2 + usize::from(u16::from_be_bytes(length));
+                    let end = self.position.min(self.bytes.len());
+                    return Some(Segment { marker, content: self.bytes.get(position + 4..end).unwrap_or_default() });
+                }
             }
         }
     }
-    false
 }
 
 #[cfg(test)]

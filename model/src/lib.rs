@@ -12,6 +12,8 @@ mod image_preprocess;
 mod jpeg;
 pub mod manifest;
 pub mod method;
+mod orientation;
+mod png_file;
 mod resize;
 mod text_tokenizer;
 
