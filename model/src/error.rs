@@ -72,6 +72,15 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// A text with letters that a vocabulary without an unknown token would drop.
+    #[error(
+        "the model's vocabulary has no token for {letters}; say it in other words, or use a model with a complete \
+         vocabulary such as CLIP's own"
+    )]
+    UnknownLetters {
+        /// The letters, and in which words.
+        letters: String,
+    },
     /// A text without content.
     #[error("the text is empty")]
     EmptyText,

@@ -16,6 +16,7 @@ mod orientation;
 mod png_file;
 mod resize;
 mod text_tokenizer;
+mod vocabulary_gaps;
 
 pub use bundle::{Bundle, file_sha256};
 pub use embedding::Embedding;

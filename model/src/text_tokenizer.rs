@@ -3,6 +3,7 @@
 //! The papers clean captions with ftfy, unescape HTML twice, fold whitespace and lower the case before the byte-pair
 //! encoding; `tokenizer.json` does the encoding alone, so the cleaning happens here, in that order.
 
+use crate::vocabulary_gaps::{VocabularyGaps, describe_lost};
 use crate::{ModelError, TextInput};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -27,6 +28,8 @@ impl TokenizedText {
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
     input: TextInput,
+    /// `None` where the vocabulary expresses every text.
+    gaps: Option<VocabularyGaps>,
 }
 
 impl TextTokenizer {
@@ -49,7 +52,8 @@ impl TextTokenizer {
         // Truncation and padding are ours: the file's own settings must not change ids.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| ModelError::Tokenizer { reason: error.to_string() })?;
-        let this = Self { tokenizer, input };
+        let gaps = VocabularyGaps::of(&tokenizer);
+        let this = Self { tokenizer, input, gaps };
         for (token, expected) in
             [(START_OF_TEXT, this.input.start_of_text_id), (END_OF_TEXT, this.input.end_of_text_id)]
         {
@@ -62,12 +66,24 @@ impl TextTokenizer {
         Ok(this)
     }
 
+    /// The letters and digits that the vocabulary has no token for, in words; `None` where it has all.
+    pub fn missing_letters(&self) -> Option<String> {
+        self.gaps.as_ref()?.describe(&self.tokenizer)
+    }
+
     /// Cleans and encodes one text.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] when the vocabulary cannot express the text; CLIP's byte-level one always can.
+    /// [`ModelError::UnknownLetters`] when the vocabulary lacks letters of the text, which CLIP's never does; punctuation
+    /// that it lacks is left out. [`ModelError::Tokenizer`] when the file's own rules fail.
     pub fn tokenize(&self, text: &str) -> Result<TokenizedText, ModelError> {
         let cleaned = clean_text(text);
+        if let Some(gaps) = &self.gaps {
+            let lost = gaps.lost(&self.tokenizer, &cleaned);
+            if !lost.is_empty() {
+                return Err(ModelError::UnknownLetters { letters: describe_lost(&lost) });
+            }
+        }
         let encoding = self
             .tokenizer
             .encode_fast(cleaned, false)
@@ -140,6 +156,62 @@ fn clean_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A byte-level vocabulary of `letters` within words and `last_letters` at their ends, in no particular order.
+    fn tokenizer(letters: &str, last_letters: &str, unknown: Option<&str>) -> TextTokenizer {
+        let mut tokens: Vec<String> = letters.chars().map(String::from).collect();
+        tokens.extend(last_letters.chars().map(|letter| format!("{letter}</w>")));
+        tokens.extend(unknown.map(str::to_owned));
+        tokens.extend([START_OF_TEXT, END_OF_TEXT].map(str::to_owned));
+        let vocabulary: serde_json::Map<_, _> =
+            tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+            "added_tokens": [], "decoder": null,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"}, "behavior": "Removed", "invert": true},
+                {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+            ]},
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+                "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
+                "vocab": vocabulary, "merges": [],
+            },
+        });
+        let last_id = tokens.len() as i64 - 1;
+        let input = TextInput {
+            context_length: 77,
+            vocabulary_size: tokens.len(),
+            start_of_text_id: last_id - 1,
+            end_of_text_id: last_id,
+            mask_id: None,
+            padding_id: 0,
+        };
+        TextTokenizer::from_bytes(&serde_json::to_vec(&json).unwrap(), input).unwrap()
+    }
+
+    /// Without this, `fix` is encoded as `f` and `i`, in the library as in Python's, and `x` is an empty text.
+    #[test]
+    fn a_text_that_the_vocabulary_would_shorten_is_refused_by_its_letters() {
+        let of_few_captions = tokenizer("fiadn", "fian", None);
+        let refused = |text: &str| of_few_captions.tokenize(text).unwrap_err().to_string();
+        assert!(of_few_captions.tokenize("fin, a dia!").is_ok(), "punctuation makes no other words");
+        assert!(refused("a fix").contains(r#"'x' at the end of "fix""#), "{}", refused("a fix"));
+        assert!(refused("x").contains(r#"'x' at the end of "x""#));
+        assert!(refused("add").contains(r#"'d' at the end of "add""#));
+        assert!(refused("faxed 7").contains(r#"'7' at the end of "7""#));
+        assert!(refused("faxed").contains(r#"'x' in "faxed""#));
+        assert!(refused("dié").contains(r#"'é' at the end of "dié""#), "{}", refused("dié"));
+        let missing = of_few_captions.missing_letters().unwrap();
+        assert!(missing.starts_with("no token for b c e g") && missing.contains("and for b c d e"), "{missing}");
+    }
+
+    #[test]
+    fn an_unknown_token_of_the_vocabulary_stands_for_what_it_lacks() {
+        let with_unknown = tokenizer("fia", "fia", Some("<unk>"));
+        assert_eq!(with_unknown.missing_letters(), None);
+        assert_eq!(with_unknown.tokenize("fix").unwrap().token_ids, [7, 0, 1, 6, 8]);
+    }
 
     #[test]
     fn cleaning_follows_the_published_order() {

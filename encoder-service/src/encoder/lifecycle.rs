@@ -62,7 +62,12 @@ impl Encoder {
         let OpenedTowers { vision, text, device } = open_towers(&bundle, config)?;
         report_device(&device);
         let tokenizer = match bundle.tokenizer() {
-            Ok(tokenizer) => Some(tokenizer),
+            Ok(tokenizer) => {
+                if let Some(missing) = tokenizer.missing_letters() {
+                    tracing::warn!("the model's vocabulary has {missing}; texts with such words are refused");
+                }
+                Some(tokenizer)
+            }
             Err(error) => {
                 tracing::warn!(%error, "texts cannot be encoded");
                 None
