@@ -116,7 +116,7 @@ impl Encoder {
         Ok(encoded)
     }
 
-    /// Encodes image files; each succeeds or fails by itself.
+    /// Encodes image files as they are stored; each succeeds or fails by itself.
     ///
     /// # Errors
     /// As [`Encoder::encode_texts`].
@@ -128,10 +128,27 @@ impl Encoder {
     where
         Bytes: AsRef<[u8]> + Send + 'static,
     {
+        self.encode_turned_images(images, false, urgency).await
+    }
+
+    /// As [`Encoder::encode_images`], the images turned upright first as their EXIF data says, where that is asked for.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode_texts`].
+    pub async fn encode_turned_images<Bytes>(
+        &self,
+        images: Vec<Bytes>,
+        apply_exif_orientation: bool,
+        urgency: Urgency,
+    ) -> Result<Vec<Result<EncodedImage, EncodeError>>, EncodeError>
+    where
+        Bytes: AsRef<[u8]> + Send + 'static,
+    {
         self.check_count("images", images.len())?;
         let mut admission = self.vision.admit(images.len(), urgency.priority)?;
         let enqueue = |(index, image)| {
-            let raw = RawImage { name: ItemName { list: "images", index: Some(index) }, bytes: Box::new(image) };
+            let name = ItemName { list: "images", index: Some(index) };
+            let raw = RawImage { name, bytes: Box::new(image), apply_exif_orientation };
             self.enqueue_image(admission.split_one(), urgency, raw)
         };
         let tickets: Vec<_> = images.into_iter().enumerate().map(enqueue).collect();
@@ -150,11 +167,17 @@ impl Encoder {
     }
 
     /// Waits until there is room for a stream's next image file, and queues it.
-    pub(crate) async fn take_image<Bytes>(&self, image: Bytes, urgency: Urgency) -> Result<Ticket, EncodeError>
+    pub(crate) async fn take_image<Bytes>(
+        &self,
+        image: Bytes,
+        apply_exif_orientation: bool,
+        urgency: Urgency,
+    ) -> Result<Ticket, EncodeError>
     where
         Bytes: AsRef<[u8]> + Send + 'static,
     {
-        let raw = RawImage { name: ItemName { list: "image", index: None }, bytes: Box::new(image) };
+        let name = ItemName { list: "image", index: None };
+        let raw = RawImage { name, bytes: Box::new(image), apply_exif_orientation };
         let admission = self.vision.admit_waiting(urgency.deadline).await?;
         self.enqueue_image(Some(admission), urgency, raw)
     }
@@ -293,6 +316,7 @@ impl Prepare<OnnxTextTower> for TextPreparation {
 pub(crate) struct RawImage {
     pub(crate) name: ItemName,
     pub(crate) bytes: Box<dyn AsRef<[u8]> + Send>,
+    pub(crate) apply_exif_orientation: bool,
 }
 
 /// How image files become pixels.
@@ -318,7 +342,10 @@ impl Prepare<OnnxVisionTower> for ImagePreparation {
     type Raw = RawImage;
 
     fn prepare(&self, raw: RawImage) -> Result<Prepared<Pixels>, EncodeError> {
-        let pixels = preprocess_image((*raw.bytes).as_ref(), &self.input, self.max_image_pixels);
+        // A model that was trained on upright images turns every one, whatever is asked for.
+        let exif_rotation = self.input.exif_rotation || raw.apply_exif_orientation;
+        let input = ImageInput { exif_rotation, ..self.input.clone() };
+        let pixels = preprocess_image((*raw.bytes).as_ref(), &input, self.max_image_pixels);
         let item = pixels.map_err(|source| raw.name.invalid(source))?;
         Ok(Prepared { item, truncated: false })
     }

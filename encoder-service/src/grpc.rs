@@ -55,10 +55,11 @@ impl EncoderService for EncoderGrpc {
         request: Request<proto::EncodeImageRequest>,
     ) -> Result<Response<proto::EncodeImageResponse>, Status> {
         let deadline = deadline::of_caller();
-        let proto::EncodeImageRequest { images, priority: asked, apply_exif_orientation: _ } = request.into_inner();
+        let proto::EncodeImageRequest { images, priority: asked, apply_exif_orientation } = request.into_inner();
         let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_image", count = images.len());
-        let encoded = self.encoder.encode_images(images, urgency).instrument(span).await?;
+        let encoding = self.encoder.encode_turned_images(images, apply_exif_orientation, urgency);
+        let encoded = encoding.instrument(span).await?;
         let encoded = encoded.into_iter().map(|item| item.map(Encoded::from)).collect();
         let (results, timings) = list_results(encoded)?;
         Ok(Response::new(proto::EncodeImageResponse {
@@ -100,10 +101,10 @@ impl EncoderService for EncoderGrpc {
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
         let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
         let take = move |message: proto::EncodeImageStreamRequest| {
-            let proto::EncodeImageStreamRequest { id, image, priority: asked, apply_exif_orientation: _ } = message;
+            let proto::EncodeImageStreamRequest { id, image, priority: asked, apply_exif_orientation } = message;
             let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
             let encoder = taker.clone();
-            async move { (id, encoder.take_image(image, urgency).await) }
+            async move { (id, encoder.take_image(image, apply_exif_orientation, urgency).await) }
         };
         let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
             let fingerprint = finisher.fingerprint().to_string();
