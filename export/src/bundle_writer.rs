@@ -15,7 +15,6 @@ pub struct StagedBundle {
     staging: PathBuf,
     target: PathBuf,
     manifest: Manifest,
-    has_random_weights: bool,
     published: bool,
 }
 
@@ -25,14 +24,13 @@ impl StagedBundle {
         target: &Path,
         files: Vec<(&str, Vec<u8>)>,
         mut manifest: Manifest,
-        has_random_weights: bool,
     ) -> Result<Self, ExportError> {
         check_target(target)?;
         manifest.files = files.iter().map(|(name, content)| ((*name).to_owned(), sha256_hex(content))).collect();
         manifest.fingerprint = manifest.compute_fingerprint().to_string();
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let staging = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let staged = Self { staging, target: target.to_owned(), manifest, has_random_weights, published: false };
+        let staged = Self { staging, target: target.to_owned(), manifest, published: false };
         let unwritable = |path: &Path| {
             let path = path.to_owned();
             move |source| ExportError::Unwritable { path, source }
@@ -74,11 +72,6 @@ impl StagedBundle {
     /// Where the bundle is now.
     pub fn path(&self) -> &Path {
         &self.staging
-    }
-
-    /// Whether nothing was trained: such a model is for measurements, and nearly every decision in it is a close one.
-    pub fn has_random_weights(&self) -> bool {
-        self.has_random_weights
     }
 
     /// The bundle's manifest.

@@ -148,8 +148,7 @@ impl Export {
         if let Some(tokenizer) = tokenizer {
             files.push((TOKENIZER_FILE, tokenizer.json));
         }
-        let has_random_weights = matches!(request.source, ModelSource::Random { .. });
-        StagedBundle::write(&request.out, files, manifest, has_random_weights)
+        StagedBundle::write(&request.out, files, manifest)
     }
 }
 

@@ -11,7 +11,7 @@ use descry_model::method::up_person::{AdapterKeys, LoraKeys};
 use descry_model::method::{BlockKeys, IMAGE_SIZE_PX, Method, Side, dm_adapter, up_person};
 use ndarray::{ArrayD, IxDyn};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use rand_distr::{Distribution, Normal};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -99,6 +99,13 @@ pub(crate) fn random_tensors_for_grid(
     Ok(dict.tensors)
 }
 
+/// Between the prompt's logits of two experts that are next to each other; half of it is left after `alpha`.
+const LOGIT_STEP: f32 = 4.0;
+/// Of what a token adds to a logit: a tenth of the distance that is left.
+const INPUT_LOGIT_DEVIATION: f32 = 0.25;
+/// Of `alpha`, around a half.
+const PROMPT_SHARE_DEVIATION: f32 = 0.02;
+
 struct RandomDict {
     random: ChaCha8Rng,
     tensors: BTreeMap<String, ArrayD<f32>>,
@@ -142,13 +149,27 @@ impl RandomDict {
     fn mixture(&mut self, keys: BlockKeys, width: usize) {
         self.layer_norm(&keys.mixture_norm(), width);
         self.add(&keys.domain_prompt(), &[width], 0.5);
-        self.factor(&keys.prompt_share());
-        for gate in [keys.input_gate(), keys.prompt_gate()] {
-            self.add(&gate, &[dm_adapter::EXPERTS, width], (width as f32).powf(-0.5));
-        }
+        self.add_around(&keys.prompt_share(), &[], 0.5, PROMPT_SHARE_DEVIATION);
+        self.add(&keys.input_gate(), &[dm_adapter::EXPERTS, width], INPUT_LOGIT_DEVIATION * (width as f32).powf(-0.5));
+        self.decided_gate(keys, width);
         for expert in 0..dm_adapter::EXPERTS {
             self.adapter(&keys.expert(expert), width, width / dm_adapter::REDUCTION);
         }
+    }
+
+    /// The prompt's part of the router, which ranks the experts in a random order and at even distances, far beyond what a
+    /// token adds. Trained routers are decided. Purely random ones are nearly tied, so that rounding sends tokens to other
+    /// experts and such a model says nothing of a number format.
+    fn decided_gate(&mut self, keys: BlockKeys, width: usize) {
+        let prompt: Vec<f32> = self.tensors.get(&keys.domain_prompt()).into_iter().flatten().copied().collect();
+        let square: f32 = prompt.iter().map(|value| value * value).sum();
+        let random = &mut self.random;
+        let mut order: Vec<usize> = (0..dm_adapter::EXPERTS).collect();
+        order.sort_by_cached_key(|_| random.next_u64());
+        let gate = ArrayD::from_shape_fn(IxDyn(&[dm_adapter::EXPERTS, width]), |place| {
+            LOGIT_STEP * order[place[0]] as f32 * prompt[place[1]] / square
+        });
+        self.tensors.insert(keys.prompt_gate(), gate);
     }
 
     fn up_person(&mut self, keys: BlockKeys, width: usize) {
@@ -184,3 +205,6 @@ impl RandomDict {
         self.add_around(key, &[], 0.5, 0.1);
     }
 }
+
+#[cfg(test)]
+mod tests;
