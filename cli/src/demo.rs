@@ -80,6 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: demo.join(method.checkpoint()), config: None, base: None },
+        without_tokenizer: false,
         tokenizer: None,
         flags: ModelFlags::default(),
         form: TowerForm::FP32,

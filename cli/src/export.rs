@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// tokenizer.json or merge table [default: beside the checkpoint, else CLIP's own].
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
+    /// Makes a bundle without a tokenizer, which cannot be searched by text, where none is known.
+    #[arg(long, conflicts_with = "tokenizer")]
+    without_tokenizer: bool,
     /// Height and width of the images in pixels, such as 384x128.
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = image_size::parse)]
     image_size: Option<(usize, usize)>,
@@ -135,6 +138,7 @@ fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
     Ok(ExportRequest {
         source,
         tokenizer: arguments.tokenizer,
+        without_tokenizer: arguments.without_tokenizer,
         flags: ModelFlags { image_size_px: arguments.image_size, stride: arguments.stride, top_k: arguments.topk },
         form,
         out: arguments.out,

@@ -173,6 +173,30 @@ pub enum ExportError {
         /// Image width in pixels.
         width: usize,
     },
+    /// An image size that has as many patches as the one that the settings state, and is another.
+    #[error(
+        "the image size and stride given are {given}; the settings beside the checkpoint say {stated}, which are as many, \
+         and which the position embeddings were trained on. Leave --image-size and --stride out, or give \
+         --image-size {stated_size} (height x width)"
+    )]
+    OtherGrid {
+        /// What the flags come to.
+        given: String,
+        /// What the settings come to.
+        stated: String,
+        /// The settings' image size.
+        stated_size: String,
+    },
+    /// No tokenizer for a bundle that is to read texts.
+    #[error(
+        "no tokenizer was found that fits the {vocabulary_size} token ids of the checkpoint's text tower; give the one it was \
+         trained with, --tokenizer FILE (a tokenizer.json or a merge table). --without-tokenizer makes a bundle that \
+         cannot be searched by text"
+    )]
+    NoTokenizer {
+        /// Ids of the text tower.
+        vocabulary_size: usize,
+    },
     /// A setting that has no usable value.
     #[error("setting `{name}`: {reason}")]
     Setting {

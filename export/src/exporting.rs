@@ -11,7 +11,7 @@ use crate::tokenizer_file::{TokenizerFile, find_tokenizer};
 use crate::tower_form::precision_bounds;
 use crate::weights::{Unmerged, load};
 use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_FILE, VISION_FILE};
-use descry_model::{Dialect, ImageInput, Manifest, Source, TextInput};
+use descry_model::{Dialect, ImageInput, Manifest, Source, TextInput, TextTokenizer};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,12 @@ impl Export {
             ModelSource::Checkpoint { path, .. } => Some(path.as_path()),
             ModelSource::Random { .. } => None,
         };
-        let tokenizer = find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
+        let tokenizer = if request.without_tokenizer {
+            None
+        } else {
+            let found = find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
+            Some(found.ok_or(ExportError::NoTokenizer { vocabulary_size })?)
+        };
         let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
         Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text, golden_inputs: None })
     }
@@ -120,10 +125,18 @@ impl Export {
         let text_graph = onnx_graph::write_text(&model.text, model.context_length, form)?;
         let mut summary = merging::summarise(&model, &tensors);
         let origin = tokenizer.as_ref().map_or_else(
-            || format!("none fits {} token ids; this bundle takes token ids only", text.vocabulary_size),
+            || "none, as asked for; this bundle takes token ids only".to_owned(),
             |tokenizer| tokenizer.origin.clone(),
         );
         summary.insert("tokenizer".to_owned(), origin);
+        if let Some(tokenizer) = &tokenizer
+            && let Some(missing) = TextTokenizer::from_bytes(&tokenizer.json, text.clone())?.missing_letters()
+        {
+            summary.insert("vocabulary".to_owned(), format!("{missing}; texts with such words are refused"));
+        }
+        if matches!(request.source, ModelSource::Checkpoint { .. }) {
+            summary.extend(model.origins.iter().map(|(name, origin)| ((*name).to_owned(), origin.clone())));
+        }
         summary.extend(request.form.summarise(ranges));
         let bounds = precision_bounds(request.form.precision);
         let manifest = Manifest {

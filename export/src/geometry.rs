@@ -2,6 +2,7 @@
 
 use crate::ExportError;
 use ndarray::{Array2, Array3, s};
+use std::fmt;
 
 /// How an image is cut into patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,14 @@ impl Grid {
     /// Patches and the class token.
     pub(crate) fn positions(&self) -> usize {
         1 + self.rows() * self.columns()
+    }
+}
+
+impl fmt::Display for Grid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { height_px, width_px, stride, .. } = self;
+        let (rows, columns) = (self.rows(), self.columns());
+        write!(formatter, "{height_px}x{width_px} pixels at stride {stride}, {rows} x {columns} patches")
     }
 }
 

@@ -8,6 +8,7 @@
 mod bundle_writer;
 mod checkpoint;
 mod clip;
+mod decisions;
 mod dm_adapter;
 mod eager;
 mod error;

@@ -3,16 +3,16 @@
 use crate::ExportError;
 use crate::checkpoint::RunSettings;
 use crate::clip::{self, BlockExtras, PlainClip};
+use crate::decisions::{Decisions, decide};
 use crate::dm_adapter::DmAdapter;
-use crate::geometry::{Grid, square_side};
+use crate::geometry::Grid;
 use crate::request::ModelFlags;
 use crate::tensors::Tensors;
 use crate::tower::{TextTower, VisionTower};
 use crate::up_person::{self, UpPerson};
-use descry_model::method::clip::{IMAGE_POSITIONS, PATCH_KERNEL, RESNET_KERNEL, TEXT_POSITIONS};
-use descry_model::method::dm_adapter::TOP_K;
+use descry_model::method::clip::{PATCH_KERNEL, RESNET_KERNEL, TEXT_POSITIONS};
 use descry_model::method::up_person::is_prefix_alias;
-use descry_model::method::{self, IMAGE_SIZE_PX, Method, Side};
+use descry_model::method::{self, Method, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -24,6 +24,8 @@ pub(crate) struct Model {
     pub(crate) context_length: usize,
     pub(crate) vision: VisionTower,
     pub(crate) text: TextTower,
+    /// Settings that no tensor says, and where each was taken from.
+    pub(crate) origins: Vec<(&'static str, String)>,
 }
 
 /// Finds the method by the keys that only it has.
@@ -57,47 +59,29 @@ pub(crate) fn read_model(
         let expected = "CLIP's weights; give them with --base if this checkpoint holds the trained part only";
         return Err(ExportError::MissingTensor { key: PATCH_KERNEL.to_owned(), expected: expected.to_owned() });
     }
-    let (_, patch) = clip::vision_sizes(&tensors)?;
-    let stride = flags.stride.or(settings.stride).unwrap_or(patch);
-    let size = image_size(&tensors, method, settings, flags)?;
-    let grid = Grid::new(size.0, size.1, patch, stride)?;
-    warn_of_contradictions(settings, flags);
-    let top_k = flags.top_k.or(settings.topk).unwrap_or(TOP_K);
+    let Decisions { grid, top_k, may_resize, mut origins } = decide(&tensors, method, settings, flags)?;
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match method {
         Method::Clip => &PlainClip,
         Method::DmAdapter => &dm_adapter,
         Method::UpPerson => &UpPerson,
     };
-    // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on.
     if method == Method::UpPerson {
         up_person::check_layers(&tensors, settings)?;
     }
-    let vision = clip::read_vision(&mut tensors, grid, method == Method::Clip, extras)?;
+    let vision = clip::read_vision(&mut tensors, grid, may_resize, extras)?;
     let text = clip::read_text(&mut tensors, vision.projection.ncols(), extras)?;
     let context_length = context_length(&text, settings)?;
+    let its_origin =
+        if settings.context_length.is_some() { "the settings" } else { "the text tower's position embeddings" };
+    origins.push(("context length taken from", its_origin.to_owned()));
     let keys = tensors.unread(is_training_only);
     if !keys.is_empty() {
         let count = keys.len();
         let keys = keys.into_iter().take(5).collect();
         return Err(ExportError::UnexpectedTensors { keys, count, method: method.to_string() });
     }
-    Ok(Model { method, grid, top_k, context_length, vision, text })
-}
-
-/// A flag wins over the run's settings, but that is rarely meant.
-fn warn_of_contradictions(settings: &RunSettings, flags: &ModelFlags) {
-    if let (Some(given), Some(trained)) = (flags.image_size_px, settings.image_size_px)
-        && given != trained
-    {
-        tracing::warn!(?given, ?trained, "the image size is not the one that the run's settings state");
-    }
-    let numbers = [("stride", flags.stride, settings.stride), ("topk", flags.top_k, settings.topk)];
-    for (name, given, trained) in numbers {
-        if given.is_some() && trained.is_some() && given != trained {
-            tracing::warn!(name, given, trained, "the flag is not what the run's settings state");
-        }
-    }
+    Ok(Model { method, grid, top_k, context_length, vision, text, origins })
 }
 
 fn is_training_only(key: &str) -> bool {
@@ -105,29 +89,6 @@ fn is_training_only(key: &str) -> bool {
         || method::dm_adapter::TRAINING_ONLY.contains(&key)
         || method::up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
         || is_prefix_alias(key)
-}
-
-fn image_size(
-    tensors: &Tensors<'_>,
-    method: Method,
-    settings: &RunSettings,
-    flags: &ModelFlags,
-) -> Result<(usize, usize), ExportError> {
-    if let Some(size) = flags.image_size_px.or(settings.image_size_px) {
-        return Ok(size);
-    }
-    if method != Method::Clip {
-        return Ok(IMAGE_SIZE_PX);
-    }
-    let [positions, _] = tensors.shape(IMAGE_POSITIONS, "[positions, width]")?;
-    let (_, patch) = clip::vision_sizes(tensors)?;
-    let Some(side) = square_side(positions) else {
-        let reason = format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
-        return Err(ExportError::Setting { name: "image-size".to_owned(), reason });
-    };
-    // CLIP's own patches do not overlap; a given stride changes the grid, not the image.
-    let side_px = side * patch;
-    Ok((side_px, side_px))
 }
 
 fn context_length(text: &TextTower, settings: &RunSettings) -> Result<usize, ExportError> {

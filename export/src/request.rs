@@ -46,6 +46,8 @@ pub struct ExportRequest {
     pub source: ModelSource,
     /// `tokenizer.json` or a merge table; `None` to look beside the checkpoint, then to CLIP's own.
     pub tokenizer: Option<PathBuf>,
+    /// Makes a bundle that takes token ids only, which no search by text can use.
+    pub without_tokenizer: bool,
     /// Settings that no checkpoint holds.
     pub flags: ModelFlags,
     /// The graphs' number format and operators.

@@ -53,18 +53,20 @@ pub(crate) fn find_tokenizer(
     if let Some(path) = given {
         return read_tokenizer(path, vocabulary_size).map(Some);
     }
+    let mut origin = "CLIP's published merge table".to_owned();
     if let Some(path) = checkpoint.and_then(beside) {
         // It was not asked for by name, so it is used only where it fits.
         match read_tokenizer(&path, vocabulary_size) {
             Ok(found) => return Ok(Some(found)),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the tokenizer beside the checkpoint does not fit")
+                tracing::warn!(path = %path.display(), %error, "the tokenizer beside the checkpoint does not fit");
+                origin += &format!(", as {} does not fit", path.display());
             }
         }
     }
     if vocabulary_size == VOCABULARY_SIZE {
         let json = of_merges(&unpack(CLIP_MERGES, Path::new("CLIP's merge table"))?, VOCABULARY_SIZE)?;
-        return checked(json, vocabulary_size, "CLIP's published merge table".to_owned()).map(Some);
+        return checked(json, vocabulary_size, origin).map(Some);
     }
     Ok(None)
 }

@@ -32,6 +32,7 @@ fn export_to(folder: &Path, checkpoint: PathBuf, form: TowerForm) -> Result<Mani
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: checkpoint, config: None, base: None },
         tokenizer: None,
+        without_tokenizer: true,
         flags: ModelFlags::default(),
         form,
         out: folder.join("bundle"),

@@ -27,6 +27,7 @@ fn config() -> EncoderConfig {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/dm_adapter.safetensors");
         let request = ExportRequest {
             source: ModelSource::Checkpoint { path, config: None, base: None },
+            without_tokenizer: false,
             tokenizer: None,
             flags: ModelFlags::default(),
             form: TowerForm::FP32,

@@ -1,0 +1,110 @@
+//! What no tensor says is never taken in silence: the summary tells who decided it, and what contradicts is refused.
+
+use descry_export::{ExportError, ExportRequest, ModelFlags, ModelSource, TowerForm, export};
+use descry_model::Manifest;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fixtures").join(name)
+}
+
+fn flags(image_size_px: Option<(usize, usize)>) -> ModelFlags {
+    ModelFlags { image_size_px, ..ModelFlags::default() }
+}
+
+fn manifest(checkpoint: &Path, flags: ModelFlags, without_tokenizer: bool) -> Result<Manifest, ExportError> {
+    let folder = tempfile::tempdir().unwrap();
+    let request = ExportRequest {
+        source: ModelSource::Checkpoint { path: checkpoint.to_owned(), config: None, base: None },
+        tokenizer: None,
+        without_tokenizer,
+        flags,
+        form: TowerForm::FP32,
+        out: folder.path().join("bundle"),
+    };
+    export(&request, |_| {})?.publish()
+}
+
+/// The published checkpoint away from its settings.
+fn without_settings(folder: &Path) -> PathBuf {
+    let copy = folder.join("best.pth");
+    fs::copy(fixture("dm-adapter/best.pth"), &copy).unwrap();
+    copy
+}
+
+#[test]
+fn swapped_sides_are_refused_where_the_settings_tell_the_grid() {
+    let message = manifest(&fixture("dm-adapter/best.pth"), flags(Some((128, 384))), true).unwrap_err().to_string();
+    for word in ["128x384", "8 x 24", "24 x 8", "--image-size 384x128"] {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+    assert!(manifest(&fixture("dm-adapter/best.pth"), flags(Some((384, 128))), true).is_ok());
+    // Of CLIP itself the settings state a square, which is stretched to any size.
+    for size in [(384, 128), (128, 384)] {
+        assert!(manifest(&fixture("clip-hf"), flags(Some(size)), true).is_ok(), "{size:?}");
+    }
+}
+
+#[test]
+fn where_both_orders_fit_the_summary_says_which_was_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = without_settings(folder.path());
+    let of_size = |size| manifest(&checkpoint, flags(size), true).unwrap().summary["image size taken from"].clone();
+    let assumed = of_size(None);
+    assert!(assumed.contains("assumed") && assumed.contains("384x128") && assumed.contains("128x384"), "{assumed}");
+    let given = of_size(Some((128, 384)));
+    assert!(given.starts_with("--image-size; 384x128 would fit"), "{given}");
+    let stated = manifest(&fixture("dm-adapter/best.pth"), flags(None), true).unwrap();
+    assert_eq!(stated.summary["image size taken from"], "the settings");
+}
+
+/// A grid whose number of patches is a square number is still not a square grid.
+#[test]
+fn a_fine_tuned_grid_of_a_square_number_is_not_stretched() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["model.safetensors", "config.json"] {
+        fs::copy(fixture("clip-hf").join(file), folder.path().join(file)).unwrap();
+    }
+    let checkpoint = folder.path().join("model.safetensors");
+    let square = manifest(&checkpoint, flags(None), true).unwrap();
+    assert_eq!((square.image.height_px, square.image.width_px), (224, 224));
+    // 28 x 7 patches instead of 14 x 14.
+    fs::write(folder.path().join("model.yaml"), "img_size: [448, 112]\n").unwrap();
+    let tall = manifest(&checkpoint, flags(None), true).unwrap();
+    assert_eq!((tall.image.height_px, tall.image.width_px), (448, 112));
+    assert_ne!(tall.files["vision.onnx"], manifest_of_stretched(&checkpoint, folder.path()).files["vision.onnx"]);
+    let refused = manifest(&checkpoint, flags(Some((112, 448))), true);
+    assert!(matches!(refused, Err(ExportError::OtherGrid { .. })), "{refused:?}");
+}
+
+/// The same size, where nothing says that the model was trained on it.
+fn manifest_of_stretched(checkpoint: &Path, folder: &Path) -> Manifest {
+    fs::remove_file(folder.join("model.yaml")).unwrap();
+    let manifest = manifest(checkpoint, flags(Some((448, 112))), true).unwrap();
+    fs::write(folder.join("model.yaml"), "img_size: [448, 112]\n").unwrap();
+    manifest
+}
+
+#[test]
+fn an_assumed_number_of_experts_is_said_to_be_assumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = without_settings(folder.path());
+    let top_k = |checkpoint: &Path, top_k| {
+        let flags = ModelFlags { top_k, ..ModelFlags::default() };
+        manifest(checkpoint, flags, true).unwrap().summary["top-k taken from"].clone()
+    };
+    assert!(top_k(&checkpoint, None).contains("published 2 is assumed"));
+    assert_eq!(top_k(&checkpoint, Some(3)), "--topk");
+    assert_eq!(top_k(&fixture("dm-adapter/best.pth"), None), "the settings");
+    assert_eq!(top_k(&fixture("dm-adapter/best.pth"), Some(3)), "--topk, though the settings say 2");
+}
+
+#[test]
+fn a_bundle_without_a_tokenizer_must_be_asked_for() {
+    let refused = manifest(&fixture("dm-adapter/best.pth"), ModelFlags::default(), false).unwrap_err();
+    assert!(matches!(refused, ExportError::NoTokenizer { .. }), "{refused}");
+    assert!(refused.to_string().contains("--tokenizer") && refused.to_string().contains("--without-tokenizer"));
+    let made = manifest(&fixture("dm-adapter/best.pth"), ModelFlags::default(), true).unwrap();
+    assert!(!made.files.contains_key("tokenizer.json"));
+}
