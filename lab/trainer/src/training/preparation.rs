@@ -94,9 +94,14 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
     }
     let pairs = TrainingPairs::load(recipe.dataset, &description.root, &tokenizer, &vocabulary)?;
     check_dataset(folder, pairs.annotations_sha256())?;
-    if epoch_batches(&pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0).is_empty() {
+    let batches = epoch_batches(&pairs, recipe.sampler, recipe.batch_size, recipe.seed, 0);
+    if batches.is_empty() {
         let reason = "there are fewer identities than one batch needs; lower batch_size".to_owned();
         return Err(TrainError::Setting { name: "sampler".to_owned(), reason });
+    }
+    // A run that began with an earlier version may go on as it began.
+    if state.is_none() {
+        check_contrasts(&pairs, &batches, recipe.batch_size)?;
     }
     let cache = ImageCache::new(pairs.image_paths().to_vec(), &recipe.input, &recipe.loading);
     if let Some(state) = state {
@@ -111,6 +116,28 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
         return Err(TrainError::Setting { name: "evaluation.split".to_owned(), reason });
     }
     Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, shape, device })
+}
+
+/// Refuses pairs and batches in which there is nothing to compare: their loss is 0, or the same for any weights.
+fn check_contrasts(pairs: &TrainingPairs, batches: &[Vec<usize>], batch_size: usize) -> Result<(), TrainError> {
+    let refuse = |name: &str, reason: String| Err(TrainError::Setting { name: name.to_owned(), reason });
+    let (count, identities) = (pairs.len(), pairs.identity_count());
+    if identities < 2 {
+        return refuse(
+            "root",
+            format!("has pairs of {identities} identity, and telling people apart takes at least two"),
+        );
+    }
+    if batches.iter().any(|batch| batch.len() == 1) {
+        let other = (2..batch_size).rev().chain(batch_size + 1..).find(|size| count % size != 1);
+        let reason = format!(
+            "is {batch_size}, which leaves one of the {count} pairs alone in each epoch's last batch, where its loss is 0; \
+             {} does not",
+            other.unwrap_or(count)
+        );
+        return refuse("batch_size", reason);
+    }
+    Ok(())
 }
 
 fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {
