@@ -3,6 +3,7 @@
 pub mod image_size;
 pub mod interrupt;
 pub mod output;
+pub mod piped_progress;
 pub mod program;
 pub mod progress;
 pub mod shell;
