@@ -2,7 +2,7 @@
 
 use crate::{EncodeError, EncodedImage, Encoder, Urgency};
 use descry_model::Embedding;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use ndarray::Array2;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,34 @@ pub async fn encode_all_images(
         group.iter().zip(images).map(name).collect()
     });
     collect(encoder, paths.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await
+}
+
+/// Encodes images as they come, each with something that the caller knows it by. `done` hears of each in their order: its
+/// embedding, or why it has none. One image without an embedding costs no other its own.
+///
+/// # Errors
+/// [`EncodeError`] for what is no image's fault.
+pub async fn encode_each_image<Tag>(
+    encoder: &Encoder,
+    images: impl Stream<Item = (Tag, Vec<u8>)>,
+    mut done: impl FnMut(Tag, Result<Embedding, String>),
+) -> Result<(), EncodeError> {
+    let groups = images.chunks(GROUP.min(encoder.limits().max_items)).map(|group| async move {
+        let (tags, contents): (Vec<Tag>, Vec<Vec<u8>>) = group.into_iter().unzip();
+        let encoded = encoder.encode_images(contents, Urgency::BULK).await?;
+        Ok::<_, EncodeError>((tags, encoded))
+    });
+    let mut groups = std::pin::pin!(groups.buffered(GROUPS_IN_FLIGHT));
+    while let Some((tags, encoded)) = groups.try_next().await? {
+        for (tag, result) in tags.into_iter().zip(encoded) {
+            match result {
+                Ok(image) => done(tag, Ok(image.embedding)),
+                Err(EncodeError::InvalidItem { source, .. }) => done(tag, Err(source.to_string())),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Encodes texts.
