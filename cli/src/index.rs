@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Inputs are folders (an image's id is its path below the folder), image files (the name), lists of files in .txt or
 /// .lst (the path as written there), and tar archives or WebDataset shards (the member's path). Running it again is
-/// harmless: unchanged images are not encoded again, so an interrupted run continues where it was. A service that
-/// restarts meanwhile is waited for.
+/// harmless: unchanged images are not encoded again and what is known of them is kept, so an interrupted run continues
+/// where it was. A service that restarts meanwhile is waited for. What cannot be read or is left out is counted and named
+/// at the end; docs/INPUTS.md tells what is read of each kind of input.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,18 +29,29 @@ Examples:
   descry index crops/ --gallery lobby --metadata crops.csv --dry-run
   descry index --embeddings crops.npz --gallery lobby
 
-The metadata file (CSV with a header, JSON Lines, or Parquet) has the field image_id and optionally person_id, camera_id
-and captured_at (2026-05-01T12:30:00Z); other fields become attributes. With a journal, files that did not change are
-passed over: new metadata of theirs is for `descry gallery update`.")]
+The metadata file (CSV or TSV with a header, JSON Lines, a JSON array, or Parquet) has the field image_id and optionally
+person_id, camera_id and captured_at (2026-05-01T12:30:00Z); other fields become attributes. Where there is no image_id,
+filename or file_name is taken for it. What the file does not say of an image that is in the gallery already is kept;
+--clear-metadata forgets it. With a journal, files that did not change are passed over: new metadata of theirs, and
+forgetting what is known, is for `descry gallery update`.")]
 pub(crate) struct Arguments {
-    /// Folders, image files (JPEG, PNG, WebP, BMP), lists of files, or tar archives.
+    /// Folders, image files (JPEG, PNG, WebP, BMP), lists of files, or tar archives (plain or in gzip).
     #[arg(value_name = "INPUT", required_unless_present = "embeddings", conflicts_with = "embeddings")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     target: Target,
-    /// What is known of the images (CSV, JSON Lines or Parquet).
+    /// What is known of the images (CSV, TSV, JSON or Parquet).
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
+    /// Index also where no record of the metadata fits any image; without it, nothing is sent then.
+    #[arg(long)]
+    allow_unmatched: bool,
+    /// Forget what is known of images that are in the gallery already, except what this run gives.
+    #[arg(long)]
+    clear_metadata: bool,
+    /// Put this before every image id, such as c1/, so that sources with equal names do not replace each other's images.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    prefix: String,
     /// Where relative paths in file lists start [default: the list's folder].
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -81,9 +93,12 @@ impl Arguments {
                 fingerprint: self.fingerprint.clone(),
                 image_ids: self.ids.clone(),
                 metadata: self.metadata.clone(),
+                prefix: self.prefix.clone(),
+                allow_unmatched: self.allow_unmatched,
             },
             journal: self.journal.clone(),
             attributes: self.attributes.clone(),
+            clear_metadata: self.clear_metadata,
             options: self.job.options(stop),
         }
     }
@@ -94,6 +109,9 @@ impl Arguments {
             inputs: self.inputs.clone(),
             root: self.root.clone(),
             metadata: self.metadata.clone(),
+            prefix: self.prefix.clone(),
+            allow_unmatched: self.allow_unmatched,
+            clear_metadata: self.clear_metadata,
             journal: self.journal.clone(),
             generation: self.generation,
             max_images_per_second: self.rate,

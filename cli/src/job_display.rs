@@ -2,22 +2,32 @@
 
 use crate::output::say;
 use crate::progress;
-use descry_client::{JobObserver, JobReport};
-use descry_intake::Failure;
+use descry_client::{JobObserver, JobReport, Replacement};
+use descry_intake::{Failure, InputSummary};
+use descry_terminal::piped_progress::PipedProgress;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
+
+/// Replaced images that are named to people.
+const SHOWN_REPLACEMENTS: usize = 5;
 
 /// Shows a job while it runs.
 pub(crate) enum JobDisplay {
     /// What is drawn at present.
     Bar(ProgressBar),
+    /// For people who look at it through a pipe.
+    PlainLines(PipedProgress),
     JsonLines,
 }
 
 impl JobDisplay {
     pub(crate) fn new(is_json: bool) -> Self {
-        if is_json { Self::JsonLines } else { Self::Bar(ProgressBar::hidden()) }
+        if is_json {
+            return Self::JsonLines;
+        }
+        PipedProgress::unless_terminal("images", None)
+            .map_or_else(|| Self::Bar(ProgressBar::hidden()), Self::PlainLines)
     }
 
     /// Draws this instead of what was drawn; nothing for programs.
@@ -53,6 +63,9 @@ impl JobObserver for JobDisplay {
 
     fn started(&mut self, total: Option<u64>) {
         self.draw(|| progress::counter(total, "images"));
+        if let Self::PlainLines(progress) = self {
+            *progress = PipedProgress::new("images", total);
+        }
     }
 
     fn progressed(&mut self, report: &JobReport) {
@@ -67,6 +80,7 @@ impl JobObserver for JobDisplay {
     fn second_passed(&mut self, report: &JobReport) {
         match self {
             Self::Bar(_) => {}
+            Self::PlainLines(progress) => progress.say(report.done(), report.failed),
             Self::JsonLines => say!("{}", Value::Object(progress_json(report))),
         }
     }
@@ -101,6 +115,8 @@ fn print_sentences(report: &JobReport) {
     };
     say!("{} indexed, {} unchanged, {} failed{known}", report.indexed, report.unchanged, report.failed);
     print_failures(&report.first_failures, report.failed);
+    print_inputs(&report.inputs);
+    print_warnings(report);
     if report.has_too_many_failures {
         say!("stopped: more images failed than --max-failures allows");
     }
@@ -109,6 +125,59 @@ fn print_sentences(report: &JobReport) {
     } else if report.is_interrupted {
         say!("stopped before the end of the input; run the command again to continue");
     }
+}
+
+/// What was not asked for and is worth knowing: images that replaced others, and images that do not stay.
+fn print_warnings(report: &JobReport) {
+    if report.replaced_from_elsewhere > 0 {
+        say!(
+            "{} images replaced ones of the same id from another source; give each source a --prefix of its own:",
+            report.replaced_from_elsewhere
+        );
+        for Replacement { image_id, earlier, new } in report.first_replaced.iter().take(SHOWN_REPLACEMENTS) {
+            say!("  {image_id}: was {earlier}, is {new}");
+        }
+    }
+    if report.past_retention > 0 {
+        say!(
+            "{} of them are older than the gallery keeps images (`descry gallery show` tells how long that is); the \
+             service removes them with its next sweep",
+            report.past_retention
+        );
+    }
+    if report.expiring_soon > 0 {
+        say!("{} of them are kept for less than a day from now", report.expiring_soon);
+    }
+}
+
+/// What is to be said of the inputs, besides images and failures.
+pub(crate) fn print_inputs(inputs: &InputSummary) {
+    let InputSummary { left_out, notes, unused_metadata, first_unused_metadata } = inputs;
+    for note in notes {
+        say!("note: {note}");
+    }
+    if left_out.total() > 0 {
+        say!("{} left out:", left_out.total());
+        for (name, kind) in left_out.kinds() {
+            say!("  {name}: {kind}");
+        }
+    }
+    if *unused_metadata > 0 {
+        let shown = first_unused_metadata.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ");
+        let more = if *unused_metadata > first_unused_metadata.len() as u64 { ", ..." } else { "" };
+        say!("{unused_metadata} metadata records belong to no image: {shown}{more}");
+    }
+}
+
+/// The same for programs.
+pub(crate) fn inputs_json(inputs: &InputSummary) -> Map<String, Value> {
+    let fields = [
+        ("left_out", json!(inputs.left_out)),
+        ("notes", json!(inputs.notes)),
+        ("metadata_without_image", json!(inputs.unused_metadata)),
+        ("first_metadata_without_image", json!(inputs.first_unused_metadata)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The first failures, one a line, and how many more there are.
@@ -145,7 +214,12 @@ fn final_json(report: &JobReport) -> Value {
         ("failures", json!(report.failed)),
         ("not_sent", json!(report.not_sent)),
         ("interrupted", json!(report.is_interrupted)),
+        ("replaced_from_elsewhere", json!(report.replaced_from_elsewhere)),
+        ("replaced", json!(report.first_replaced)),
+        ("past_retention", json!(report.past_retention)),
+        ("expiring_soon", json!(report.expiring_soon)),
     ];
+    object.extend(inputs_json(&report.inputs));
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(object)
 }

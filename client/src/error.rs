@@ -1,7 +1,7 @@
 //! Errors of the whole crate.
 
 use crate::JobReport;
-use descry_intake::IntakeError;
+use descry_intake::{IntakeError, LeftOut};
 use std::path::PathBuf;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -66,11 +66,13 @@ pub enum ClientError {
     /// A file that cannot be used.
     #[error(transparent)]
     Intake(#[from] IntakeError),
-    /// An input without images.
-    #[error("{input} has no images (JPEG, PNG, WebP, BMP)")]
+    /// Inputs without images.
+    #[error("there is no image in {input} (JPEG, PNG, WebP and BMP are read){}", listed(left_out))]
     NoImages {
         /// The first input.
         input: PathBuf,
+        /// What there is instead.
+        left_out: Box<LeftOut>,
     },
     /// A generation that is not there.
     #[error("gallery {gallery:?} has no generation {generation}; `descry gallery reembed` begins one")]
@@ -192,6 +194,10 @@ impl ClientError {
 
 fn words(status: &Status) -> String {
     if status.message().is_empty() { status.to_string() } else { status.message().to_owned() }
+}
+
+fn listed(left_out: &LeftOut) -> String {
+    if left_out.total() == 0 { String::new() } else { format!("; there are: {left_out}") }
 }
 
 fn first(ids: &[String]) -> String {

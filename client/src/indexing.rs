@@ -7,12 +7,13 @@ pub use embeddings::{EmbeddingJob, ImportJob};
 pub use survey::Survey;
 
 use crate::calls::generation_address;
+use crate::job::embedding_batches::all_fields;
 use crate::job::image_stream::send_images;
 use crate::job::reader::{Item, MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, SharedJournal, identity};
-use crate::metadata::{PATH_ATTRIBUTE, image_metadata};
+use crate::metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, image_metadata};
 use crate::{ClientError, Connection, JobObserver, JobOptions, JobReport};
-use descry_intake::{ImageEntry, ImageSource, JobIdentity, SkippedEntry, SourceOptions};
+use descry_intake::{ImageEntry, ImageSource, JobIdentity, LeftOut, SkippedEntry, SourceOptions};
 use descry_proto::search::v1::index_images_request::Start;
 use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings};
 use std::path::PathBuf;
@@ -28,8 +29,14 @@ pub struct IndexJob {
     pub inputs: Vec<PathBuf>,
     /// Where relative paths in file lists start; the list's folder if absent.
     pub root: Option<PathBuf>,
-    /// What is known of the images: CSV with a header, JSON Lines, or Parquet.
+    /// What is known of the images: a table in text with a header, JSON, or Parquet.
     pub metadata: Option<PathBuf>,
+    /// Put before every image id, so that sources that use the same names do not replace each other's images.
+    pub prefix: String,
+    /// Whether to index where no record of the metadata fits any image.
+    pub allow_unmatched: bool,
+    /// Whether what is known of images that are there already is forgotten where the job does not give it.
+    pub clear_metadata: bool,
     /// Notes what was acknowledged, so that a killed job neither reads nor sends it again.
     pub journal: Option<PathBuf>,
     /// Fills this generation of the gallery alone; 0 for the one that serves and every later one.
@@ -44,7 +51,13 @@ pub struct IndexJob {
 
 impl IndexJob {
     fn source_options(&self) -> SourceOptions {
-        SourceOptions { root: self.root.clone(), metadata: self.metadata.clone(), max_image_bytes: MAX_IMAGE_BYTES }
+        SourceOptions {
+            root: self.root.clone(),
+            metadata: self.metadata.clone(),
+            prefix: self.prefix.clone(),
+            allow_unmatched: self.allow_unmatched,
+            max_image_bytes: MAX_IMAGE_BYTES,
+        }
     }
 }
 
@@ -79,17 +92,21 @@ impl Connection {
             create: false,
             generation: job.generation,
             max_images_per_second: job.max_images_per_second.unwrap_or_default(),
-            ..Default::default()
+            metadata_mask: job.clear_metadata.then(all_fields),
         };
         let (reader, steps) = Reader::new(journal);
+        let prefix = job.prefix;
         let reading = tokio::task::spawn_blocking(move || {
-            reader.read(source.by_ref().map(with_path));
-            source.unused_metadata()
+            reader.read(source.by_ref().map(|item| with_source(item, &prefix)));
+            source.summary()
         });
         let is_complete = send_images(&mut self.service(), &start, steps, &mut running).await?;
-        let (unused, first_unused) = reading.await.map_err(ClientError::panicked("reading images"))?;
-        if let (true, Some(first)) = (is_complete, first_unused) {
-            tracing::warn!(count = unused, first, "metadata of images that are not among the inputs");
+        let inputs = reading.await.map_err(ClientError::panicked("reading images"))?;
+        if is_complete {
+            if running.has_nothing() {
+                return Err(no_images(&job.inputs, &inputs.left_out));
+            }
+            running.note_inputs(inputs);
         }
         running.finish(is_complete)
     }
@@ -116,21 +133,35 @@ fn new_gallery(name: &str, attributes: &[String]) -> CreateGalleryRequest {
 
 /// Finds the images of the inputs; fails when there can be none.
 pub(crate) async fn open_source(inputs: Vec<PathBuf>, options: SourceOptions) -> Result<ImageSource, ClientError> {
-    let input = inputs.first().cloned().unwrap_or_default();
+    let asked = inputs.clone();
     let opened = tokio::task::spawn_blocking(move || ImageSource::open(&inputs, options)).await;
     let source = opened.map_err(ClientError::panicked("looking for images"))??;
-    if source.total() == Some(0) { Err(ClientError::NoImages { input }) } else { Ok(source) }
+    if source.total() == Some(0) { Err(no_images(&asked, source.left_out())) } else { Ok(source) }
 }
 
-/// Notes where a file is, for contact sheets and for a change of the model.
-fn with_path(item: Result<ImageEntry, SkippedEntry>) -> Item {
+fn no_images(inputs: &[PathBuf], left_out: &LeftOut) -> ClientError {
+    let input = inputs.first().cloned().unwrap_or_default();
+    ClientError::NoImages { input, left_out: Box::new(left_out.clone()) }
+}
+
+/// Notes where an image is: its file, for contact sheets and for a change of the model, or its archive.
+fn with_source(item: Result<ImageEntry, SkippedEntry>, prefix: &str) -> Item {
     item.map(|mut entry| {
         let mut metadata = image_metadata(std::mem::take(&mut entry.metadata));
-        if let Some(path) = entry.path() {
-            metadata.attributes.entry(PATH_ATTRIBUTE.to_owned()).or_insert_with(|| path.to_string_lossy().into_owned());
+        let source = match entry.path() {
+            Some(path) => Some((PATH_ATTRIBUTE, path.to_string_lossy().into_owned())),
+            None => archive(&entry, prefix).map(|archive| (ARCHIVE_ATTRIBUTE, archive.to_owned())),
+        };
+        if let Some((attribute, source)) = source {
+            metadata.attributes.entry(attribute.to_owned()).or_insert(source);
         }
         (entry, metadata)
     })
+}
+
+/// The archive that an image came out of: its origin is `archive!member`.
+fn archive<'a>(entry: &'a ImageEntry, prefix: &str) -> Option<&'a str> {
+    entry.origin.strip_suffix(entry.image_id.strip_prefix(prefix)?)?.strip_suffix('!')
 }
 
 #[cfg(test)]
@@ -150,9 +181,17 @@ mod tests {
             },
             content,
         };
-        let path_of = |entry: ImageEntry| with_path(Ok(entry)).unwrap().1.attributes.get(PATH_ATTRIBUTE).cloned();
+        let source_of = |entry, name| with_source(Ok(entry), "").unwrap().1.attributes.get(name).cloned();
+        let path_of = |entry: ImageEntry| source_of(entry, PATH_ATTRIBUTE);
         assert_eq!(path_of(entry(Content::File("/x/a.jpg".into()), &[])).as_deref(), Some("/x/a.jpg"));
         assert_eq!(path_of(entry(Content::File("/x/a.jpg".into()), &[("path", "mine")])).as_deref(), Some("mine"));
         assert_eq!(path_of(entry(Content::Bytes(vec![1]), &[])), None);
+        let member = |image_id: &str, origin: &str| {
+            let [image_id, origin] = [image_id, origin].map(str::to_owned);
+            ImageEntry { image_id, origin, ..entry(Content::Bytes(vec![1]), &[]) }
+        };
+        let archive_of = |entry| with_source(Ok(entry), "c1/").unwrap().1.attributes.get(ARCHIVE_ATTRIBUTE).cloned();
+        assert_eq!(archive_of(member("c1/!a.jpg", "/x/!s.tar!!a.jpg")).as_deref(), Some("/x/!s.tar"));
+        assert_eq!(archive_of(member("c1/a.jpg", "elsewhere")), None);
     }
 }

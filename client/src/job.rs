@@ -7,13 +7,17 @@ pub(crate) mod reader;
 mod report;
 
 pub(crate) use journal::{SharedJournal, identity};
-pub use report::{JobObserver, JobReport};
+pub use report::{JobObserver, JobReport, Replacement};
 
+use crate::metadata::source_of;
+use crate::time::unix_ms;
 use crate::{ClientError, PATIENCE};
-use descry_intake::{Failure, FailureReport, FileVersion};
+use descry_intake::{Failure, FailureReport, FileVersion, InputSummary};
+use descry_proto::search::v1::Indexed;
+use prost_types::Timestamp;
 use report::KEPT_FAILURES;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, Interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -104,17 +108,27 @@ impl<'a> Job<'a> {
         interval_at(Instant::now() + second, second)
     }
 
-    /// The service has the image on disk.
+    /// The service has the image on disk. `source` is where it came from, where that is known.
     pub(crate) fn acknowledge(
         &mut self,
         image_id: &str,
         version: &FileVersion,
-        unchanged: bool,
+        source: Option<&str>,
+        indexed: &Indexed,
     ) -> Result<(), ClientError> {
-        if unchanged {
+        if indexed.unchanged {
             self.report.unchanged += 1;
         } else {
             self.report.indexed += 1;
+        }
+        let earlier = indexed.replaced.as_ref().and_then(source_of);
+        if let (Some(earlier), Some(new)) = (earlier, source)
+            && earlier != new
+        {
+            self.report.note_replacement(image_id, earlier, new);
+        }
+        if let Some(kept_until) = &indexed.kept_until {
+            self.report.note_expiry(unix_ms(kept_until), unix_ms(&Timestamp::from(SystemTime::now())));
         }
         self.observer.progressed(&self.report);
         if self.journal.record(image_id, version)? {
@@ -154,6 +168,16 @@ impl<'a> Job<'a> {
     pub(crate) fn skip_known(&mut self, count: u64) {
         self.report.skipped_by_journal += count;
         self.observer.progressed(&self.report);
+    }
+
+    /// The inputs were read to their end.
+    pub(crate) fn note_inputs(&mut self, inputs: InputSummary) {
+        self.report.inputs = inputs;
+    }
+
+    /// Whether nothing was found that could be sent or could fail.
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.report.done() == 0
     }
 
     /// Images that were sent and not answered when the job stopped.
@@ -207,6 +231,7 @@ impl<'a> Job<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_proto::search::v1::ImageMetadata;
 
     fn failure(image_id: &str) -> Failure {
         Failure { image_id: image_id.to_owned(), origin: String::new(), reason: "torn".to_owned() }
@@ -223,11 +248,42 @@ mod tests {
         job.fail(failure("b")).unwrap();
         assert!(job.stop.is_cancelled() && !options.stop.is_cancelled());
         let version = FileVersion { bytes: 1, modified_ms: 0 };
-        job.acknowledge("c", &version, true).unwrap();
+        let unchanged = Indexed { unchanged: true, ..Indexed::default() };
+        job.acknowledge("c", &version, None, &unchanged).unwrap();
         job.refuse("d".to_owned(), String::new(), &Status::not_found("removed")).unwrap();
         job.refuse("e".to_owned(), String::new(), &Status::invalid_argument("torn")).unwrap();
         let report = job.finish(false).unwrap();
         assert_eq!((report.failed, report.unchanged, report.removed_meanwhile, report.not_sent), (3, 1, 1, 2));
         assert!(report.has_too_many_failures && report.is_interrupted && !report.is_whole());
+    }
+
+    /// What the service says beside the acknowledgement is counted, so that it can be told at the end.
+    #[test]
+    fn replaced_and_expiring_images_are_counted() {
+        let mut nobody = ();
+        let mut job = Job::open(&JobOptions::default(), SharedJournal::default(), None, &mut nobody).unwrap();
+        let version = FileVersion { bytes: 1, modified_ms: 0 };
+        let of = |name: &str, source: &str| ImageMetadata {
+            attributes: [(name.to_owned(), source.to_owned())].into_iter().collect(),
+            ..ImageMetadata::default()
+        };
+        let in_seconds = |seconds: i64| {
+            let now_ms = unix_ms(&Timestamp::from(SystemTime::now()));
+            Some(crate::time::timestamp(now_ms + 1000 * seconds))
+        };
+        for (replaced, kept_until) in [
+            (None, None),
+            (Some(of("path", "/new/a.jpg")), in_seconds(-5)),
+            (Some(of("path", "/old/a.jpg")), in_seconds(3600)),
+            (Some(of("archive", "/old.tar")), in_seconds(90_000)),
+            (Some(of("weather", "rain")), in_seconds(-1_000_000)),
+        ] {
+            let indexed = Indexed { unchanged: false, replaced, kept_until };
+            job.acknowledge("a.jpg", &version, Some("/new/a.jpg"), &indexed).unwrap();
+        }
+        let report = job.finish(true).unwrap();
+        let earlier: Vec<&str> = report.first_replaced.iter().map(|replaced| replaced.earlier.as_str()).collect();
+        assert_eq!((report.replaced_from_elsewhere, earlier), (2, vec!["/old/a.jpg", "/old.tar"]));
+        assert_eq!((report.past_retention, report.expiring_soon), (2, 1));
     }
 }

@@ -56,9 +56,9 @@ pub use editing::Untold;
 pub use error::ClientError;
 pub use gallery_note::GalleryNote;
 pub use indexing::{EmbeddingJob, ImportJob, IndexJob, Survey};
-pub use job::{JobObserver, JobOptions, JobReport};
+pub use job::{JobObserver, JobOptions, JobReport, Replacement};
 pub use listing::Listing;
-pub use metadata::{PATH_ATTRIBUTE, image_metadata, known_metadata};
+pub use metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, image_metadata, known_metadata};
 pub use model_change::{
     Begun, Filled, ModelChange, ModelChangeObserver, ModelChangeOptions, PersonQuery, Quality, QualityComparison,
     Surplus,

@@ -7,6 +7,15 @@ use descry_proto::search::v1::ImageMetadata;
 /// The attribute that tells where an image came from, for contact sheets and for a change of the model.
 pub const PATH_ATTRIBUTE: &str = "path";
 
+/// The attribute that tells where an image came from that has no file of its own: the archive, or the file of embeddings.
+pub const ARCHIVE_ATTRIBUTE: &str = "archive";
+
+/// Where an image came from, as far as its attributes tell.
+pub(crate) fn source_of(metadata: &ImageMetadata) -> Option<&str> {
+    let attribute = |name: &str| metadata.attributes.get(name).map(String::as_str);
+    attribute(PATH_ATTRIBUTE).or_else(|| attribute(ARCHIVE_ATTRIBUTE))
+}
+
 /// For the service.
 pub fn image_metadata(known: KnownMetadata) -> ImageMetadata {
     ImageMetadata {

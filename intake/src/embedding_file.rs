@@ -1,10 +1,13 @@
 //! Embeddings that were computed elsewhere or earlier, and what is known of their images.
 
+use crate::image_entry::id_digest;
+use crate::image_records::ImageRecords;
 use crate::npz::NpzRows;
 use crate::parquet_embeddings::{FINGERPRINT_KEY, GALLERY_KEY, ParquetRows};
-use crate::record::{self, EmbeddingRecord};
-use crate::{IntakeError, KnownMetadata, MetadataById, SkippedEntry, read_metadata};
+use crate::record::{self, EmbeddingRecord, IMAGE_ID};
+use crate::{InputSummary, IntakeError, KnownMetadata, SkippedEntry};
 use descry_model::Fingerprint;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What the file does not say itself.
@@ -14,8 +17,13 @@ pub struct EmbeddingOptions {
     pub fingerprint: Option<Fingerprint>,
     /// For npz: a text file with one image id a line, in the order of the rows, instead of the array `image_ids`.
     pub image_ids: Option<PathBuf>,
-    /// A file of records for [`read_metadata`]. They override what the embedding file says, field by field.
+    /// A file of records for [`read_metadata`](crate::read_metadata). They override what the embedding file says, field
+    /// by field.
     pub metadata: Option<PathBuf>,
+    /// Put before every image id.
+    pub prefix: String,
+    /// Whether the file is read where no record of the metadata fits any of its images.
+    pub allow_unmatched: bool,
 }
 
 /// One image's embedding.
@@ -47,7 +55,7 @@ pub struct EmbeddingFile {
     dimension: usize,
     total: u64,
     gallery_json: Option<String>,
-    metadata: MetadataById,
+    records: ImageRecords,
     /// Rows given so far.
     given: u64,
     is_over: bool,
@@ -60,15 +68,19 @@ impl EmbeddingFile {
     ///
     /// # Errors
     /// [`IntakeError::UnknownEnding`]; [`IntakeError::MissingFingerprint`] and [`IntakeError::FingerprintMismatch`];
-    /// [`IntakeError::MissingImageIds`]; [`IntakeError::Malformed`] says what the file lacks; others as
-    /// [`read_metadata`].
+    /// [`IntakeError::MissingImageIds`]; [`IntakeError::DuplicateRow`]; [`IntakeError::NothingMatches`];
+    /// [`IntakeError::Malformed`] says what the file lacks; others as [`read_metadata`](crate::read_metadata).
     pub fn open(path: &Path, options: EmbeddingOptions) -> Result<Self, IntakeError> {
-        let EmbeddingOptions { fingerprint: given, image_ids, metadata } = options;
+        let EmbeddingOptions { fingerprint: given, image_ids, metadata, prefix, allow_unmatched } = options;
+        let records = ImageRecords::open(metadata.as_deref(), prefix)?;
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let (rows, in_file, gallery_json, dimension, total) = match ending.as_deref() {
             Some("npz") => {
                 let rows = NpzRows::open(path, image_ids.as_deref())?;
                 let (in_file, dimension, total) = (rows.fingerprint.clone(), rows.dimension, rows.total);
+                // Read a second time, because the ids lie in front of the rows or behind them.
+                let ids = NpzRows::open(path, image_ids.as_deref())?.into_image_ids();
+                check_ids(path, ids, &records, allow_unmatched)?;
                 (Rows::Npz(Box::new(rows)), in_file, None, dimension, total)
             }
             Some("parquet") => {
@@ -76,6 +88,7 @@ impl EmbeddingFile {
                 let in_file = rows.note(FINGERPRINT_KEY).map(str::to_owned);
                 let gallery_json = rows.note(GALLERY_KEY).map(str::to_owned);
                 let (dimension, total) = (rows.dimension, rows.total);
+                check_ids(path, rows.image_ids(), &records, allow_unmatched)?;
                 (Rows::Parquet(Box::new(rows)), in_file, gallery_json, dimension, total)
             }
             _ => {
@@ -84,9 +97,8 @@ impl EmbeddingFile {
             }
         };
         let fingerprint = agree(path, in_file, given)?;
-        let metadata = metadata.as_deref().map(read_metadata).transpose()?.unwrap_or_default();
         let path = path.to_owned();
-        Ok(Self { path, rows, fingerprint, dimension, total, gallery_json, metadata, given: 0, is_over: false })
+        Ok(Self { path, rows, fingerprint, dimension, total, gallery_json, records, given: 0, is_over: false })
     }
 
     /// The model that made the embeddings.
@@ -109,6 +121,12 @@ impl EmbeddingFile {
         self.gallery_json.as_deref()
     }
 
+    /// After the iteration: what is to be said of the metadata.
+    pub fn summary(self) -> InputSummary {
+        let (unused_metadata, first_unused_metadata) = self.records.unused();
+        InputSummary { notes: self.records.notes, unused_metadata, first_unused_metadata, ..InputSummary::default() }
+    }
+
     fn skipped(&self, image_id: &str, reason: String) -> SkippedEntry {
         let origin = format!("{} row {}", self.path.display(), self.given);
         SkippedEntry { image_id: image_id.to_owned(), origin, reason }
@@ -116,7 +134,8 @@ impl EmbeddingFile {
 
     fn complete(&mut self, row: EmbeddingRecord) -> Result<EmbeddingRow, SkippedEntry> {
         let EmbeddingRecord { mut record, values } = row;
-        let image_id = record::take_image_id(&mut record).map_err(|reason| self.skipped("", reason))?;
+        let name = record::take_image_id(&mut record, IMAGE_ID).map_err(|reason| self.skipped("", reason))?;
+        let image_id = self.records.image_id(&name);
         let known = record::take_text(&mut record, "content_sha256")
             .and_then(|content_sha256| Ok((content_sha256, record::known(record)?)));
         let (content_sha256, mut metadata) = known.map_err(|reason| self.skipped(&image_id, reason))?;
@@ -127,7 +146,7 @@ impl EmbeddingFile {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(self.skipped(&image_id, format!("value {index} is not finite")));
         }
-        if let Some(stronger) = self.metadata.remove(&image_id) {
+        if let Some(stronger) = self.records.take(&name) {
             metadata.overlay(stronger);
         }
         Ok(EmbeddingRow { image_id, values, metadata, content_sha256 })
@@ -163,6 +182,36 @@ impl Iterator for EmbeddingFile {
             }
         }
     }
+}
+
+/// Refuses files that have an image twice: the second row would silently replace the first. Refuses metadata of which
+/// nothing fits, unless it may.
+fn check_ids(
+    path: &Path,
+    ids: impl Iterator<Item = String>,
+    records: &ImageRecords,
+    allow_unmatched: bool,
+) -> Result<(), IntakeError> {
+    let (mut rows, mut twice) = (HashMap::new(), None);
+    let mut row = 0_u64;
+    let ids = ids.filter(|id| {
+        row += 1;
+        if !id.is_empty()
+            && let Some(first_row) = rows.insert(id_digest(id), row)
+            && twice.is_none()
+        {
+            twice = Some((first_row, row, id.clone()));
+        }
+        !id.is_empty()
+    });
+    let mut ids = ids.fuse();
+    let matched = if allow_unmatched { Ok(()) } else { records.require_match(ids.by_ref()) };
+    // Looking for a record ends at the first one.
+    ids.for_each(drop);
+    if let Some((first_row, row, image_id)) = twice {
+        return Err(IntakeError::DuplicateRow { path: path.to_owned(), first_row, row, image_id });
+    }
+    matched
 }
 
 /// The fingerprint that the file and the caller agree on.

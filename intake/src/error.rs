@@ -67,6 +67,37 @@ pub enum IntakeError {
         /// The image.
         image_id: String,
     },
+    /// Two embeddings of the same image.
+    #[error("rows {first_row} and {row} of {path} are both of {image_id:?}; keep one of them")]
+    DuplicateRow {
+        /// The file.
+        path: PathBuf,
+        /// Number of the first row, from 1.
+        first_row: u64,
+        /// Number of the second row.
+        row: u64,
+        /// The image.
+        image_id: String,
+    },
+    /// Metadata of other images, or of these under other names.
+    #[error(
+        "none of the {records} records in {path} fits any of the {images} images: a record names {record_id:?}, an image \
+         is called {image_id:?}.{advice} With --allow-unmatched they are indexed without metadata"
+    )]
+    NothingMatches {
+        /// The file of records.
+        path: PathBuf,
+        /// How many records it has.
+        records: usize,
+        /// The id of one of them.
+        record_id: String,
+        /// How many images there are.
+        images: usize,
+        /// The id of one of them.
+        image_id: String,
+        /// What would make them fit, as a sentence with a blank before it; or nothing.
+        advice: String,
+    },
     /// A file that is not what its name says, or is damaged.
     #[error("{path}: {reason}")]
     Malformed {

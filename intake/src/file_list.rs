@@ -4,6 +4,9 @@ use crate::IntakeError;
 use crate::text_lines::TextLines;
 use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 
+/// Largest list, in bytes: millions of paths.
+const MAX_LIST_BYTES: u64 = 1 << 30;
+
 /// Image ids and files of a list, in its order. Blank lines and lines that begin with `#` are left out; relative names
 /// start at `root`, or at the list's folder.
 ///
@@ -12,7 +15,7 @@ use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 pub(crate) fn read_file_list(list: &Path, root: Option<&Path>) -> Result<Vec<(String, PathBuf)>, IntakeError> {
     let folder = root.or(list.parent()).unwrap_or(Path::new(""));
     let mut files = Vec::new();
-    for line in TextLines::open(list)? {
+    for line in TextLines::open(list, MAX_LIST_BYTES)? {
         let (_, name) = line?;
         if !name.starts_with('#') {
             files.push((image_id(&name), folder.join(&name)));

@@ -2,11 +2,11 @@
 
 use crate::IntakeError;
 use crate::record::Record;
-use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
+use parquet::basic::{Compression, ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType, Int96};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use prost_types::Timestamp;
@@ -31,6 +31,13 @@ pub(crate) struct FlatLeaf {
     kind: Kind,
 }
 
+impl FlatLeaf {
+    /// The name of its column, with that of the column it is a field of.
+    pub(crate) fn column(&self) -> String {
+        if self.is_attribute { format!("{ATTRIBUTES}.{}", self.name) } else { self.name.clone() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -45,8 +52,29 @@ enum Kind {
 /// [`IntakeError::Unreadable`] and [`IntakeError::Malformed`].
 pub(crate) fn open_parquet(path: &Path) -> Result<SerializedFileReader<File>, IntakeError> {
     let file = File::open(path).map_err(IntakeError::unreadable(path))?;
-    guarded(|| SerializedFileReader::new(file).map_err(fault))
-        .map_err(|reason| IntakeError::malformed(path, format!("not a readable Parquet file: {reason}")))
+    let file = guarded(|| SerializedFileReader::new(file).map_err(fault))
+        .map_err(|reason| IntakeError::malformed(path, format!("not a readable Parquet file: {reason}")))?;
+    match unread_codec(file.metadata()) {
+        None => Ok(file),
+        Some(codec) => Err(IntakeError::malformed(
+            path,
+            format!(
+                "its columns are compressed with {codec}, which is not read; write it with Snappy, Zstandard or gzip, \
+                 such as df.to_parquet(path, compression=\"zstd\")"
+            ),
+        )),
+    }
+}
+
+/// The compression of a column that cannot be read, where there is one.
+fn unread_codec(metadata: &ParquetMetaData) -> Option<&'static str> {
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    columns.into_iter().find_map(|column| match column.compression() {
+        Compression::BROTLI(_) => Some("Brotli"),
+        Compression::LZO => Some("LZO"),
+        Compression::LZ4 | Compression::LZ4_RAW => Some("LZ4"),
+        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => None,
+    })
 }
 
 /// Runs what may panic: the Parquet library asserts some properties of files that a damaged file lacks.

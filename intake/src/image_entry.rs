@@ -20,6 +20,15 @@ impl FileVersion {
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self { bytes: metadata.len(), modified_ms: metadata.modified().map_or(0, unix_ms) }
     }
+
+    /// Whether there is an image in so many bytes that may be read.
+    pub(crate) fn check_size(&self, max_bytes: u64) -> Result<(), String> {
+        match self.bytes {
+            0 => Err("it is empty (0 bytes)".to_owned()),
+            bytes if bytes > max_bytes => Err(format!("{bytes} bytes, at most {max_bytes} are accepted")),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn unix_ms(time: SystemTime) -> i64 {
@@ -96,13 +105,6 @@ pub struct SkippedEntry {
     pub origin: String,
     /// Why it was left out.
     pub reason: String,
-}
-
-impl SkippedEntry {
-    pub(crate) fn too_large(image_id: String, origin: String, bytes: u64, max_bytes: u64) -> Self {
-        let reason = format!("{bytes} bytes, at most {max_bytes} are accepted");
-        Self { image_id, origin, reason }
-    }
 }
 
 /// A short stand-in for an image id, so that millions of them fit into memory: the first 128 bits of its SHA-256.

@@ -1,7 +1,7 @@
 //! What goes into a gallery, and what of it is already there.
 //!
 //! [`ImageSource`] finds images in folders, file lists, tar archives and WebDataset shards; [`read_metadata`] reads what
-//! is known of them from CSV, JSON Lines or Parquet; [`EmbeddingFile`] reads embeddings that were computed elsewhere from
+//! is known of them from CSV, JSON or Parquet; [`EmbeddingFile`] reads embeddings that were computed elsewhere from
 //! npz or Parquet, [`EmbeddingArchive`] and [`GalleryFile`] write them. [`Journal`] lets a killed job continue, and
 //! [`FailureReport`] keeps what did not work.
 //!
@@ -9,6 +9,8 @@
 //! [`SkippedEntry`] while the rest goes on. This crate decodes no image, runs no model and speaks to no service; it must
 //! never link ONNX Runtime or tonic.
 
+mod archive_encoding;
+mod csv_table;
 mod embedding_archive;
 mod embedding_file;
 mod error;
@@ -18,7 +20,13 @@ mod flat_columns;
 mod gallery_file;
 mod image_entry;
 pub mod image_files;
+mod image_records;
+mod image_signature;
+mod input_summary;
 mod journal;
+mod json_records;
+mod left_out;
+mod member_stream;
 mod metadata_file;
 mod npy_array;
 mod npy_header;
@@ -27,8 +35,12 @@ mod parquet_embeddings;
 mod partial_file;
 mod record;
 mod shard_samples;
+mod sidecars;
 mod source;
+mod sparse_content;
+mod table_columns;
 mod tar_members;
+mod text_file;
 mod text_lines;
 
 pub use embedding_archive::EmbeddingArchive;
@@ -37,7 +49,10 @@ pub use error::IntakeError;
 pub use failure_report::{Failure, FailureReport};
 pub use gallery_file::{GalleryFile, GalleryFileHeader};
 pub use image_entry::{Content, FileVersion, ImageEntry, SkippedEntry};
+pub use input_summary::InputSummary;
 pub use journal::{JobIdentity, Journal};
-pub use metadata_file::{MetadataById, read_metadata};
+pub use left_out::{LeftOut, LeftOutKind};
+pub use metadata_file::{MetadataById, MetadataTable, read_metadata, read_metadata_table};
 pub use record::{KnownMetadata, parse_time_ms};
 pub use source::{ImageSource, SourceOptions};
+pub use text_file::read_text;

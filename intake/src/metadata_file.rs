@@ -1,13 +1,17 @@
-//! What is known of each image, from a CSV, JSON Lines or Parquet file.
+//! What is known of each image, from a table in text, JSON or Parquet.
 
-use crate::flat_columns::{FlatColumns, guarded, leaves_of_table, open_parquet, row_count};
+use crate::csv_table::CsvTable;
+use crate::flat_columns::{FlatColumns, FlatLeaf, guarded, leaves_of_table, open_parquet, row_count};
+use crate::json_records::{ArrayError, read_array, read_line};
 use crate::record::{self, Record};
+use crate::table_columns::{TableColumns, image_id_field};
+use crate::text_file::open_text;
 use crate::text_lines::TextLines;
 use crate::{IntakeError, KnownMetadata};
 use parquet::file::reader::FileReader as _;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
+use std::io::BufRead;
 use std::path::Path;
 
 /// Metadata by image id.
@@ -19,36 +23,62 @@ const MAX_FILE_BYTES: u64 = 4 << 30;
 /// Rows of a Parquet file converted at once.
 const BATCH_ROWS: usize = 4096;
 
-/// Reads a file whose records name an image (`image_id`, as the input names it) and optionally `person_id`, `camera_id`,
-/// and `captured_at` (RFC 3339) or `captured_at_ms`; every other field, and every field of the object `attributes`,
-/// becomes an attribute.
+/// The name that pandas gives to a column of row numbers when it makes one of them.
+const ROW_NUMBERS: &str = "index";
+
+/// A file of metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetadataTable {
+    /// The records.
+    pub by_id: MetadataById,
+    /// What people should know of how the file was read: columns that were left out, cells that commas do not separate.
+    pub notes: Vec<String>,
+}
+
+/// Reads a file whose records name an image (`image_id`, as the input names it; where there is none, `filename` or
+/// `file_name`) and optionally `person_id`, `camera_id`, and `captured_at` (RFC 3339) or `captured_at_ms`; every other
+/// field, and every field of the object `attributes`, becomes an attribute.
 ///
 /// # Errors
-/// [`IntakeError::UnknownEnding`] unless the name ends in `.csv`, `.jsonl`, `.json`, `.ndjson` or `.parquet`;
-/// [`IntakeError::MalformedRecord`] and [`IntakeError::DuplicateRecord`] name the line;
-/// [`IntakeError::Unreadable`], [`IntakeError::TooLarge`] and [`IntakeError::Malformed`] for the file as a whole.
+/// As [`read_metadata_table`].
 pub fn read_metadata(path: &Path) -> Result<MetadataById, IntakeError> {
+    read_metadata_table(path).map(|table| table.by_id)
+}
+
+/// The same as [`read_metadata`], with notes of how the file was read.
+///
+/// # Errors
+/// [`IntakeError::UnknownEnding`] unless the name ends in `.csv`, `.tsv`, `.jsonl`, `.json`, `.ndjson` or `.parquet`;
+/// [`IntakeError::MalformedRecord`] and [`IntakeError::DuplicateRecord`] name the line;
+/// [`IntakeError::Unreadable`], [`IntakeError::TooLarge`] and [`IntakeError::Malformed`] for the file as a whole, which
+/// must have a record.
+pub fn read_metadata_table(path: &Path) -> Result<MetadataTable, IntakeError> {
     let bytes = fs::metadata(path).map_err(IntakeError::unreadable(path))?.len();
     if bytes > MAX_FILE_BYTES {
         return Err(IntakeError::TooLarge { path: path.to_owned(), bytes, max_bytes: MAX_FILE_BYTES });
     }
-    let mut records = Records { path, by_id: MetadataById::new() };
+    let mut records = Records { path, table: MetadataTable::default(), id_field: None, row_numbers: None };
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("csv") => records.read_csv()?,
-        Some("jsonl" | "json" | "ndjson") => records.read_json_lines()?,
+        Some("csv" | "tsv") => records.read_csv()?,
+        Some("jsonl" | "json" | "ndjson") => records.read_json()?,
         Some("parquet") => records.read_parquet()?,
         _ => {
-            let known = "metadata as .csv (with a header), .jsonl (one JSON object a line) or .parquet";
+            let known = "metadata as .csv or .tsv (with a header), .jsonl (one JSON object a line), .json (an array of \
+                         objects) or .parquet";
             return Err(IntakeError::UnknownEnding { path: path.to_owned(), known });
         }
     }
-    Ok(records.by_id)
+    records.finish()
 }
 
 struct Records<'a> {
     path: &'a Path,
-    by_id: MetadataById,
+    table: MetadataTable,
+    /// The field that names the image, once a record or a header has told it.
+    id_field: Option<&'static str>,
+    /// As long as the column `index` counts the rows: how many there were, and the number of the first.
+    row_numbers: Option<(u64, u64)>,
 }
 
 impl Records<'_> {
@@ -56,50 +86,100 @@ impl Records<'_> {
         IntakeError::MalformedRecord { path: self.path.to_owned(), line, reason: reason.to_string() }
     }
 
+    /// Finds the field that names the image.
+    fn name_by<'n>(&mut self, line: u64, names: impl Iterator<Item = &'n str> + Clone) -> Result<(), IntakeError> {
+        let (field, note) = image_id_field(names).map_err(|reason| self.malformed(line, reason))?;
+        self.id_field = Some(field);
+        self.table.notes.extend(note);
+        Ok(())
+    }
+
+    fn take_header(&mut self, columns: &mut TableColumns) -> Result<(), IntakeError> {
+        self.table.notes.append(&mut columns.notes);
+        let has_numbers = columns.names.iter().flatten().any(|name| name == ROW_NUMBERS);
+        self.row_numbers = has_numbers.then_some((0, 0));
+        self.name_by(1, columns.names.iter().flatten().map(String::as_str))
+    }
+
     fn insert(&mut self, line: u64, mut record: Record) -> Result<(), IntakeError> {
-        let image_id = record::take_image_id(&mut record).map_err(|reason| self.malformed(line, reason))?;
+        let field = match self.id_field {
+            Some(field) => field,
+            None => {
+                self.name_by(line, record.keys().map(String::as_str))?;
+                self.id_field.unwrap_or(record::IMAGE_ID)
+            }
+        };
+        let image_id = record::take_image_id(&mut record, field).map_err(|reason| self.malformed(line, reason))?;
         let known = record::known(record).map_err(|reason| self.malformed(line, reason))?;
-        if self.by_id.contains_key(&image_id) {
+        self.count_row(&known);
+        if self.table.by_id.contains_key(&image_id) {
             return Err(IntakeError::DuplicateRecord { path: self.path.to_owned(), line, image_id });
         }
-        self.by_id.insert(image_id, known);
+        self.table.by_id.insert(image_id, known);
         Ok(())
+    }
+
+    /// Looks whether the column `index` goes on counting.
+    fn count_row(&mut self, known: &KnownMetadata) {
+        let Some((rows, first)) = self.row_numbers else { return };
+        let number = known.attributes.get(ROW_NUMBERS).and_then(|text| text.parse::<u64>().ok());
+        let first = if rows == 0 { number.filter(|&first| first <= 1) } else { Some(first) };
+        let counts = first.filter(|first| number == Some(first + rows));
+        self.row_numbers = counts.map(|first| (rows + 1, first));
+    }
+
+    fn finish(mut self) -> Result<MetadataTable, IntakeError> {
+        if self.table.by_id.is_empty() {
+            let reason = "it has no record; a record for each image is expected";
+            return Err(IntakeError::malformed(self.path, reason));
+        }
+        if self.row_numbers.is_some() {
+            for known in self.table.by_id.values_mut() {
+                known.attributes.remove(ROW_NUMBERS);
+            }
+            self.table.notes.push("the column `index` only counts the rows and is left out".to_owned());
+        }
+        Ok(self.table)
     }
 
     fn read_csv(&mut self) -> Result<(), IntakeError> {
-        let path = self.path;
-        let fault = |error: csv::Error| {
-            let line = error.position().map_or(1, csv::Position::line);
-            IntakeError::MalformedRecord { path: path.to_owned(), line, reason: error.to_string() }
-        };
-        let mut reader = csv::Reader::from_path(path).map_err(fault)?;
-        let names = reader.headers().map_err(fault)?.clone();
-        for row in reader.records() {
-            let row = row.map_err(fault)?;
-            let line = row.position().map_or(0, csv::Position::line);
-            let cells = names.iter().zip(&row).filter(|(_, cell)| !cell.is_empty());
-            // Some programs begin a file with a byte order mark.
-            let cells = cells.map(|(name, cell)| (name.trim_start_matches('\u{feff}').to_owned(), Value::from(cell)));
-            self.insert(line, cells.collect())?;
-        }
-        Ok(())
+        let mut csv = CsvTable::open(self.path, MAX_FILE_BYTES)?;
+        self.take_header(&mut csv.columns)?;
+        csv.read(|line, record| self.insert(line, record))
     }
 
-    fn read_json_lines(&mut self) -> Result<(), IntakeError> {
-        for line in TextLines::open(self.path)? {
-            let (number, text) = line?;
-            let record = serde_json::from_str(&text)
-                .map_err(|error| self.malformed(number, format!("expected a JSON object: {error}")))?;
-            self.insert(number, record)?;
+    fn read_json(&mut self) -> Result<(), IntakeError> {
+        let mut text = open_text(self.path, MAX_FILE_BYTES)?;
+        if !begins_as_array(&mut text).map_err(IntakeError::unreadable(self.path))? {
+            for line in TextLines::of(self.path, text) {
+                let (number, text) = line?;
+                let record = read_line(&text).map_err(|reason| self.malformed(number, reason))?;
+                self.insert(number, record)?;
+            }
+            return Ok(());
         }
-        Ok(())
+        // Records of an array are counted, as the lines of the other form are.
+        let mut number = 0;
+        let read = read_array(text, |record| {
+            number += 1;
+            self.insert(number, record)
+        });
+        read.map_err(|error| match error {
+            ArrayError::Refused(error) => error,
+            ArrayError::Malformed(reason) => IntakeError::malformed(self.path, reason),
+        })
     }
 
     fn read_parquet(&mut self) -> Result<(), IntakeError> {
         let path = self.path;
         let fault = |reason: String| IntakeError::malformed(path, reason);
         let file = open_parquet(path)?;
-        let leaves = leaves_of_table(file.metadata().file_metadata().schema_descr()).map_err(fault)?;
+        let mut leaves = leaves_of_table(file.metadata().file_metadata().schema_descr()).map_err(fault)?;
+        let names: Vec<String> = leaves.iter().map(FlatLeaf::column).collect();
+        let mut columns = TableColumns::of(names.iter().map(String::as_str)).map_err(fault)?;
+        self.take_header(&mut columns)?;
+        let mut is_kept = columns.names.iter().map(Option::is_some);
+        leaves.retain(|_| is_kept.next().unwrap_or(true));
         let mut line = 0;
         for group in 0..file.num_row_groups() {
             let mut rows_left = row_count(file.metadata().row_group(group)).map_err(fault)?;
@@ -117,49 +197,18 @@ impl Records<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(name: &str, content: &str) -> Result<MetadataById, IntakeError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        read_metadata(&path)
-    }
-
-    #[test]
-    fn both_text_formats_say_the_same() {
-        let csv = "\u{feff}image_id,person_id,camera_id,captured_at,weather\n\
-                   a/1.jpg,7,c2,2026-05-01T12:30:00Z,rain\nb.jpg,,,,\n";
-        let jsonl = r#"{"image_id": "a/1.jpg", "person_id": 7, "camera_id": "c2", "captured_at": "2026-05-01T12:30:00Z", "attributes": {"weather": "rain"}}
-
-{"image_id": "b.jpg", "person_id": null, "weather": null}
-"#;
-        let from_csv = check("metadata.csv", csv).unwrap();
-        assert_eq!(from_csv, check("metadata.jsonl", jsonl).unwrap());
-        let known = &from_csv["a/1.jpg"];
-        assert_eq!(known.person_id.as_deref(), Some("7"));
-        assert_eq!(known.captured_at_ms, Some(1_777_638_600_000));
-        assert_eq!(known.attributes["weather"], "rain");
-        assert_eq!(from_csv["b.jpg"], KnownMetadata::default());
-    }
-
-    #[test]
-    fn faults_name_the_line() {
-        for (name, content) in [
-            ("m.csv", "image_id,captured_at\na.jpg,yesterday\n"),
-            ("m.csv", "person_id,camera_id\n1,2\n"),
-            ("m.csv", "image_id,camera_id\n1,2,3\n"),
-            ("m.jsonl", "\n[1]\n"),
-            ("m.jsonl", "\n{\"image_id\": [1]}\n"),
-        ] {
-            let message = check(name, content).unwrap_err().to_string();
-            assert!(message.contains("line 2"), "{message}");
+/// Whether the first character that is no blank opens an array. Blanks are passed over.
+fn begins_as_array(text: &mut impl BufRead) -> std::io::Result<bool> {
+    loop {
+        let buffer = text.fill_buf()?;
+        let blanks = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        match buffer.get(blanks) {
+            Some(&first) => return Ok(first == b'['),
+            None if buffer.is_empty() => return Ok(false),
+            None => text.consume(blanks),
         }
-        let message = check("m.csv", "image_id\na\na\n").unwrap_err().to_string();
-        assert!(message.contains("line 3") && message.contains("twice"), "{message}");
-        assert!(matches!(check("m.xlsx", ""), Err(IntakeError::UnknownEnding { .. })));
-        assert!(matches!(check("m.parquet", "image_id"), Err(IntakeError::Malformed { .. })));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,9 @@ use crate::text_lines::TextLines;
 use serde_json::Value;
 use std::path::Path;
 
+/// Largest list of image ids, in bytes.
+const MAX_LIST_BYTES: u64 = 1 << 30;
+
 /// Names that the array of embeddings may have; `descry embed` writes the first.
 const EMBEDDING_ARRAYS: [&str; 2] = ["images", "embeddings"];
 
@@ -35,6 +38,15 @@ enum ImageIds {
     Listed(std::vec::IntoIter<String>),
 }
 
+impl ImageIds {
+    fn next_id(&mut self) -> Result<String, String> {
+        match self {
+            Self::Array(array) => array.text(),
+            Self::Listed(lines) => Ok(lines.next().unwrap_or_default()),
+        }
+    }
+}
+
 impl NpzRows {
     /// Opens an archive; `image_ids` is a text file with one id a line that stands for the array of ids.
     pub(crate) fn open(path: &Path, image_ids: Option<&Path>) -> Result<Self, IntakeError> {
@@ -52,7 +64,7 @@ impl NpzRows {
         let (total, dimension) = embedding_shape(&embeddings.header).map_err(fault)?;
         let (image_ids, ids) = match image_ids {
             Some(list) => {
-                let lines = TextLines::open(list)?.map(|line| line.map(|(_, image_id)| image_id));
+                let lines = TextLines::open(list, MAX_LIST_BYTES)?.map(|line| line.map(|(_, image_id)| image_id));
                 let lines = lines.collect::<Result<Vec<_>, IntakeError>>()?;
                 let ids = lines.len() as u64;
                 (ImageIds::Listed(lines.into_iter()), ids)
@@ -75,6 +87,11 @@ impl NpzRows {
         Ok(Self { embeddings, image_ids, rows_left: total, total, dimension, fingerprint })
     }
 
+    /// The image ids of all rows, for a reader of which nothing has been read. Ends where the file is damaged.
+    pub(crate) fn into_image_ids(mut self) -> impl Iterator<Item = String> {
+        (0..self.total).map_while(move |_| self.image_ids.next_id().ok())
+    }
+
     /// The next row, or `None` behind the last.
     pub(crate) fn next_row(&mut self) -> Result<Option<EmbeddingRecord>, String> {
         if self.rows_left == 0 {
@@ -82,10 +99,7 @@ impl NpzRows {
         }
         self.rows_left -= 1;
         let values = self.embeddings.floats(self.dimension)?;
-        let image_id = match &mut self.image_ids {
-            ImageIds::Array(array) => array.text()?,
-            ImageIds::Listed(lines) => lines.next().unwrap_or_default(),
-        };
+        let image_id = self.image_ids.next_id()?;
         let record = Record::from_iter([("image_id".to_owned(), Value::from(image_id))]);
         Ok(Some(EmbeddingRecord { record, values }))
     }

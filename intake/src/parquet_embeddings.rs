@@ -2,7 +2,7 @@
 
 use crate::IntakeError;
 use crate::flat_columns::{FlatColumns, FlatLeaf, fault, flat_leaf, guarded, open_parquet, row_count};
-use crate::record::{EmbeddingRecord, MAX_DIMENSION};
+use crate::record::{EmbeddingRecord, IMAGE_ID, MAX_DIMENSION, take_image_id};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{DataType, DoubleType, FloatType};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -81,6 +81,17 @@ impl ParquetRows {
         }
     }
 
+    /// The image ids of all rows, some at once. Ends where the file is damaged.
+    pub(crate) fn image_ids(&self) -> impl Iterator<Item = String> {
+        let leaves: Vec<_> = self.leaves.iter().filter(|leaf| leaf.column() == IMAGE_ID).cloned().collect();
+        let groups = (0..self.file.num_row_groups()).map_while(move |index| {
+            let rows = row_count(self.file.metadata().row_group(index)).ok()?;
+            let columns = guarded(|| FlatColumns::open(&self.file, index, &leaves)).ok()?;
+            Some(GroupIds { columns, rows_left: rows })
+        });
+        groups.flatten().flatten()
+    }
+
     /// The next row, or `None` behind the last.
     pub(crate) fn next_row(&mut self) -> Result<Option<EmbeddingRecord>, String> {
         loop {
@@ -118,6 +129,28 @@ impl ParquetRows {
         group.rows_left -= count;
         self.group = Some(group);
         Ok(true)
+    }
+}
+
+/// The image ids of a row group, in batches.
+struct GroupIds {
+    columns: FlatColumns,
+    rows_left: usize,
+}
+
+impl Iterator for GroupIds {
+    type Item = Vec<String>;
+
+    fn next(&mut self) -> Option<Vec<String>> {
+        let count = self.rows_left.min(BATCH_ROWS);
+        if count == 0 {
+            return None;
+        }
+        self.rows_left -= count;
+        let records = guarded(|| self.columns.read(count)).ok()?;
+        // Rows without an id count, too.
+        let id = |mut record| take_image_id(&mut record, IMAGE_ID).unwrap_or_default();
+        Some(records.into_iter().map(id).collect())
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) struct EmbeddingRecord {
     pub(crate) values: Vec<f32>,
 }
 
+/// The field that names the image.
+pub(crate) const IMAGE_ID: &str = "image_id";
+
 /// Most values of an embedding.
 pub(crate) const MAX_DIMENSION: usize = 65_536;
 
@@ -40,11 +43,17 @@ impl KnownMetadata {
     }
 }
 
-/// Takes the field that names the image.
-pub(crate) fn take_image_id(record: &mut Record) -> Result<String, String> {
-    match take_text(record, "image_id")? {
+/// Takes the field that names the image, [`IMAGE_ID`] mostly.
+pub(crate) fn take_image_id(record: &mut Record, field: &str) -> Result<String, String> {
+    if let Some(Value::Object(_)) = record.get(field) {
+        return Err(format!(
+            "`{field}` holds an object; did pandas write columns? Write records: df.to_json(path, orient=\"records\", \
+             lines=True)"
+        ));
+    }
+    match take_text(record, field)? {
         Some(image_id) if !image_id.is_empty() => Ok(image_id),
-        Some(_) | None => Err("no `image_id`; it names the image as the input does".to_owned()),
+        Some(_) | None => Err(format!("no `{field}`; it names the image as the input does")),
     }
 }
 
@@ -76,7 +85,8 @@ pub(crate) fn known(mut record: Record) -> Result<KnownMetadata, String> {
         Some(other) => return Err(format!("`attributes` must be an object, found {other}")),
     }
     for (name, value) in record.into_iter().filter(|(_, value)| !value.is_null()) {
-        let value = text(value).map_err(|reason| format!("`{name}`: {reason}"))?;
+        // What has parts, such as a box, is kept as JSON: it can be read again, and costs nobody the image.
+        let value = if value.is_array() || value.is_object() { value.to_string() } else { text(value)? };
         known.attributes.insert(name, value);
     }
     Ok(known)
@@ -168,7 +178,12 @@ mod tests {
         assert_eq!(parse(r#"{"attributes": {"weather": "rain", "lane": 3, "x": null}}"#).unwrap(), flat);
         assert_eq!(parse(r#"{"attributes": "{\"weather\": \"rain\", \"lane\": 3}"}"#).unwrap(), flat);
         assert!(parse(r#"{"attributes": [1]}"#).is_err());
-        assert!(parse(r#"{"weather": ["rain"]}"#).unwrap_err().contains("weather"));
+        let boxed = parse(r#"{"bbox": [ 1, 2.5, {"a": "x"} ], "empty": []}"#).unwrap();
+        assert_eq!(
+            (boxed.attributes["bbox"].as_str(), boxed.attributes["empty"].as_str()),
+            (r#"[1,2.5,{"a":"x"}]"#, "[]")
+        );
+        assert!(parse(r#"{"person_id": ["7"]}"#).unwrap_err().contains("person_id"));
     }
 
     proptest! {

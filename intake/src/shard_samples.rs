@@ -1,25 +1,25 @@
 //! Tar archives of images, with or without WebDataset sidecars.
 
-use crate::image_files;
-use crate::record::{self, Record};
-use crate::tar_members::{Member, TarMembers};
-use crate::{Content, FileVersion, ImageEntry, KnownMetadata, SkippedEntry};
-use std::collections::VecDeque;
+use crate::image_entry::id_digest;
+use crate::member_stream::{Member, MemberKind};
+use crate::sidecars::{MAX_SIDECAR_BYTES, Sidecar, known, sidecar_ending, stem};
+use crate::tar_members::TarMembers;
+use crate::{
+    Content, FileVersion, ImageEntry, KnownMetadata, LeftOut, SkippedEntry, image_files, image_signature, left_out,
+};
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::Path;
-
-/// Largest sidecar, in bytes.
-const MAX_SIDECAR_BYTES: u64 = 1 << 20;
 
 /// Members held at once while their sample may go on. Names such as `cam.0001.jpg` make a whole archive one sample by
 /// WebDataset's rule; the bound keeps it from being held in memory.
 const MAX_SAMPLE_MEMBERS: usize = 32;
 
-/// Files beside an image that tell of it, the strongest last: a sample's JSON says most and overrides the others.
-const SIDECARS: [&str; 3] = ["txt", "cls", "json"];
+/// Endings that some writers of shards give to images of any format.
+const ANY_IMAGE: [&str; 2] = ["img", "image"];
 
-/// Fields that WebDataset tools write about the sample and not about the image.
-const SAMPLE_FIELDS: [&str; 3] = ["__key__", "__url__", "image_id"];
+/// Sidecars that have been met without an image, for finding out whether their images stand elsewhere.
+const MAX_STRAYS: usize = 1 << 20;
 
 /// The images of one archive, a sample after another.
 ///
@@ -31,6 +31,11 @@ pub(crate) struct ShardSamples {
     max_image_bytes: u64,
     sample: Sample,
     ready: VecDeque<Result<ImageEntry, SkippedEntry>>,
+    left_out: LeftOut,
+    has_items: bool,
+    /// What sidecars of the images are called without their ending, and sidecars that had no image beside them.
+    stems: HashSet<u128>,
+    strays: Vec<(u128, String)>,
 }
 
 #[derive(Default)]
@@ -39,43 +44,108 @@ struct Sample {
     images: Vec<ImageEntry>,
     image_bytes: u64,
     sidecars: Vec<Sidecar>,
+    /// Whether an image of it is not taken: what tells of it is no stray.
+    has_refused: bool,
 }
 
-struct Sidecar {
-    path: String,
-    /// The path without its ending.
-    stem: String,
-    ending: &'static str,
-    /// The content, or why there is none.
-    content: Result<Vec<u8>, String>,
+/// What a member is by its name.
+enum Naming<'a> {
+    Image {
+        key: &'a str,
+    },
+    /// An image if its first bytes are an image's.
+    PerhapsImage {
+        key: &'a str,
+    },
+    Sidecar {
+        key: &'a str,
+        ending: &'static str,
+    },
+    Hidden,
+    Other,
+}
+
+fn naming(path: &str) -> Naming<'_> {
+    let file_name = path.rsplit('/').next().unwrap_or(path);
+    // Hidden files are left out as in folders; macOS adds one to each image that has the image's ending.
+    if file_name.starts_with('.') {
+        return Naming::Hidden;
+    }
+    let Some((_, extension)) = file_name.split_once('.') else { return Naming::Other };
+    let key = &path[..path.len() - extension.len() - 1];
+    if image_files::is_image(Path::new(file_name)) {
+        Naming::Image { key }
+    } else if let Some(ending) = sidecar_ending(path) {
+        Naming::Sidecar { key, ending }
+    } else if ANY_IMAGE.iter().any(|known| extension.rsplit('.').next().unwrap_or_default().eq_ignore_ascii_case(known))
+    {
+        Naming::PerhapsImage { key }
+    } else {
+        Naming::Other
+    }
+}
+
+/// The ids that the images of an archive are going to have, without reading their contents. Ends where the archive is
+/// damaged.
+pub(crate) fn image_ids(shard: &Path) -> impl Iterator<Item = String> {
+    let mut members = TarMembers::open(shard, 0).ok();
+    std::iter::from_fn(move || {
+        loop {
+            let Member { path, kind, .. } = members.as_mut()?.next_member().ok()??;
+            let Ok(path) = path else { continue };
+            let path = path.trim_start_matches("./");
+            if kind == MemberKind::File && matches!(naming(path), Naming::Image { .. } | Naming::PerhapsImage { .. }) {
+                return Some(path.to_owned());
+            }
+        }
+    })
 }
 
 impl ShardSamples {
     pub(crate) fn open(path: &Path, max_image_bytes: u64) -> Result<Self, SkippedEntry> {
         let shard = path.display().to_string();
-        let name = path.to_string_lossy().to_lowercase();
-        match TarMembers::open(path, !name.ends_with(".tar")) {
-            Ok(members) => {
-                let (sample, ready) = (Sample::default(), VecDeque::new());
-                Ok(Self { shard, members: Some(members), max_image_bytes, sample, ready })
-            }
+        match TarMembers::open(path, max_image_bytes.max(MAX_SIDECAR_BYTES)) {
+            Ok(members) => Ok(Self {
+                shard,
+                members: Some(members),
+                max_image_bytes,
+                sample: Sample::default(),
+                ready: VecDeque::new(),
+                left_out: LeftOut::default(),
+                has_items: false,
+                stems: HashSet::new(),
+                strays: Vec::new(),
+            }),
             Err(error) => {
                 Err(SkippedEntry { image_id: String::new(), origin: shard, reason: format!("cannot be read: {error}") })
             }
         }
     }
 
+    /// After the iteration: what is neither an image nor tells of one.
+    pub(crate) fn left_out(mut self) -> LeftOut {
+        if !self.has_items {
+            self.left_out.add(left_out::EMPTY_INPUTS, || self.shard);
+        }
+        self.left_out
+    }
+
     fn origin(&self, member: &str) -> String {
         format!("{}!{member}", self.shard)
+    }
+
+    fn leave_out(&mut self, kind: &str, member: &str) {
+        let shard = &self.shard;
+        self.left_out.add(kind, || format!("{shard}!{member}"));
     }
 
     /// Reads one member, or ends the archive.
     fn advance(&mut self, mut members: TarMembers) {
         match members.next_member().and_then(|member| self.take_member(&mut members, member)) {
             Ok(true) => self.members = Some(members),
-            Ok(false) => self.close_sample(),
+            Ok(false) => self.close(),
             Err(error) => {
-                self.close_sample();
+                self.close();
                 let reason = format!("damaged, what follows is lost: {error}");
                 let origin = self.shard.clone();
                 self.ready.push_back(Err(SkippedEntry { image_id: String::new(), origin, reason }));
@@ -85,7 +155,7 @@ impl ShardSamples {
 
     /// Whether there may be another member.
     fn take_member(&mut self, members: &mut TarMembers, member: Option<Member>) -> io::Result<bool> {
-        let Some(Member { path, bytes, modified_ms, is_file }) = member else { return Ok(false) };
+        let Some(Member { path, bytes, modified_ms, kind, .. }) = member else { return Ok(false) };
         let path = match path {
             Ok(path) => path,
             Err(path) => {
@@ -96,46 +166,78 @@ impl ShardSamples {
             }
         };
         let path = path.trim_start_matches("./");
-        let file_name = path.rsplit('/').next().unwrap_or(path);
-        // Hidden files are left out as in folders; macOS adds one to each image that has the image's ending.
-        let Some((_, extension)) = file_name.split_once('.').filter(|(base, _)| is_file && !base.is_empty()) else {
-            return Ok(true);
-        };
-        let key = &path[..path.len() - extension.len() - 1];
-        let (stem, ending) = path.rsplit_once('.').unwrap_or((path, ""));
-        if image_files::is_image(Path::new(file_name)) {
-            if bytes > self.max_image_bytes {
-                let origin = self.origin(path);
-                let skipped = SkippedEntry::too_large(path.to_owned(), origin, bytes, self.max_image_bytes);
-                self.ready.push_back(Err(skipped));
+        match kind {
+            MemberKind::File => {}
+            MemberKind::Folder | MemberKind::Note => return Ok(true),
+            MemberKind::Special => {
+                self.leave_out("devices, pipes and parts of other volumes", path);
                 return Ok(true);
             }
-            self.make_room(key, bytes);
-            let image = ImageEntry {
-                image_id: path.to_owned(),
-                origin: self.origin(path),
-                version: FileVersion { bytes, modified_ms },
-                metadata: KnownMetadata::default(),
-                content: Content::Bytes(members.content()?),
-            };
-            self.sample.images.push(image);
-            self.sample.image_bytes += bytes;
-        } else if let Some(ending) = SIDECARS.into_iter().find(|known| ending.eq_ignore_ascii_case(known)) {
-            self.make_room(key, 0);
-            let content = if bytes <= MAX_SIDECAR_BYTES {
-                Ok(members.content()?)
-            } else {
-                Err(format!("{bytes} bytes, at most {MAX_SIDECAR_BYTES} are read"))
-            };
-            let (path, stem) = (path.to_owned(), stem.to_owned());
-            self.sample.sidecars.push(Sidecar { path, stem, ending, content });
+            MemberKind::HardLink(_) | MemberKind::SymbolicLink(_) => {
+                self.leave_out("links to what does not stand before them in the archive", path);
+                return Ok(true);
+            }
+        }
+        match naming(path) {
+            Naming::Hidden => self.leave_out(image_files::HIDDEN, path),
+            Naming::Other => self.leave_out(&image_files::kind_of(path.rsplit('/').next().unwrap_or(path)), path),
+            Naming::Sidecar { key, ending } => {
+                self.make_room(key, 0);
+                let content = if bytes <= MAX_SIDECAR_BYTES {
+                    members.content()?
+                } else {
+                    Err(format!("{bytes} bytes, at most {MAX_SIDECAR_BYTES} are read"))
+                };
+                self.sample.sidecars.push(Sidecar::new(path, ending, content));
+            }
+            Naming::Image { key } | Naming::PerhapsImage { key } => {
+                if let Err(reason) = self.take_image(members, path, key, FileVersion { bytes, modified_ms })? {
+                    let (image_id, origin) = (path.to_owned(), self.origin(path));
+                    self.sample.has_refused = true;
+                    self.ready.push_back(Err(SkippedEntry { image_id, origin, reason }));
+                }
+            }
         }
         Ok(true)
     }
 
+    /// Adds an image to its sample, or says why it cannot be taken.
+    fn take_image(
+        &mut self,
+        members: &mut TarMembers,
+        path: &str,
+        key: &str,
+        version: FileVersion,
+    ) -> io::Result<Result<(), String>> {
+        if let Err(reason) = version.check_size(self.max_image_bytes) {
+            self.make_room(key, 0);
+            return Ok(Err(reason));
+        }
+        self.make_room(key, version.bytes);
+        let content = match members.content()? {
+            Ok(content) => content,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if matches!(naming(path), Naming::PerhapsImage { .. }) && !image_signature::is_read(&content) {
+            self.leave_out(".img and .image files whose first bytes are those of no image that is read", path);
+            return Ok(Ok(()));
+        }
+        self.stems.insert(id_digest(key));
+        self.stems.insert(id_digest(stem(path)));
+        self.sample.images.push(ImageEntry {
+            image_id: path.to_owned(),
+            origin: self.origin(path),
+            version,
+            metadata: KnownMetadata::default(),
+            content: Content::Bytes(content),
+        });
+        self.sample.image_bytes += version.bytes;
+        Ok(Ok(()))
+    }
+
     /// Ends the sample in hand if the next member is of another, or does not fit in beside it.
     fn make_room(&mut self, key: &str, bytes: u64) {
-        let Sample { key: current, images, image_bytes, sidecars } = &self.sample;
+        let Sample { key: current, images, image_bytes, sidecars, .. } = &self.sample;
         let is_full = images.len() + sidecars.len() >= MAX_SAMPLE_MEMBERS
             || (!images.is_empty() && image_bytes.saturating_add(bytes) > self.max_image_bytes);
         if current != key || is_full {
@@ -145,7 +247,13 @@ impl ShardSamples {
     }
 
     fn close_sample(&mut self) {
-        let Sample { key, images, sidecars, .. } = std::mem::take(&mut self.sample);
+        let Sample { key, images, sidecars, has_refused, .. } = std::mem::take(&mut self.sample);
+        for sidecar in &sidecars {
+            let tells = has_refused || images.iter().any(|image| sidecar.tells_of(&key, &image.image_id));
+            if !tells && self.strays.len() < MAX_STRAYS {
+                self.strays.push((id_digest(stem(&sidecar.path)), self.origin(&sidecar.path)));
+            }
+        }
         for mut image in images {
             match known(&key, &image.image_id, &sidecars) {
                 Ok(metadata) => {
@@ -159,6 +267,20 @@ impl ShardSamples {
             }
         }
     }
+
+    /// Ends the last sample. Now it is known whether sidecars without an image have one elsewhere.
+    fn close(&mut self) {
+        self.close_sample();
+        for (stem, origin) in std::mem::take(&mut self.strays) {
+            let kind = if self.stems.contains(&stem) {
+                "sidecars (.json, .cls, .txt) whose image stands elsewhere in the archive; write each beside its image \
+                 (tar --sort=name)"
+            } else {
+                "sidecars (.json, .cls, .txt) without an image"
+            };
+            self.left_out.add(kind, || origin);
+        }
+    }
 }
 
 impl Iterator for ShardSamples {
@@ -167,48 +289,13 @@ impl Iterator for ShardSamples {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(item) = self.ready.pop_front() {
+                self.has_items = true;
                 return Some(item);
             }
             let members = self.members.take()?;
             self.advance(members);
         }
     }
-}
-
-/// What the sidecars say of an image: those of the whole sample, and those named like the image up to its last dot.
-fn known(key: &str, image_id: &str, sidecars: &[Sidecar]) -> Result<KnownMetadata, String> {
-    let image_stem = image_id.rsplit_once('.').map_or(image_id, |(stem, _)| stem);
-    let mut known = KnownMetadata::default();
-    for ending in SIDECARS {
-        for sidecar in sidecars {
-            if sidecar.ending == ending && (sidecar.stem == key || sidecar.stem == image_stem) {
-                known.overlay(read_sidecar(sidecar).map_err(|reason| format!("{}: {reason}", sidecar.path))?);
-            }
-        }
-    }
-    Ok(known)
-}
-
-fn read_sidecar(sidecar: &Sidecar) -> Result<KnownMetadata, String> {
-    let content = sidecar.content.as_deref().map_err(Clone::clone)?;
-    if sidecar.ending == "json" {
-        let mut record: Record =
-            serde_json::from_slice(content).map_err(|error| format!("expected a JSON object: {error}"))?;
-        for name in SAMPLE_FIELDS {
-            record.remove(name);
-        }
-        return record::known(record);
-    }
-    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8".to_owned())?.trim();
-    let mut known = KnownMetadata::default();
-    if !text.is_empty() {
-        if sidecar.ending == "cls" {
-            known.person_id = Some(text.to_owned());
-        } else {
-            known.attributes.insert("caption".to_owned(), text.to_owned());
-        }
-    }
-    Ok(known)
 }
 
 #[cfg(test)]

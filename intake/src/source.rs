@@ -1,11 +1,13 @@
 //! All images of the inputs, one after another.
 
+use crate::archive_encoding::ArchiveEncoding;
 use crate::file_list::read_file_list;
 use crate::image_entry::id_digest;
-use crate::shard_samples::ShardSamples;
+use crate::image_records::ImageRecords;
+use crate::left_out::EMPTY_INPUTS;
+use crate::shard_samples::{self, ShardSamples};
 use crate::{
-    Content, FileVersion, ImageEntry, IntakeError, KnownMetadata, MetadataById, SkippedEntry, image_files,
-    read_metadata,
+    Content, FileVersion, ImageEntry, InputSummary, IntakeError, KnownMetadata, LeftOut, SkippedEntry, image_files,
 };
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf, absolute};
@@ -16,8 +18,13 @@ use std::{fs, io};
 pub struct SourceOptions {
     /// Where relative names in file lists start; the list's folder if absent.
     pub root: Option<PathBuf>,
-    /// A file of records for [`read_metadata`]. They override what an archive says of its images, field by field.
+    /// A file of records for [`read_metadata`](crate::read_metadata). They override what an archive says of its images,
+    /// field by field, and may name images with the prefix or without.
     pub metadata: Option<PathBuf>,
+    /// Put before every image id.
+    pub prefix: String,
+    /// Whether images are given where no record of the metadata fits any of them.
+    pub allow_unmatched: bool,
     /// Larger images are left out.
     pub max_image_bytes: u64,
 }
@@ -30,7 +37,8 @@ pub struct ImageSource {
     planned: VecDeque<Planned>,
     shard: Option<ShardSamples>,
     total: Option<u64>,
-    metadata: MetadataById,
+    records: ImageRecords,
+    left_out: LeftOut,
     seen: HashSet<u128>,
     max_image_bytes: u64,
 }
@@ -47,18 +55,26 @@ impl ImageSource {
     /// gzip (the member's path).
     ///
     /// # Errors
-    /// [`IntakeError::Missing`] and [`IntakeError::UnknownEnding`] name the input; others as [`read_metadata`] and for
-    /// unreadable lists.
+    /// [`IntakeError::Missing`] and [`IntakeError::UnknownEnding`] name the input; [`IntakeError::NothingMatches`] where
+    /// no record of the metadata fits any image; others as [`read_metadata`](crate::read_metadata) and for unreadable
+    /// lists.
     pub fn open(inputs: &[PathBuf], options: SourceOptions) -> Result<Self, IntakeError> {
-        let SourceOptions { root, metadata, max_image_bytes } = options;
-        let mut planned = VecDeque::new();
+        let SourceOptions { root, metadata, prefix, allow_unmatched, max_image_bytes } = options;
+        let (mut planned, mut left_out) = (VecDeque::new(), LeftOut::default());
         for input in inputs {
-            plan(input, root.as_deref(), &mut planned)?;
+            let before = planned.len();
+            plan(input, root.as_deref(), &mut planned, &mut left_out)?;
+            if planned.len() == before {
+                left_out.add(EMPTY_INPUTS, || input.display().to_string());
+            }
         }
-        let metadata = metadata.as_deref().map(read_metadata).transpose()?.unwrap_or_default();
+        let records = ImageRecords::open(metadata.as_deref(), prefix)?;
+        if !allow_unmatched {
+            records.require_match(planned.iter().flat_map(names))?;
+        }
         let has_shards = planned.iter().any(|planned| matches!(planned, Planned::Shard(_)));
         let total = (!has_shards).then_some(planned.len() as u64);
-        Ok(Self { planned, shard: None, total, metadata, seen: HashSet::new(), max_image_bytes })
+        Ok(Self { planned, shard: None, total, records, left_out, seen: HashSet::new(), max_image_bytes })
     }
 
     /// Number of items that the iteration gives from the beginning to the end; not known of archives.
@@ -66,28 +82,40 @@ impl ImageSource {
         self.total
     }
 
-    /// After the iteration: how many metadata records have no image, and the first of their image ids by name.
-    pub fn unused_metadata(&self) -> (usize, Option<String>) {
-        (self.metadata.len(), self.metadata.keys().min().cloned())
+    /// What is known not to be read, of archives as far as they were read.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// After the iteration: what is to be said of the inputs.
+    pub fn summary(self) -> InputSummary {
+        let (unused_metadata, first_unused_metadata) = self.records.unused();
+        InputSummary { left_out: self.left_out, notes: self.records.notes, unused_metadata, first_unused_metadata }
     }
 
     /// Adds the metadata file's record and refuses ids that came before.
     fn complete(&mut self, item: Result<ImageEntry, SkippedEntry>) -> Result<ImageEntry, SkippedEntry> {
         match item {
             Ok(mut entry) => {
+                let known = self.records.take(&entry.image_id);
+                entry.image_id = self.records.image_id(&entry.image_id);
                 if !self.seen.insert(id_digest(&entry.image_id)) {
-                    let reason = "another input has this image id; index their common folder, or one at a time";
+                    let reason = "another input has this image id; index their common folder, or each input by itself \
+                                  with a --prefix of its own";
                     let ImageEntry { image_id, origin, .. } = entry;
                     return Err(SkippedEntry { image_id, origin, reason: reason.to_owned() });
                 }
-                if let Some(known) = self.metadata.remove(&entry.image_id) {
+                if let Some(known) = known {
                     entry.metadata.overlay(known);
                 }
                 Ok(entry)
             }
-            Err(skipped) => {
-                // The image exists, so its record is no stray.
-                self.metadata.remove(&skipped.image_id);
+            Err(mut skipped) => {
+                if !skipped.image_id.is_empty() {
+                    // The image exists, so its record is no stray.
+                    self.records.take(&skipped.image_id);
+                    skipped.image_id = self.records.image_id(&skipped.image_id);
+                }
                 Err(skipped)
             }
         }
@@ -102,7 +130,9 @@ impl Iterator for ImageSource {
             if let Some(item) = self.shard.as_mut().and_then(Iterator::next) {
                 return Some(self.complete(item));
             }
-            self.shard = None;
+            if let Some(shard) = self.shard.take() {
+                self.left_out.extend(shard.left_out());
+            }
             let item = match self.planned.pop_front()? {
                 Planned::File { image_id, path } => file_entry(image_id, path, self.max_image_bytes),
                 Planned::Skipped(skipped) => Err(skipped),
@@ -119,7 +149,21 @@ impl Iterator for ImageSource {
     }
 }
 
-fn plan(input: &Path, root: Option<&Path>, planned: &mut VecDeque<Planned>) -> Result<(), IntakeError> {
+/// The names of what is planned, as records would give them.
+fn names(planned: &Planned) -> Box<dyn Iterator<Item = String> + '_> {
+    match planned {
+        Planned::File { image_id, .. } => Box::new(std::iter::once(image_id.clone())),
+        Planned::Skipped(skipped) => Box::new(Some(skipped.image_id.clone()).filter(|id| !id.is_empty()).into_iter()),
+        Planned::Shard(path) => Box::new(shard_samples::image_ids(path)),
+    }
+}
+
+fn plan(
+    input: &Path,
+    root: Option<&Path>,
+    planned: &mut VecDeque<Planned>,
+    left_out: &mut LeftOut,
+) -> Result<(), IntakeError> {
     let metadata = fs::metadata(input).map_err(|source| {
         let path = input.to_owned();
         if source.kind() == io::ErrorKind::NotFound {
@@ -133,7 +177,7 @@ fn plan(input: &Path, root: Option<&Path>, planned: &mut VecDeque<Planned>) -> R
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends_in = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(*ending));
     if metadata.is_dir() {
-        plan_folder(&path, planned);
+        plan_folder(&path, planned, left_out);
     } else if image_files::is_image(&path) {
         let folder = path.parent().unwrap_or(&path);
         planned.push_back(plan_file(folder, &path));
@@ -141,17 +185,28 @@ fn plan(input: &Path, root: Option<&Path>, planned: &mut VecDeque<Planned>) -> R
         let files = read_file_list(&path, root)?;
         planned.extend(files.into_iter().map(|(image_id, path)| Planned::File { image_id, path }));
     } else if ends_in(&[".tar", ".tar.gz", ".tgz"]) {
+        if !metadata.is_file() {
+            return Err(IntakeError::malformed(
+                &path,
+                "it is no regular file, so it cannot be read twice; save it first",
+            ));
+        }
         planned.push_back(Planned::Shard(path));
+    } else if metadata.is_file()
+        && let Err(error) = ArchiveEncoding::of(&path)
+    {
+        return Err(IntakeError::Unreadable { path, source: error });
     } else {
-        let known = "a folder, an image (.jpg, .jpeg, .png, .webp, .bmp), a list of files (.txt, .lst) or an archive \
-                     (.tar, .tar.gz, .tgz)";
+        let known = "a folder, an image (.jpg, .jpeg, .jfif, .jpe, .pjpeg, .png, .webp, .bmp), a list of files (.txt, \
+                     .lst) or an archive (.tar, .tar.gz, .tgz)";
         return Err(IntakeError::UnknownEnding { path: input.to_owned(), known });
     }
     Ok(())
 }
 
-fn plan_folder(folder: &Path, planned: &mut VecDeque<Planned>) {
+fn plan_folder(folder: &Path, planned: &mut VecDeque<Planned>, left_out: &mut LeftOut) {
     let found = image_files::find(folder);
+    left_out.extend(found.left_out);
     for error in found.unreadable {
         let origin = error.path().unwrap_or(folder).display().to_string();
         let reason = format!("cannot be read: {error}");
@@ -178,11 +233,13 @@ fn file_entry(image_id: String, path: PathBuf, max_image_bytes: u64) -> Result<I
     let reason = match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => {
             let version = FileVersion::of(&metadata);
-            if version.bytes > max_image_bytes {
-                return Err(SkippedEntry::too_large(image_id, origin, version.bytes, max_image_bytes));
+            match version.check_size(max_image_bytes) {
+                Ok(()) => {
+                    let (metadata, content) = (KnownMetadata::default(), Content::File(path));
+                    return Ok(ImageEntry { image_id, origin, version, metadata, content });
+                }
+                Err(reason) => reason,
             }
-            let (metadata, content) = (KnownMetadata::default(), Content::File(path));
-            return Ok(ImageEntry { image_id, origin, version, metadata, content });
         }
         Ok(_) => "not a file".to_owned(),
         Err(error) => format!("cannot be read: {error}"),

@@ -1,72 +1,75 @@
-//! A tar archive read from front to back, one member after another.
+//! The members of a tar archive, links among them: a link to an earlier member has that member's content, as it has when
+//! GNU tar unpacks the archive.
 
-use flate2::bufread::MultiGzDecoder;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
-use tar::Archive;
+use crate::archive_encoding::ArchiveEncoding;
+use crate::image_entry::id_digest;
+use crate::member_stream::{Member, MemberContent, MemberKind, MemberStream};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// Bytes that a member's headers may take, long names and extensions among them.
-const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// Members that links can lead to. Each takes some 40 bytes of memory.
+const MAX_TARGETS: usize = 1 << 22;
 
-/// Headers and contents of a tar archive fill whole blocks of this many bytes.
-const BLOCK_BYTES: u64 = 512;
+/// How often a compressed archive is read again from its beginning for the sake of links that lead further back than the
+/// last one did. Archives hold links in the order of their targets, mostly, and need one.
+const MAX_REWINDS: u32 = 32;
 
-/// What a member's header says.
-#[derive(Debug)]
-pub(crate) struct Member {
-    /// The path inside the archive as it is written there, or bytes that are not UTF-8.
-    pub(crate) path: Result<String, Vec<u8>>,
-    /// Size of the content.
-    pub(crate) bytes: u64,
-    /// Time of the last change, in milliseconds since 1970-01-01T00:00:00Z.
-    pub(crate) modified_ms: i64,
-    /// Whether it is a regular file, and no folder or link.
-    pub(crate) is_file: bool,
+/// A file that a link can lead to.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    /// Where its headers begin.
+    place: u64,
+    bytes: u64,
 }
 
 /// The members of an archive. The content of each is read with [`TarMembers::content`] or left out.
 pub(crate) struct TarMembers {
-    reader: Box<dyn Read + Send>,
-    /// Bytes of the last member's content that were not read, and of the padding behind it.
-    unread_bytes: u64,
-    padding_bytes: u64,
+    path: PathBuf,
+    encoding: ArchiveEncoding,
+    max_bytes: u64,
+    stream: MemberStream,
+    targets: HashMap<u128, Target>,
+    /// Where the link in hand leads.
+    linked: Option<Target>,
+    /// A second reader, for what links lead to.
+    rereading: Option<MemberStream>,
+    rewinds: u32,
 }
 
 impl TarMembers {
-    /// Opens a plain archive, or with `compressed` one in gzip.
-    pub(crate) fn open(path: &Path, compressed: bool) -> io::Result<Self> {
-        let file = BufReader::with_capacity(1 << 18, File::open(path)?);
-        let reader: Box<dyn Read + Send> =
-            if compressed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
-        Ok(Self { reader, unread_bytes: 0, padding_bytes: 0 })
+    /// Opens an archive, plain or in gzip. Contents over `max_bytes` are not going to be read.
+    pub(crate) fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
+        let encoding = ArchiveEncoding::of(path)?;
+        let stream = MemberStream::open(path, encoding, 0, max_bytes)?;
+        let (path, targets) = (path.to_owned(), HashMap::new());
+        Ok(Self { path, encoding, max_bytes, stream, targets, linked: None, rereading: None, rewinds: 0 })
     }
 
-    /// The next member's header, or `None` behind the last.
+    /// The next member's header, or `None` behind the last. A link to a file that came before is given as a file.
     ///
     /// # Errors
     /// When the archive is damaged or ends inside a member; nothing behind can be read then.
     pub(crate) fn next_member(&mut self) -> io::Result<Option<Member>> {
-        let unread_bytes = std::mem::take(&mut self.unread_bytes);
-        if skip(&mut self.reader, unread_bytes)? < unread_bytes {
-            return Err(ends_early());
+        self.linked = None;
+        let Some(mut member) = self.stream.next_member()? else { return Ok(None) };
+        let Ok(path) = &member.path else { return Ok(Some(member)) };
+        let target = match &member.kind {
+            MemberKind::File => Some(Target { place: member.place, bytes: member.bytes }),
+            MemberKind::HardLink(to) => self.find("", to),
+            MemberKind::SymbolicLink(to) if to.starts_with(b"/") => None,
+            MemberKind::SymbolicLink(to) => self.find(path.rsplit_once('/').map_or("", |(folder, _)| folder), to),
+            MemberKind::Folder | MemberKind::Special | MemberKind::Note => return Ok(Some(member)),
+        };
+        let Some(target) = target else { return Ok(Some(member)) };
+        if self.targets.len() < MAX_TARGETS
+            && let Some(path) = resolve("", path)
+        {
+            self.targets.insert(id_digest(&path), target);
         }
-        // Some programs leave out the padding of the last member.
-        skip(&mut self.reader, std::mem::take(&mut self.padding_bytes))?;
-        // The tar crate's iterator borrows its archive, so it cannot be kept beside it. Each member gets an archive of
-        // its own that begins at its header; contents are read below without the crate's help.
-        let mut archive = Archive::new(self.reader.by_ref().take(MAX_HEADER_BYTES));
-        let mut entries = archive.entries()?;
-        let Some(entry) = entries.next().transpose()? else { return Ok(None) };
-        let header = entry.header();
-        // A sparse file's size is not what it takes in the archive.
-        let kind = header.entry_type();
-        let stored_bytes = if kind.is_gnu_sparse() { header.entry_size()? } else { entry.size() };
-        let modified_ms = header.mtime().map_or(0, |seconds| i64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
-        let path = String::from_utf8(entry.path_bytes().into_owned()).map_err(|error| error.into_bytes());
-        let member = Member { path, bytes: entry.size(), modified_ms, is_file: kind.is_file() };
-        self.unread_bytes = stored_bytes;
-        self.padding_bytes = (BLOCK_BYTES - stored_bytes % BLOCK_BYTES) % BLOCK_BYTES;
+        if member.kind != MemberKind::File {
+            (self.linked, member.bytes, member.kind) = (Some(target), target.bytes, MemberKind::File);
+        }
         Ok(Some(member))
     }
 
@@ -74,55 +77,50 @@ impl TarMembers {
     ///
     /// # Errors
     /// When the archive ends inside it.
-    pub(crate) fn content(&mut self) -> io::Result<Vec<u8>> {
-        let bytes = std::mem::take(&mut self.unread_bytes);
-        let mut content = Vec::new();
-        self.reader.by_ref().take(bytes).read_to_end(&mut content)?;
-        if (content.len() as u64) < bytes {
-            return Err(ends_early());
+    pub(crate) fn content(&mut self) -> io::Result<MemberContent> {
+        let Some(target) = self.linked.take() else { return self.stream.content() };
+        let is_ahead = match &mut self.rereading {
+            Some(stream) if self.encoding == ArchiveEncoding::Gzip => stream.skip_to(target.place)?,
+            Some(_) | None => false,
+        };
+        if !is_ahead {
+            if self.encoding == ArchiveEncoding::Gzip {
+                if self.rewinds == MAX_REWINDS {
+                    let reason = "the archive would have to be read from its beginning too often for the links in it; \
+                                  unpack it and index the folder";
+                    return Ok(Err(reason.to_owned()));
+                }
+                self.rewinds += 1;
+            }
+            self.rereading = Some(MemberStream::open(&self.path, self.encoding, target.place, self.max_bytes)?);
         }
-        Ok(content)
+        let Some(stream) = &mut self.rereading else { return Ok(Err("its target is gone".to_owned())) };
+        match stream.next_member()? {
+            Some(_) => stream.content(),
+            None => Ok(Err("its target is gone".to_owned())),
+        }
+    }
+
+    fn find(&self, folder: &str, to: &[u8]) -> Option<Target> {
+        let path = resolve(folder, std::str::from_utf8(to).ok()?)?;
+        self.targets.get(&id_digest(&path)).copied()
     }
 }
 
-fn skip(reader: &mut impl Read, bytes: u64) -> io::Result<u64> {
-    io::copy(&mut reader.take(bytes), &mut io::sink())
-}
-
-fn ends_early() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends inside a member")
+/// A path inside the archive in its shortest form; none where it leads out of the archive.
+fn resolve(folder: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn contents_are_read_or_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.tar");
-        let mut builder = tar::Builder::new(File::create(&path).unwrap());
-        let long_name = format!("{}/c.jpg", "folder".repeat(30));
-        for (name, content) in [("a.jpg", vec![1_u8; 700]), ("b.jpg", vec![2; 512]), (long_name.as_str(), vec![3; 5])] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mtime(7);
-            builder.append_data(&mut header, name, content.as_slice()).unwrap();
-        }
-        builder.into_inner().unwrap();
-        for read in [true, false] {
-            let mut members = TarMembers::open(&path, false).unwrap();
-            let mut names = Vec::new();
-            while let Some(member) = members.next_member().unwrap() {
-                assert!(member.is_file);
-                assert_eq!(member.modified_ms, 7000);
-                names.push((member.path.unwrap(), member.bytes));
-                if read {
-                    assert_eq!(members.content().unwrap(), vec![names.len() as u8; member.bytes as usize]);
-                }
-            }
-            let expected = [("a.jpg".to_owned(), 700), ("b.jpg".to_owned(), 512), (long_name.clone(), 5)];
-            assert_eq!(names, expected);
-        }
-    }
-}
+mod tests;

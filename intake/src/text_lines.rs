@@ -1,24 +1,31 @@
-//! Text files, one line after another, with a bound on the line.
+//! Text files, one line after another, with a bound on the line and on the file.
 
 use crate::IntakeError;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use crate::text_file::open_text;
+use std::io::{BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Longest line that is read, in bytes. A metadata record of a megabyte is a file of another format.
-const MAX_LINE_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// What is said of a longer one.
+pub(crate) const TOO_LONG: &str = "longer than a mebibyte; is it a text file?";
 
 /// Lines with their numbers from 1, trimmed; blank lines are left out.
 pub(crate) struct TextLines {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead + Send>,
     number: u64,
 }
 
 impl TextLines {
-    pub(crate) fn open(path: &Path) -> Result<Self, IntakeError> {
-        let file = File::open(path).map_err(IntakeError::unreadable(path))?;
-        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), number: 0 })
+    pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<Self, IntakeError> {
+        Ok(Self::of(path, open_text(path, max_bytes)?))
+    }
+
+    /// Lines of a file that is open already.
+    pub(crate) fn of(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
+        Self { path: path.to_owned(), reader, number: 0 }
     }
 
     fn malformed(&self, reason: &str) -> IntakeError {
@@ -34,11 +41,10 @@ impl TextLines {
             }
             self.number += 1;
             if bytes.len() as u64 > MAX_LINE_BYTES {
-                return Err(self.malformed("longer than a mebibyte; is it a text file?"));
+                return Err(self.malformed(TOO_LONG));
             }
             let text = String::from_utf8(bytes).map_err(|_| self.malformed("not UTF-8; save the file as UTF-8"))?;
-            // Some programs begin a file with a byte order mark.
-            let text = text.trim_start_matches('\u{feff}').trim();
+            let text = text.trim();
             if !text.is_empty() {
                 return Ok(Some((self.number, text.to_owned())));
             }
@@ -62,7 +68,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines.txt");
         std::fs::write(&path, content).unwrap();
-        TextLines::open(&path)?.collect()
+        TextLines::open(&path, 1 << 30)?.collect()
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The command line as its users run it: filling galleries, looking after them, moving and searching them.
 
 mod copies;
+mod embedding;
 mod galleries;
 mod inputs;
 mod interruptions;
 mod reports;
 mod searching;
+mod sources;
 mod watching;
 
 use crate::stands::commands::last_json;

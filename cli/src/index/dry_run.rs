@@ -1,12 +1,12 @@
 //! `descry index --dry-run`: what would be sent.
 
-use crate::job_display::print_failures;
+use crate::job_display::{inputs_json, print_failures, print_inputs};
 use crate::output::say;
 use crate::progress;
 use anyhow::Context as _;
 use descry_client::{ClientError, Survey};
 use indicatif::HumanBytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Looks through the inputs, and tells what is there.
@@ -23,26 +23,28 @@ pub(super) async fn run(
     } else {
         print_sentences(&survey);
     }
-    Ok(if survey.problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if survey.problems == 0 && survey.images > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_json(survey: &Survey) {
-    let report = json!({
-        "dry_run": true,
-        "images": survey.images,
-        "bytes": survey.bytes,
-        "failures": survey.problems,
-        "failed": survey.first_problems,
-        "metadata_without_image": survey.unused_metadata,
-    });
-    say!("{report}");
+    let mut report = inputs_json(&survey.inputs);
+    let fields = [
+        ("dry_run", json!(true)),
+        ("images", json!(survey.images)),
+        ("bytes", json!(survey.bytes)),
+        ("failures", json!(survey.problems)),
+        ("failed", json!(survey.first_problems)),
+    ];
+    report.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    say!("{}", Value::Object(report));
 }
 
 fn print_sentences(survey: &Survey) {
-    let Survey { images, bytes, problems, first_problems, unused_metadata, first_unused_metadata } = survey;
+    let Survey { images, bytes, problems, first_problems, inputs } = survey;
     say!("{images} images with {} would be sent, {problems} have problems", HumanBytes(*bytes));
     print_failures(first_problems, *problems);
-    if let Some(first) = first_unused_metadata {
-        say!("{unused_metadata} metadata records belong to no image; the first names {first:?}");
+    print_inputs(inputs);
+    if *images == 0 {
+        say!("nothing would be sent: no image can be read");
     }
 }

@@ -3,13 +3,14 @@
 use super::new_gallery;
 use crate::calls::check_model;
 use crate::gallery_note::GalleryNote;
-use crate::job::embedding_batches::{BATCHES_AHEAD, Destination, read_batches, send_embeddings};
+use crate::job::embedding_batches::{BATCHES_AHEAD, Destination, all_fields, read_batches, send_merging};
 use crate::job::{Job, SharedJournal, identity};
+use crate::metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE};
 use crate::time::unix_ms;
 use crate::{ClientError, Connection, JobObserver, JobOptions, JobReport};
-use descry_intake::{EmbeddingFile, EmbeddingOptions};
+use descry_intake::{EmbeddingFile, EmbeddingOptions, KnownMetadata};
 use descry_proto::search::v1::CreateGalleryRequest;
-use prost_types::Timestamp;
+use prost_types::{FieldMask, Timestamp};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -26,6 +27,8 @@ pub struct EmbeddingJob {
     pub journal: Option<PathBuf>,
     /// Attributes that filters may name, decided when the gallery is created.
     pub attributes: Vec<String>,
+    /// Whether what is known of images that are there already is forgotten where the file does not give it.
+    pub clear_metadata: bool,
     /// What is noted, and when it is given up.
     pub options: JobOptions,
 }
@@ -52,10 +55,18 @@ impl Connection {
         job: EmbeddingJob,
         observer: &mut dyn JobObserver,
     ) -> Result<JobReport, ClientError> {
-        let EmbeddingJob { gallery, path, reading, journal, attributes, options } = job;
+        let EmbeddingJob { gallery, path, reading, journal, attributes, clear_metadata, options } = job;
         observer.opening();
         let file = open(&path, reading).await?;
-        let filling = Filling { file, path, gallery: new_gallery(&gallery, &attributes), journal };
+        let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        let filling = Filling {
+            file,
+            path,
+            gallery: new_gallery(&gallery, &attributes),
+            journal,
+            source: Some(absolute.to_string_lossy().into_owned()),
+            metadata_mask: clear_metadata.then(all_fields),
+        };
         self.fill_with(filling, &options, observer).await
     }
 
@@ -84,7 +95,10 @@ impl Connection {
             retention: Some(note.retention()),
             ..CreateGalleryRequest::default()
         };
-        self.fill_with(Filling { file, path, gallery, journal: None }, &options, observer).await
+        // It is to be the gallery that it was, not a mixture.
+        let metadata_mask = Some(all_fields());
+        let filling = Filling { file, path, gallery, journal: None, source: None, metadata_mask };
+        self.fill_with(filling, &options, observer).await
     }
 
     /// Sends every row, creating the gallery if it is missing.
@@ -94,7 +108,7 @@ impl Connection {
         options: &JobOptions,
         observer: &mut dyn JobObserver,
     ) -> Result<JobReport, ClientError> {
-        let Filling { file, path, gallery, journal } = filling;
+        let Filling { mut file, path, gallery, journal, source, metadata_mask } = filling;
         let fingerprint = file.fingerprint().to_string();
         let request = CreateGalleryRequest {
             fingerprint: fingerprint.clone(),
@@ -110,9 +124,22 @@ impl Connection {
         let mut job = Job::open(options, journal.clone(), Some(file.total()), observer)?;
         let destination = Destination { service: self.service(), gallery: found.name, fingerprint };
         let (batches, incoming) = mpsc::channel(BATCHES_AHEAD);
-        let reading = tokio::task::spawn_blocking(move || read_batches(file, &path, modified_ms, &journal, &batches));
-        let is_complete = send_embeddings(&destination, incoming, &mut job).await?;
-        reading.await.map_err(ClientError::panicked("reading embeddings"))?;
+        let note = move |known: &mut KnownMetadata| {
+            if let Some(source) = &source
+                && !known.attributes.contains_key(PATH_ATTRIBUTE)
+            {
+                known.attributes.entry(ARCHIVE_ATTRIBUTE.to_owned()).or_insert_with(|| source.clone());
+            }
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            read_batches(&mut file, &path, modified_ms, &journal, note, &batches);
+            file.summary()
+        });
+        let is_complete = send_merging(&destination, metadata_mask, incoming, &mut job).await?;
+        let inputs = reading.await.map_err(ClientError::panicked("reading embeddings"))?;
+        if is_complete {
+            job.note_inputs(inputs);
+        }
         job.finish(is_complete)
     }
 }
@@ -124,6 +151,9 @@ struct Filling {
     /// What is created where the gallery is missing; the file says of which model.
     gallery: CreateGalleryRequest,
     journal: Option<PathBuf>,
+    /// Noted of images that say nothing of where they came from.
+    source: Option<String>,
+    metadata_mask: Option<FieldMask>,
 }
 
 /// Opens the file away from the tasks that talk to the service: it may be large.

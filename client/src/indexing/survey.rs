@@ -2,10 +2,14 @@
 
 use super::IndexJob;
 use crate::{ClientError, EmbeddingJob};
-use descry_intake::{EmbeddingFile, Failure, FailureReport, ImageSource, SkippedEntry};
+use descry_intake::{EmbeddingFile, Failure, FailureReport, ImageEntry, ImageSource, InputSummary, SkippedEntry};
 
 /// Problems that are kept one by one; the others are counted.
 const KEPT_PROBLEMS: usize = 20;
+
+/// What the encoder takes where nothing else is configured: bytes of a file, and pixels.
+const MAX_IMAGE_BYTES: u64 = 20 << 20;
+const MAX_IMAGE_PIXELS: u64 = 50_000_000;
 
 /// What is in the inputs of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,14 +22,13 @@ pub struct Survey {
     pub problems: u64,
     /// Some of them, the first 20.
     pub first_problems: Vec<Failure>,
-    /// Records of the metadata file without an image.
-    pub unused_metadata: usize,
-    /// The first of their image ids by name.
-    pub first_unused_metadata: Option<String>,
+    /// What is to be said of the inputs besides.
+    pub inputs: InputSummary,
 }
 
 impl IndexJob {
-    /// Looks through the inputs. Blocks its thread.
+    /// Looks through the inputs, and decodes every image, as the service does: what cannot be decoded is a problem here
+    /// as there. Blocks its thread.
     ///
     /// # Errors
     /// [`ClientError::Intake`] for inputs, metadata and the file of failures.
@@ -33,8 +36,8 @@ impl IndexJob {
         let mut failures = self.options.failures.as_deref().map(FailureReport::create).transpose()?;
         let mut source = ImageSource::open(&self.inputs, self.source_options())?;
         let mut survey = Survey::default();
-        survey.count(source.by_ref(), |entry| entry.version.bytes, failures.as_mut())?;
-        (survey.unused_metadata, survey.first_unused_metadata) = source.unused_metadata();
+        survey.count(source.by_ref().map(look_at), |bytes| *bytes, failures.as_mut())?;
+        survey.inputs = source.summary();
         Ok(survey)
     }
 }
@@ -46,12 +49,26 @@ impl EmbeddingJob {
     /// [`ClientError::Intake`] for the file, its metadata and the file of failures.
     pub fn survey(&self) -> Result<Survey, ClientError> {
         let mut failures = self.options.failures.as_deref().map(FailureReport::create).transpose()?;
-        let file = EmbeddingFile::open(&self.path, self.reading.clone())?;
+        let mut file = EmbeddingFile::open(&self.path, self.reading.clone())?;
         let row_bytes = 4 * file.dimension() as u64;
         let mut survey = Survey::default();
-        survey.count(file, |_| row_bytes, failures.as_mut())?;
+        survey.count(file.by_ref(), |_| row_bytes, failures.as_mut())?;
+        survey.inputs = file.summary();
         Ok(survey)
     }
+}
+
+/// The size of an image that can be encoded.
+fn look_at(item: Result<ImageEntry, SkippedEntry>) -> Result<u64, SkippedEntry> {
+    let entry = item?;
+    let (image_id, origin) = (entry.image_id.clone(), entry.origin.clone());
+    let content = entry.read(MAX_IMAGE_BYTES).map_err(|error| error.to_string());
+    let bytes = content.and_then(|content| {
+        // Whether it is turned upright changes nothing of whether it can be read.
+        descry_model::decode_image(&content, MAX_IMAGE_PIXELS, false).map_err(|error| error.to_string())?;
+        Ok(content.len() as u64)
+    });
+    bytes.map_err(|reason| SkippedEntry { image_id, origin, reason })
 }
 
 impl Survey {
@@ -91,14 +108,34 @@ mod tests {
     fn counts_images_problems_and_strays() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("crops")).unwrap();
-        std::fs::write(folder.path().join("crops/a.jpg"), b"abc").unwrap();
+        std::fs::write(folder.path().join("crops/a.bmp"), one_pixel()).unwrap();
+        // What only who looks into a file sees.
+        std::fs::write(folder.path().join("crops/empty.jpg"), b"").unwrap();
+        std::fs::write(folder.path().join("crops/text.jpg"), b"no image").unwrap();
+        std::fs::write(folder.path().join("crops/c.heic"), b"").unwrap();
         std::os::unix::fs::symlink("/nowhere", folder.path().join("crops/b.jpg")).unwrap();
         let metadata = folder.path().join("m.csv");
-        std::fs::write(&metadata, "image_id\na.jpg\nz.jpg\n").unwrap();
+        std::fs::write(&metadata, "image_id\na.bmp\nz.jpg\n").unwrap();
         let job =
             IndexJob { inputs: vec![folder.path().join("crops")], metadata: Some(metadata), ..IndexJob::default() };
         let survey = job.survey().unwrap();
-        assert_eq!((survey.images, survey.bytes, survey.problems), (1, 3, 1));
-        assert_eq!((survey.unused_metadata, survey.first_unused_metadata.as_deref()), (1, Some("z.jpg")));
+        assert_eq!((survey.images, survey.bytes, survey.problems), (1, one_pixel().len() as u64, 3));
+        let InputSummary { left_out, notes, unused_metadata, first_unused_metadata } = survey.inputs;
+        assert_eq!((unused_metadata, first_unused_metadata), (1, vec!["z.jpg".to_owned()]));
+        assert!(notes.is_empty() && left_out.to_string().contains(".heic"), "{left_out}");
+    }
+
+    /// A Windows bitmap of one pixel.
+    fn one_pixel() -> Vec<u8> {
+        let mut file = b"BM".to_vec();
+        // Of the file: its size, nothing, where the pixels begin. Of the picture: size of this header, width, height.
+        for number in [58_u32, 0, 54, 40, 1, 1] {
+            file.extend(number.to_le_bytes());
+        }
+        // One plane of 24 bits a pixel, and nothing else that is told.
+        file.extend([1, 0, 24, 0]);
+        file.extend([0; 24]);
+        file.extend([1, 2, 3, 0]);
+        file
     }
 }

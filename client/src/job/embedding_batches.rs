@@ -3,11 +3,12 @@
 use super::{Job, SharedJournal};
 use crate::ClientError;
 use crate::connection::Service;
-use crate::metadata::image_metadata;
+use crate::metadata::{image_metadata, source_of};
 use crate::retry::Retries;
-use descry_intake::{EmbeddingFile, EmbeddingRow, Failure, FileVersion};
+use descry_intake::{EmbeddingFile, EmbeddingRow, Failure, FileVersion, KnownMetadata};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::{IndexEmbeddingsRequest, IndexImagesResponse, StoredImage};
+use prost_types::FieldMask;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ pub(crate) const BATCHES_AHEAD: usize = 2;
 /// An image's name, where it came from, and its version for the journal.
 struct Sent {
     image_id: String,
+    /// Where the image came from, where that is known.
+    source: Option<String>,
     origin: String,
     version: FileVersion,
 }
@@ -39,7 +42,8 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds an image to be sent.
     pub(crate) fn push(&mut self, image: StoredImage, origin: String, version: FileVersion) {
-        self.sent.push(Sent { image_id: image.image_id.clone(), origin, version });
+        let source = image.metadata.as_ref().and_then(source_of).map(str::to_owned);
+        self.sent.push(Sent { image_id: image.image_id.clone(), source, origin, version });
         self.images.push(image);
     }
 
@@ -55,12 +59,14 @@ pub(crate) struct Destination {
     pub(crate) fingerprint: String,
 }
 
-/// Reads a file into batches. Blocks its thread; ends early when nobody takes the batches.
+/// Reads a file into batches. Blocks its thread; ends early when nobody takes the batches. `note` may change what is
+/// known of an image.
 pub(crate) fn read_batches(
-    file: EmbeddingFile,
+    file: &mut EmbeddingFile,
     path: &Path,
     modified_ms: i64,
     journal: &SharedJournal,
+    note: impl Fn(&mut KnownMetadata),
     batches: &mpsc::Sender<Result<Batch, ClientError>>,
 ) {
     let version = FileVersion { bytes: 4 * file.dimension() as u64, modified_ms };
@@ -68,7 +74,8 @@ pub(crate) fn read_batches(
     for row in file {
         match row {
             Ok(row) if journal.contains(&row.image_id, &version) => batch.known += 1,
-            Ok(row) => {
+            Ok(mut row) => {
+                note(&mut row.metadata);
                 let origin = path.display().to_string();
                 batch.push(stored_image(row), origin, version);
             }
@@ -102,9 +109,26 @@ fn to_unit_length(mut values: Vec<f32>) -> Vec<f32> {
     values
 }
 
-/// Sends batches until they end or the job is stopped. Returns whether they were taken up to their end.
+/// Sends batches of a gallery that is to be the same elsewhere: what is not known of an image here is not to be known
+/// there. Otherwise as [`send_merging`].
 pub(crate) async fn send_embeddings(
     destination: &Destination,
+    batches: mpsc::Receiver<Result<Batch, ClientError>>,
+    job: &mut Job<'_>,
+) -> Result<bool, ClientError> {
+    send_merging(destination, Some(all_fields()), batches, job).await
+}
+
+/// A mask that names all metadata.
+pub(crate) fn all_fields() -> FieldMask {
+    FieldMask { paths: vec!["*".to_owned()] }
+}
+
+/// Sends batches until they end or the job is stopped. What a mask does not name is kept of images that are there
+/// already. Returns whether the batches were taken up to their end.
+pub(crate) async fn send_merging(
+    destination: &Destination,
+    metadata_mask: Option<FieldMask>,
     mut batches: mpsc::Receiver<Result<Batch, ClientError>>,
     job: &mut Job<'_>,
 ) -> Result<bool, ClientError> {
@@ -129,7 +153,7 @@ pub(crate) async fn send_embeddings(
                             gallery: destination.gallery.clone(),
                             fingerprint: destination.fingerprint.clone(),
                             images,
-                            ..Default::default()
+                            metadata_mask: metadata_mask.clone(),
                         };
                         let service = destination.service.clone();
                         in_flight.spawn(send_batch(service, request, sent, job.retry_for(), stop.clone()));
@@ -182,9 +206,11 @@ fn settle(job: &mut Job<'_>, answered: Answered) -> Result<(), ClientError> {
     if results.len() != sent.len() {
         return Err(ClientError::ShortAnswer { what: "rows", answered: results.len(), asked: sent.len() });
     }
-    for (Sent { image_id, origin, version }, result) in sent.into_iter().zip(results) {
+    for (Sent { image_id, source, origin, version }, result) in sent.into_iter().zip(results) {
         match result.outcome {
-            Some(Outcome::Indexed(indexed)) => job.acknowledge(&image_id, &version, indexed.unchanged)?,
+            Some(Outcome::Indexed(indexed)) => {
+                job.acknowledge(&image_id, &version, source.as_deref(), &indexed)?;
+            }
             Some(Outcome::Error(error)) => job.fail(Failure { image_id, origin, reason: error.message })?,
             None => {
                 let reason = "the service gave no outcome".to_owned();

@@ -4,6 +4,7 @@ use super::Job;
 use super::reader::{ReadImage, Step};
 use crate::ClientError;
 use crate::connection::Service;
+use crate::metadata::source_of;
 use crate::retry::{Retries, is_transient};
 use descry_intake::FileVersion;
 use descry_proto::search::v1::index_images_request::{Image, Message, Start};
@@ -182,7 +183,7 @@ impl Sending<'_, '_> {
         // An image that was answered is reported once, whatever a service says of it later.
         let Some(flight) = self.in_flight.get_mut(&image_id) else { return Ok(None) };
         let outcome = match outcome {
-            Some(Outcome::Indexed(indexed)) => Ok(indexed.unchanged),
+            Some(Outcome::Indexed(indexed)) => Ok(indexed),
             Some(Outcome::Error(error)) => {
                 let status = Status::new(Code::from_i32(error.code), error.message);
                 let refused_since = *flight.refused_since.get_or_insert_with(Instant::now);
@@ -196,9 +197,10 @@ impl Sending<'_, '_> {
         if let Some(Flight { image, origin, version, .. }) = self.in_flight.remove(&image_id) {
             self.bytes_in_flight -= image.content.len();
             match outcome {
-                Ok(unchanged) => {
+                Ok(indexed) => {
                     self.retries.succeed();
-                    self.job.acknowledge(&image_id, &version, unchanged)?;
+                    let source = image.metadata.as_ref().and_then(source_of);
+                    self.job.acknowledge(&image_id, &version, source, &indexed)?;
                 }
                 Err(status) => self.job.refuse(image_id, origin, &status)?,
             }

@@ -1,9 +1,24 @@
 //! What became of the images of a job, while it runs and at its end.
 
-use descry_intake::Failure;
+use descry_intake::{Failure, InputSummary};
+use serde::Serialize;
 
 /// Failures kept for the end of the job; all of them stand in the file of [`crate::JobOptions::failures`].
 pub(super) const KEPT_FAILURES: usize = 20;
+
+/// Images that are removed sooner than in a day are worth a word.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// An image that took the place of one from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replacement {
+    /// Their common id.
+    pub image_id: String,
+    /// Where the earlier one came from: a path, an archive or a file of embeddings.
+    pub earlier: String,
+    /// Where the new one came from.
+    pub new: String,
+}
 
 /// Numbers of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +33,16 @@ pub struct JobReport {
     pub first_failures: Vec<Failure>,
     /// Images neither read nor sent, because the journal says that they are there.
     pub skipped_by_journal: u64,
+    /// Images that replaced ones of the same id from another source: two sources may use the same names.
+    pub replaced_from_elsewhere: u64,
+    /// Some of them, the first 20.
+    pub first_replaced: Vec<Replacement>,
+    /// Images that are older already than the gallery keeps images; the service's next sweep removes them.
+    pub past_retention: u64,
+    /// Further images that the gallery keeps for less than a day from now.
+    pub expiring_soon: u64,
+    /// What is to be said of the inputs; only at the end of a job that read them to their end.
+    pub inputs: InputSummary,
     /// Only when a generation is filled: images that were removed from the gallery meanwhile.
     pub removed_meanwhile: u64,
     /// Images found but not acknowledged, because the job was stopped.
@@ -36,6 +61,22 @@ impl JobReport {
     /// Images whose outcome is known.
     pub fn done(&self) -> u64 {
         self.indexed + self.unchanged + self.failed + self.skipped_by_journal + self.removed_meanwhile
+    }
+
+    pub(super) fn note_replacement(&mut self, image_id: &str, earlier: &str, new: &str) {
+        self.replaced_from_elsewhere += 1;
+        if self.first_replaced.len() < KEPT_FAILURES {
+            let [image_id, earlier, new] = [image_id, earlier, new].map(str::to_owned);
+            self.first_replaced.push(Replacement { image_id, earlier, new });
+        }
+    }
+
+    pub(super) fn note_expiry(&mut self, kept_until_ms: i64, now_ms: i64) {
+        if kept_until_ms <= now_ms {
+            self.past_retention += 1;
+        } else if kept_until_ms <= now_ms.saturating_add(DAY_MS) {
+            self.expiring_soon += 1;
+        }
     }
 
     /// Whether everything is in the gallery.

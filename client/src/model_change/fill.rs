@@ -97,8 +97,13 @@ impl ModelChange {
         let named = are_all_named.then(|| difference.missing_ids.clone());
         let (supply, wanted) = match named {
             named if !options.images.is_empty() => {
-                let reading =
-                    SourceOptions { root: options.root.clone(), metadata: None, max_image_bytes: MAX_IMAGE_BYTES };
+                let reading = SourceOptions {
+                    root: options.root.clone(),
+                    metadata: None,
+                    prefix: String::new(),
+                    allow_unmatched: true,
+                    max_image_bytes: MAX_IMAGE_BYTES,
+                };
                 observer.opening();
                 let source = open_source(options.images.clone(), reading).await?;
                 (Supply::Files(Box::new(source)), named.map(|ids| ids.into_iter().collect()))

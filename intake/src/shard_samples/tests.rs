@@ -16,15 +16,22 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn read(name: &str, bytes: &[u8]) -> Vec<Outcome> {
+    read_all(name, bytes).0
+}
+
+/// What comes of an archive, and what is left out: how many of each kind.
+fn read_all(name: &str, bytes: &[u8]) -> (Vec<Outcome>, Vec<(String, u64)>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
-    let samples = ShardSamples::open(&path, 100).unwrap();
+    let mut samples = ShardSamples::open(&path, 100).unwrap();
     let outcome = |item: Result<ImageEntry, SkippedEntry>| match item {
         Ok(image) => Ok((image.image_id, image.metadata)),
         Err(skipped) => Err((skipped.image_id, skipped.reason)),
     };
-    samples.map(outcome).collect()
+    let outcomes = samples.by_ref().map(outcome).collect();
+    let left_out = samples.left_out();
+    (outcomes, left_out.kinds().map(|(name, kind)| (name.to_owned(), kind.count)).collect())
 }
 
 fn ids(outcomes: &[Outcome]) -> Vec<&str> {
@@ -58,8 +65,8 @@ fn sidecars_count_before_and_behind_the_image() {
 #[test]
 fn one_fault_costs_one_sample() {
     let outcomes = read("s.tar", &archive(&[("1.jpg", b"x"), ("1.json", b"{"), ("2.jpg", &[0; 101]), ("3.jpg", b"y")]));
-    assert_eq!(ids(&outcomes), ["2.jpg", "1.jpg", "3.jpg"]);
-    assert!(outcomes[1].as_ref().unwrap_err().1.contains("1.json"));
+    assert_eq!(ids(&outcomes), ["1.jpg", "2.jpg", "3.jpg"]);
+    assert!(outcomes[0].as_ref().unwrap_err().1.contains("1.json"));
 }
 
 #[test]
@@ -93,4 +100,37 @@ fn gzip_is_read_through() {
         assert_eq!(read(name, &compressed), read("s.tar", &bytes));
     }
     assert!(read("s.tgz", &compressed[..compressed.len() / 2]).last().unwrap().is_err());
+}
+
+/// Whatever is in an archive comes as an image or is named.
+#[test]
+fn everything_else_is_counted() {
+    let members: [(&str, &[u8]); 14] = [
+        ("1.json", b"{}"),
+        ("2.jpg", b"y"),
+        ("1.jpg", b"x"),
+        ("3.cls", b"7"),
+        ("4.img", b"\xff\xd8\xff\xe0"),
+        ("4.cls", b"9"),
+        ("5.image", b"GIF89a"),
+        ("6.npy", b""),
+        ("._6.jpg", b""),
+        ("7.heic", b""),
+        ("README", b""),
+        ("8.json", &[b' '; 101]),
+        ("8.jpg", &[0; 101]),
+        ("9.jpg", b""),
+    ];
+    let (outcomes, left_out) = read_all("s.tar", &archive(&members));
+    assert_eq!(ids(&outcomes), ["2.jpg", "1.jpg", "4.img", "8.jpg", "9.jpg"]);
+    assert_eq!(outcomes[2].as_ref().unwrap().1.person_id.as_deref(), Some("9"));
+    assert!(outcomes[4].as_ref().unwrap_err().1.contains("empty"));
+    let counts: Vec<(&str, u64)> = left_out.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+    let [heic, img, npy, bare, hidden, elsewhere, alone] = counts.as_slice() else { panic!("{counts:?}") };
+    assert!(heic.0.starts_with(".heic files (images") && npy.0 == ".npy files", "{counts:?}");
+    assert!(img.0.starts_with(".img and .image") && bare.0.contains("without an ending"), "{counts:?}");
+    assert!(elsewhere.0.contains("stands elsewhere") && alone.0.ends_with("without an image"), "{counts:?}");
+    assert!(hidden.0.contains("hidden") && counts.iter().all(|(_, count)| *count == 1), "{counts:?}");
+    let (nothing, left_out) = read_all("s.tar", &archive(&[]));
+    assert!(nothing.is_empty() && left_out[0].0.contains("inputs without"), "{left_out:?}");
 }

@@ -28,7 +28,14 @@ fn open(folder: &Path, names: &[&str], metadata: Option<&str>) -> Result<ImageSo
         fs::write(&path, content).unwrap();
         path
     });
-    ImageSource::open(&inputs, SourceOptions { root: None, metadata, max_image_bytes: MAX_IMAGE_BYTES })
+    let options = SourceOptions {
+        root: None,
+        metadata,
+        prefix: String::new(),
+        allow_unmatched: false,
+        max_image_bytes: MAX_IMAGE_BYTES,
+    };
+    ImageSource::open(&inputs, options)
 }
 
 #[test]
@@ -63,7 +70,9 @@ fn every_kind_of_input_names_its_images() {
     let file = items[1].clone().unwrap();
     assert!(file.path().unwrap().ends_with("crops/a/1.jpg"));
     assert_eq!(file.read(MAX_IMAGE_BYTES).unwrap(), b"one");
-    assert_eq!(source.unused_metadata(), (1, Some("z".to_owned())));
+    let summary = source.summary();
+    assert_eq!((summary.unused_metadata, summary.first_unused_metadata), (1, vec!["z".to_owned()]));
+    assert_eq!(summary.left_out.total(), 1);
 }
 
 #[test]
@@ -80,4 +89,49 @@ fn wrong_inputs_are_named_at_once() {
     let message = |name: &str| open(folder.path(), &[name], None).err().unwrap().to_string();
     assert!(message("gone").contains("does not exist"));
     assert!(message("crops/notes.md").contains("notes.md") && message("crops/notes.md").contains(".tgz"));
+}
+
+#[test]
+fn a_prefix_stands_before_every_id() {
+    let folder = inputs();
+    let metadata = folder.path().join("m.csv");
+    fs::write(&metadata, "image_id,camera_id\nc1/t/1.jpg,c1\nlarge.jpg,c3\n2.PNG,c4\n").unwrap();
+    let options = SourceOptions {
+        root: None,
+        metadata: Some(metadata),
+        prefix: "c1/".to_owned(),
+        allow_unmatched: false,
+        max_image_bytes: MAX_IMAGE_BYTES,
+    };
+    let inputs = ["crops", "shard.tar"].map(|name| folder.path().join(name));
+    let mut source = ImageSource::open(&inputs, options).unwrap();
+    let ids: Vec<String> = source
+        .by_ref()
+        .map(|item| item.map_or_else(|skipped| format!("-{}", skipped.image_id), |entry| entry.image_id))
+        .collect();
+    assert_eq!(ids, ["c1/2.PNG", "c1/a/1.jpg", "-c1/large.jpg", "c1/t/1.jpg"]);
+    assert_eq!(source.summary().unused_metadata, 0);
+}
+
+#[test]
+fn metadata_of_other_images_is_refused_before_any_is_given() {
+    let folder = inputs();
+    for names in [&["crops"][..], &["shard.tar"], &["list.txt", "shard.tar"]] {
+        let opened = open(folder.path(), names, Some("image_id,camera_id\nx/1.jpg,c1\n"));
+        assert!(matches!(opened.err(), Some(IntakeError::NothingMatches { .. })), "{names:?}");
+        assert!(open(folder.path(), names, None).is_ok());
+    }
+    // One that fits is enough, also of an image that cannot be read.
+    assert!(open(folder.path(), &["crops", "shard.tar"], Some("image_id,camera_id\nt/1.jpg,c1\nz,c1\n")).is_ok());
+    assert!(open(folder.path(), &["crops"], Some("image_id\nlarge.jpg\n")).is_ok());
+}
+
+#[test]
+fn archives_that_are_not_read_are_named() {
+    let folder = inputs();
+    for name in ["s.tar.zst", "s.tzst"] {
+        fs::write(folder.path().join(name), b"\x28\xb5\x2f\xfd...").unwrap();
+        let message = open(folder.path(), &[name], None).err().unwrap().to_string();
+        assert!(message.contains("Zstandard") && message.contains("zstd -d"), "{message}");
+    }
 }

@@ -21,12 +21,8 @@ async fn embeddings_from_a_file_rank_as_their_images_do() {
     let url = stack.search_url.as_str();
     succeed(&["index", &folder, "--server", url, "--gallery", "images"]);
     succeed(&["embed", "--model", &text(demo_bundle()), "--images", &folder, "--out", &file]);
-    // The names of images are the paths as they were given; metadata goes by them.
-    let named = |image_id: &str| format!("{folder}/{image_id}");
-    let metadata = crops.path("named.csv");
-    let records: String =
-        crops.images.iter().map(|image| format!("{},{}\n", named(&image.image_id), weather(image))).collect();
-    std::fs::write(&metadata, format!("image_id,weather\n{records}")).unwrap();
+    // A folder's images have the same names, whichever command finds them.
+    let metadata = crops.metadata();
     let index = ["index", "--embeddings", &file, "--server", url, "--gallery", "embeddings", "--attribute", "weather"];
     let index = [&index[..], &["--metadata", &metadata, "--journal", &journal, "--json"]].concat();
     let last = last_json(&succeed(&index));
@@ -37,13 +33,13 @@ async fn embeddings_from_a_file_rank_as_their_images_do() {
         let arguments = ["search", TEXT, "--server", url, "--gallery", gallery, "-n", "24", "--json"];
         ranking(&succeed(&[&arguments[..], more].concat()))
     };
-    let images: Vec<_> = search("images", &[]).into_iter().map(|(image_id, score)| (named(&image_id), score)).collect();
+    let images: Vec<_> = search("images", &[]);
     assert_eq!(images.len(), 24);
     assert_alike(&images, &search("embeddings", &[]));
     let sunny: BTreeSet<String> =
         search("embeddings", &["--attribute", "weather=sun"]).into_iter().map(|(image_id, _)| image_id).collect();
     let in_the_sun = crops.ids_where(|image| weather(image) == "sun");
-    assert_eq!(sunny, in_the_sun.iter().map(|image_id| named(image_id)).collect::<BTreeSet<_>>());
+    assert_eq!(sunny, in_the_sun);
 
     let again = last_json(&succeed(&index));
     assert_eq!((again["skipped_by_journal"].as_u64(), again["indexed"].as_u64()), (Some(24), Some(0)), "{again}");

@@ -43,9 +43,9 @@ async fn every_kind_of_input_gives_the_same_gallery() {
         for image in &crops.images {
             let found = &stored[&image.image_id];
             let mut expected = image.metadata.clone().unwrap();
-            if !is_archive {
-                expected.attributes.insert("path".to_owned(), crops.file(image));
-            }
+            let (attribute, source) =
+                if is_archive { ("archive", input[0].to_owned()) } else { ("path", crops.file(image)) };
+            expected.attributes.insert(attribute.to_owned(), source);
             assert_eq!(known(found), expected, "{gallery}: {}", image.image_id);
             assert_eq!(found.content_sha256, sha256_hex(&image.content), "{gallery}: {}", image.image_id);
         }

@@ -1,0 +1,132 @@
+//! Tables in text: comma, semicolon or tab between the cells.
+
+use crate::IntakeError;
+use crate::record::Record;
+use crate::table_columns::TableColumns;
+use crate::text_file::{NOT_UTF8, open_text};
+use crate::text_lines::{MAX_LINE_BYTES, TOO_LONG};
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+/// What may stand between cells, and what it is called.
+const SEPARATORS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];
+
+/// A table, opened behind its header.
+pub(crate) struct CsvTable<'a> {
+    path: &'a Path,
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    pub(crate) columns: TableColumns,
+    /// Whether blanks behind the separators are no part of the cells, as in `image_id, person_id`.
+    skips_blanks: bool,
+}
+
+impl<'a> CsvTable<'a> {
+    /// Reads the header. What stands between the cells is what the header has most of, outside of quotes.
+    ///
+    /// # Errors
+    /// [`IntakeError::Malformed`] for an empty file; [`IntakeError::MalformedRecord`] for an unusable header; others as
+    /// [`open_text`].
+    pub(crate) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, IntakeError> {
+        let mut text = BufReader::new(BoundedLines { reader: open_text(path, max_bytes)?, line: 1, bytes: 0 });
+        let mut header = Vec::new();
+        while header.trim_ascii().is_empty() {
+            if text.read_until(b'\n', &mut header).map_err(IntakeError::unreadable(path))? == 0 {
+                return Err(IntakeError::malformed(
+                    path,
+                    "it is empty; a header and a line for each image are expected",
+                ));
+            }
+        }
+        let (separator, name) = separator(&header);
+        // A BOM-less UTF-16 file consists of zeros by half.
+        if header.contains(&0) {
+            return Err(IntakeError::malformed(path, NOT_UTF8));
+        }
+        let text: Box<dyn Read + Send> = Box::new(Cursor::new(header).chain(text));
+        let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(text);
+        let header = reader.headers().map_err(|error| fault(path, &error))?;
+        let skips_blanks = header.iter().any(|name| name.starts_with(' '));
+        let columns = TableColumns::of(header.iter());
+        let mut columns =
+            columns.map_err(|reason| IntakeError::MalformedRecord { path: path.to_owned(), line: 1, reason })?;
+        let is_tsv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+        if (separator == b'\t') != is_tsv || separator == b';' {
+            columns.notes.insert(0, format!("its cells are separated by {name}"));
+        }
+        Ok(Self { path, reader, columns, skips_blanks })
+    }
+
+    /// Gives each row with its line to `take`; empty cells are left out.
+    ///
+    /// # Errors
+    /// What `take` said, or [`IntakeError::MalformedRecord`].
+    pub(crate) fn read(self, mut take: impl FnMut(u64, Record) -> Result<(), IntakeError>) -> Result<(), IntakeError> {
+        let Self { path, mut reader, columns, skips_blanks } = self;
+        for row in reader.records() {
+            let row = row.map_err(|error| fault(path, &error))?;
+            let line = row.position().map_or(0, csv::Position::line);
+            let cells = columns.names.iter().zip(&row).filter_map(|(name, cell)| {
+                let cell = if skips_blanks { cell.trim_start_matches(' ') } else { cell };
+                Some((name.clone()?, Value::from(Some(cell).filter(|cell| !cell.is_empty())?)))
+            });
+            take(line, cells.collect())?;
+        }
+        Ok(())
+    }
+}
+
+fn separator(header: &[u8]) -> (u8, &'static str) {
+    let mut counts = [0_usize; SEPARATORS.len()];
+    let mut is_quoted = false;
+    for &byte in header {
+        is_quoted ^= byte == b'"';
+        for (count, (separator, _)) in counts.iter_mut().zip(SEPARATORS) {
+            *count += usize::from(!is_quoted && byte == separator);
+        }
+    }
+    let mut best = 0;
+    for (place, count) in counts.iter().enumerate() {
+        if *count > counts[best] {
+            best = place;
+        }
+    }
+    SEPARATORS[best]
+}
+
+fn fault(path: &Path, error: &csv::Error) -> IntakeError {
+    let line = error.position().map_or(1, csv::Position::line);
+    let reason = if let csv::ErrorKind::Io(source) = error.kind() {
+        source.to_string()
+    } else if let csv::ErrorKind::Utf8 { .. } = error.kind() {
+        NOT_UTF8.to_owned()
+    } else if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        format!("{len} cells, the header has {expected_len}")
+    } else {
+        error.to_string()
+    };
+    IntakeError::MalformedRecord { path: path.to_owned(), line, reason }
+}
+
+/// A reader that fails at a line which no table has: the library would hold it in memory.
+struct BoundedLines<R> {
+    reader: R,
+    line: u64,
+    bytes: u64,
+}
+
+impl<R: Read> Read for BoundedLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        for part in buffer[..read].split_inclusive(|&byte| byte == b'\n') {
+            self.bytes += part.len() as u64;
+            if self.bytes > MAX_LINE_BYTES {
+                return Err(io::Error::other(format!("line {} is {TOO_LONG}", self.line)));
+            }
+            if part.ends_with(b"\n") {
+                (self.line, self.bytes) = (self.line + 1, 0);
+            }
+        }
+        Ok(read)
+    }
+}
