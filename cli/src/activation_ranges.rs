@@ -7,6 +7,7 @@ use descry_export::{ActivationRanges, Export, GoldenInputs, RANGE_PREFIX};
 use descry_intake::image_files;
 use descry_model::TextTokenizer;
 use indicatif::ProgressBar;
+use descry_terminal::whole_file;
 use std::path::{Path, PathBuf};
 
 /// Enough that the maxima hardly move any more; taken evenly from the whole set.
@@ -36,8 +37,8 @@ impl CalibrationSet {
             }
             None => {
                 let captions = folder.join(CAPTIONS_FILE);
-                let text = std::fs::read_to_string(&captions)
-                    .with_context(|| format!("cannot read {}: one caption a line is expected", captions.display()))?;
+                let text = whole_file::read_text(&captions, whole_file::MAX_LIST_BYTES)
+                    .context("one caption a line is expected beside the images")?;
                 let found = image_files::find(folder);
                 if let Some(error) = found.unreadable.into_iter().next() {
                     return Err(error).context("cannot read the whole folder");
@@ -76,7 +77,7 @@ pub(crate) fn observe_ranges(
     let mut images = Vec::with_capacity(set.images.len());
     for (index, path) in set.images.iter().enumerate() {
         display.set_message(format!("calibrating: image {} of {}", index + 1, set.images.len()));
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = whole_file::read(path, whole_file::MAX_IMAGE_BYTES)?;
         let pixels = descry_model::preprocess_image(&bytes, &image_input, MAX_IMAGE_PIXELS)
             .with_context(|| path.display().to_string())?;
         vision.observe_image(&pixels)?;

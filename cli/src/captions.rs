@@ -1,6 +1,7 @@
 //! Captions with or without the person they describe.
 
 use anyhow::Context as _;
+use descry_terminal::whole_file;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub(crate) fn read_captions(path: &Path) -> anyhow::Result<Vec<Caption>> {
         "{}: expected .txt (one caption a line) or .jsonl (a JSON string or {{\"text\": …, \"person_id\": …}} a line)",
         path.display()
     );
-    let content = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let content = whole_file::read_text(path, whole_file::MAX_LIST_BYTES)?;
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     if has_extension("txt") {
         return Ok(lines.map(|(_, line)| Caption { text: line.trim().to_owned(), person_id: None }).collect());

@@ -1,7 +1,7 @@
 //! What a narrower number format costs on a data set, against float32.
 
 use crate::model::{self, ModelArguments};
-use crate::output::say;
+use crate::output::{say, say_lines};
 use crate::split_features::{SplitFeatures, encode_split};
 use crate::verified_export::export_staged;
 use anyhow::Context as _;
@@ -76,7 +76,7 @@ fn print_metrics(dataset: &Dataset, expected: &SplitFeatures, found: &SplitFeatu
         column.set_cell_alignment(CellAlignment::Right);
     }
     say!("\n{} captions against {} images", dataset.captions().len(), dataset.images().len());
-    say!("{table}");
+    say_lines!("{table}");
     Ok(())
 }
 

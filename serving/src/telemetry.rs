@@ -1,18 +1,25 @@
 //! What a service tells of its work: lines on standard error, and spans to a collector over the OpenTelemetry protocol.
 
+mod lines;
+mod printable;
+
 use crate::request_record::REQUEST_SPAN;
+use lines::{EscapedFields, Sentences};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use serde::Deserialize;
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
+
+pub use printable::Printable;
 
 /// One for the process: a span begun by one service may end in another of the same process.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -35,6 +42,9 @@ pub enum LogFormat {
     Text,
     /// One JSON object an event.
     Json,
+    /// A sentence an event, without time and place: for those who run a command, not for services.
+    #[serde(skip)]
+    Sentences,
 }
 
 /// Installs the process's log subscriber.
@@ -60,15 +70,36 @@ pub(crate) fn subscriber<Writer>(
 where
     Writer: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| format!("log.filter: {error}"))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let filter = EnvFilter::try_new(&config.filter)
+        .and_then(|_| EnvFilter::try_new(without_allocations(&config.filter)))
+        .map_err(|error| format!("log.filter: {error}"))?;
+    let mut lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    if !std::io::stderr().is_terminal() {
+        // Colours are for people who watch; in a file or a pipe they are noise.
+        lines = lines.with_ansi(false);
+    }
     let lines = match config.format {
-        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Text => lines.fmt_fields(EscapedFields::default()).with_filter(filter).boxed(),
         LogFormat::Json => lines.json().with_filter(filter).boxed(),
+        LogFormat::Sentences => lines.event_format(Sentences).with_filter(filter).boxed(),
     };
     let spans =
         tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_exported)));
     Ok(tracing_subscriber::registry().with(lines).with(spans))
+}
+
+/// The filter without what ONNX Runtime tells of its memory, dozens of lines at `info` that hide everything else; its
+/// warnings stay. Who names the target `ort` gets what was asked for.
+fn without_allocations(filter: &str) -> String {
+    let is_named = |directive: &str| {
+        directive.strip_prefix("ort").is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
+    };
+    let directives = || filter.split(',').map(str::trim);
+    // A level for everything stands alone.
+    let is_chatty = directives().any(|directive| {
+        directive.parse::<LevelFilter>().is_ok_and(|level| level > LevelFilter::WARN)
+    });
+    if is_chatty && !directives().any(is_named) { format!("{filter},ort=warn") } else { filter.to_owned() }
 }
 
 /// What the libraries do is not ours to export, least of all what the export itself makes them do. Spans only, and none

@@ -2,7 +2,7 @@
 
 use super::Arguments;
 use crate::model;
-use crate::output::say;
+use crate::output::{say, say_lines};
 use crate::split_features::{SplitFeatures, encode_captions, encode_split};
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
@@ -231,7 +231,7 @@ fn print(report: &Report) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    say!("{table}");
+    say_lines!("{table}");
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     limit_tensor_library();
-    run(Arguments::parse()).unwrap_or_else(|error| descry_terminal::program::fail(error.as_ref()))
+    descry_terminal::program::end(run(Arguments::parse()))
 }
 
 /// Training gives each core a part of the batch. The tensor library's own threads would compete with that, waiting in
@@ -49,7 +49,7 @@ fn limit_tensor_library() {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    descry_terminal::program::start_log(arguments.log).map_err(anyhow::Error::msg)?;
+    descry_terminal::program::start_hints(arguments.log).map_err(anyhow::Error::msg)?;
     match arguments.command {
         Command::Train(arguments) => train::run(*arguments).await,
         Command::Synth(arguments) => synth::run(arguments).await,

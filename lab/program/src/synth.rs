@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use descry_synthesis::{Domain, SynthesisError, SynthesisSettings, synthesize};
 use descry_terminal::interrupt::{self, EXIT_INTERRUPTED};
-use descry_terminal::{image_size, progress, say, shell};
+use descry_terminal::{image_size, progress, say, say_lines, shell};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     say!("{} people, {} images, {} captions", summary.identities, summary.images, summary.captions);
     let root = shell::word(&arguments.out);
-    say!(
+    say_lines!(
         "data set: {}\n
 Next:
   descry train --method clip --preset small --dataset cuhk-pedes --root {root} \\

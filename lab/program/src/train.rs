@@ -6,7 +6,7 @@ mod settings;
 use anyhow::Context as _;
 use descry_evaluation::DatasetLayout;
 use descry_terminal::interrupt::{self, EXIT_INTERRUPTED};
-use descry_terminal::{say, shell};
+use descry_terminal::{say, say_lines, shell};
 use descry_trainer::{Method, Preset, Recipe, TrainRequest, TrainSummary};
 use settings::SettingArguments;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => {
             let recipe = recipe(&arguments)?;
             if show_recipe {
-                say!("{}", serde_json::to_string_pretty(&recipe).context("writing JSON")?);
+                say_lines!("{}", serde_json::to_string_pretty(&recipe).context("writing JSON")?);
                 return Ok(ExitCode::SUCCESS);
             }
             Work::Start(Box::new(request(arguments, recipe)?))
@@ -130,11 +130,11 @@ fn report(summary: &TrainSummary) -> ExitCode {
     if summary.was_cancelled {
         let position = summary.position;
         say!("interrupted in epoch {} after {} steps; everything is saved", position.epoch, position.step);
-        say!("\nGo on:\n  descry train --resume {}", shell::word(&summary.run));
+        say_lines!("\nGo on:\n  descry train --resume {}", shell::word(&summary.run));
         return ExitCode::from(EXIT_INTERRUPTED);
     }
     let name = summary.run.file_name().map_or(Path::new("trained"), Path::new);
-    say!(
+    say_lines!(
         "\nNext:\n  descry export --checkpoint {} --out {}",
         shell::word(&summary.weights),
         shell::word(&Path::new("bundles").join(name))

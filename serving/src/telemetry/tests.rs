@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::convert::Infallible;
 use std::future::Ready;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -104,4 +105,65 @@ async fn an_endpoint_without_http_is_refused_by_name() {
     let open = |endpoint: &str| SpanExport::open(&TelemetryConfig { otlp_endpoint: endpoint.to_owned() }, "test");
     assert!(open("").unwrap().is_none());
     assert!(open("https://collector:4317").err().unwrap().starts_with("telemetry.otlp_endpoint: https://collector"));
+}
+
+/// Keeps what would go to standard error.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What events become on standard error.
+fn logged(filter: &str, format: LogFormat, tell: impl FnOnce()) -> String {
+    let kept = Kept::default();
+    let (config, writer) = (LogConfig { filter: filter.to_owned(), format }, kept.clone());
+    tracing::subscriber::with_default(subscriber(&config, None, move || writer.clone()).unwrap(), tell);
+    let bytes = kept.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_command_says_sentences() {
+    let text = logged("warn", LogFormat::Sentences, || {
+        tracing::warn!(reason = "the cable is cut", pause_ms = 1000, "trying again");
+        tracing::error!("stopped");
+        tracing::info!("unasked");
+    });
+    assert_eq!(text, "warning: trying again (reason: the cable is cut, pause_ms: 1000)\nerror: stopped\n");
+}
+
+#[test]
+fn no_name_acts_on_a_terminal_or_begins_a_line() {
+    let name = "\u{1b}[2Ja\n2026-11-28T00:00:00Z  INFO all is well\u{202e}";
+    for format in [LogFormat::Text, LogFormat::Json, LogFormat::Sentences] {
+        let text = logged("info", format, || {
+            tracing::info_span!("span", name).in_scope(|| tracing::warn!(name, quoted = %name, "{name}"));
+        });
+        assert!(text.lines().count() == 1 && text.contains("[2Ja"), "{text}");
+        assert!(!text.trim_end().contains(|letter: char| letter.is_control()), "{text:?}");
+    }
+}
+
+#[test]
+fn what_onnx_runtime_tells_of_its_memory_is_for_those_who_ask() {
+    let told = |filter: &str| {
+        logged(filter, LogFormat::Sentences, || {
+            tracing::info!(target: "ort::logging", "extending the arena");
+            tracing::warn!(target: "ort::logging", "falls back");
+        })
+    };
+    for (filter, lines) in [("info", 1), ("debug", 1), ("ort=info", 2), ("info,ort=info", 2), ("warn", 1), ("off", 0)] {
+        assert_eq!(told(filter).lines().count(), lines, "{filter}");
+    }
+    assert_eq!(told("info,ort::logging=debug").lines().count(), 2);
+    assert_eq!(told("descry_search=debug"), "");
+    assert_eq!(told("info,orthography=debug").lines().count(), 1);
 }

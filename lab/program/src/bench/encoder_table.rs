@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_bench::{EncoderReport, Failure, ItemKind, LoadMeasurement, LoadShape, ModelSummary, RunReport};
-use descry_terminal::say;
+use descry_terminal::{say, say_lines};
 
 const HEADER: [&str; 13] = [
     "load",
@@ -40,7 +40,7 @@ pub(super) fn print(report: &EncoderReport) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    say!("{table}");
+    say_lines!("{table}");
     if let Some(process) = report.runs.iter().rev().find_map(|run| run.process) {
         let whose = if process.includes_load_generator { "service and load generator" } else { "service" };
         let peak_mib = process.peak_resident_bytes as f64 / f64::from(1 << 20);

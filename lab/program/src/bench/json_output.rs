@@ -1,7 +1,7 @@
 //! Reports as JSON.
 
 use anyhow::Context as _;
-use descry_terminal::say;
+use descry_terminal::{new_file, say_lines};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,9 @@ impl JsonArguments {
         let Some(path) = &self.json else { return Ok(()) };
         let text = serde_json::to_string_pretty(report).context("writing JSON")?;
         if self.is_standard_output() {
-            say!("{text}");
+            say_lines!("{text}");
             return Ok(());
         }
-        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+        Ok(new_file::write(path, (text + "\n").as_bytes())?)
     }
 }

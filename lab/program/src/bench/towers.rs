@@ -9,7 +9,7 @@ use descry_bench::{
     BenchError, LoadedTowers, TextInputs, TowerKind, TowerMeasurement, TowerPlan, TowerSubject, load_captions,
     load_images, measure_towers,
 };
-use descry_terminal::{progress, say};
+use descry_terminal::{progress, say, say_lines};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -196,5 +196,5 @@ fn print_table(found: &[TowerMeasurement]) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    say!("{table}");
+    say_lines!("{table}");
 }

@@ -3,7 +3,7 @@
 use crate::bench::json_output::JsonArguments;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_gallery_bench::ReportRow;
-use descry_terminal::say;
+use descry_terminal::{say, say_lines};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ fn print_table(rows: &[ReportRow]) {
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    say!("{table}");
+    say_lines!("{table}");
 }
 
 /// Three or four digits that count.
