@@ -1,123 +1,176 @@
-//! A picture of search results: a row for each query, its hits from left to right.
+//! Search results to look at: a picture or a page with a row for each query, its hits from left to right.
 
+mod drawing;
+mod page;
+mod pictures;
+
+pub(crate) use pictures::Pictures;
+
+use crate::time::time_text;
 use anyhow::Context as _;
-use image::imageops::{FilterType, overlay, resize};
-use image::{Rgb, RgbImage};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use descry_client::PATH_ATTRIBUTE;
+use descry_proto::search::v1::{Hit, SearchResponse, Sighting};
+use descry_terminal::new_file;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageFormat, RgbImage};
+use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Of a picture and of a page's pictures: small differences between people stay visible.
+const JPEG_QUALITY: u8 = 90;
 
 /// A query and what it found.
 pub(crate) struct Row {
-    pub(crate) title: String,
-    pub(crate) cells: Vec<Cell>,
+    title: String,
+    /// What is said of all hits together.
+    note: Option<String>,
+    cells: Vec<Cell>,
 }
 
 /// One hit.
-pub(crate) struct Cell {
-    /// Its image file; without one, or when it cannot be read, the cell says so.
-    pub(crate) image: Option<PathBuf>,
-    pub(crate) caption: String,
+struct Cell {
+    /// Its image, or why there is none.
+    picture: Result<RgbImage, String>,
+    rank: usize,
+    hit: Hit,
 }
 
-const CELL_WIDTH: u32 = 112;
-const CELL_HEIGHT: u32 = 256;
-const MARGIN: u32 = 8;
-const TEXT_HEIGHT: u32 = 20;
-const MAX_COLUMNS: usize = 10;
-/// Pixels of a gallery image that will be decoded for a thumbnail.
-const MAX_PIXELS: u64 = 50_000_000;
-const PAPER: Rgb<u8> = Rgb([250, 250, 248]);
-const INK: [u8; 3] = [32, 32, 36];
-
-/// Draws and writes the sheet as PNG.
-pub(crate) fn write(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
-    draw(rows)
-        .save_with_format(path, image::ImageFormat::Png)
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn draw(rows: &[Row]) -> RgbImage {
-    let columns = rows.iter().map(|row| row.cells.len()).max().unwrap_or_default().clamp(1, MAX_COLUMNS) as u32;
-    let width = MARGIN + columns.max(MIN_COLUMNS) * (CELL_WIDTH + MARGIN);
-    let lines = |row: &Row| row.cells.len().div_ceil(MAX_COLUMNS).max(1) as u32;
-    let row_height = |row: &Row| MARGIN + TEXT_HEIGHT + lines(row) * (CELL_HEIGHT + TEXT_HEIGHT + MARGIN);
-    let height = MARGIN + rows.iter().map(row_height).sum::<u32>();
-    let mut sheet = RgbImage::from_pixel(width, height, PAPER);
-    let mut top = MARGIN;
-    for row in rows {
-        write_text(&mut sheet, &row.title, MARGIN, top, width - 2 * MARGIN);
-        for (index, cell) in row.cells.iter().enumerate() {
-            let (line, column) = ((index / MAX_COLUMNS) as u32, (index % MAX_COLUMNS) as u32);
-            let left = MARGIN + column * (CELL_WIDTH + MARGIN);
-            let cell_top = top + TEXT_HEIGHT + line * (CELL_HEIGHT + TEXT_HEIGHT + MARGIN);
-            draw_cell(&mut sheet, cell, left, cell_top);
-        }
-        top += row_height(row);
-    }
-    sheet
-}
-
-/// Narrower sheets would cut every title.
-const MIN_COLUMNS: u32 = 5;
-
-fn draw_cell(sheet: &mut RgbImage, cell: &Cell, left: u32, top: u32) {
-    match cell.image.as_deref().and_then(thumbnail) {
-        Some(picture) => {
-            let x = left + (CELL_WIDTH - picture.width()) / 2;
-            let y = top + (CELL_HEIGHT - picture.height()) / 2;
-            overlay(sheet, &picture, i64::from(x), i64::from(y));
-        }
-        None => write_text(sheet, "(no image)", left, top + CELL_HEIGHT / 2, CELL_WIDTH),
-    }
-    write_text(sheet, &cell.caption, left, top + CELL_HEIGHT, CELL_WIDTH);
-}
-
-/// The image, as large as fits a cell, proportions kept.
-fn thumbnail(path: &Path) -> Option<RgbImage> {
-    let decoded = descry_model::decode_image(&std::fs::read(path).ok()?, MAX_PIXELS, true).ok()?;
-    let (width, height) = (decoded.width as u32, decoded.height as u32);
-    let picture = RgbImage::from_raw(width, height, decoded.samples)?;
-    let scale = (f64::from(CELL_WIDTH) / f64::from(width)).min(f64::from(CELL_HEIGHT) / f64::from(height));
-    let fit = |side: u32, most: u32| ((f64::from(side) * scale).round() as u32).clamp(1, most);
-    Some(resize(&picture, fit(width, CELL_WIDTH), fit(height, CELL_HEIGHT), FilterType::Triangle))
-}
-
-/// Writes one line, cut to `max_width` pixels.
-fn write_text(sheet: &mut RgbImage, text: &str, left: u32, top: u32, max_width: u32) {
-    const SIZE: RasterHeight = RasterHeight::Size16;
-    const WEIGHT: FontWeight = FontWeight::Regular;
-    let letter_width = get_raster_width(WEIGHT, SIZE) as u32;
-    let room = (max_width / letter_width) as usize;
-    let mut letters: Vec<char> = text.chars().collect();
-    if letters.len() > room {
-        letters.truncate(room.saturating_sub(3));
-        letters.extend(['.'; 3]);
-    }
-    for (index, letter) in letters.into_iter().enumerate() {
-        let Some(raster) = get_raster(letter, WEIGHT, SIZE).or_else(|| get_raster('?', WEIGHT, SIZE)) else { continue };
-        let x = left + index as u32 * letter_width;
-        for (row, intensities) in raster.rows().enumerate() {
-            for (column, &intensity) in intensities.iter().enumerate() {
-                if let Some(pixel) = sheet.get_pixel_mut_checked(x + column as u32, top + row as u32) {
-                    for (sample, ink) in pixel.0.iter_mut().zip(INK) {
-                        let share = u32::from(intensity);
-                        *sample = ((u32::from(*sample) * (255 - share) + u32::from(ink) * share) / 255) as u8;
-                    }
-                }
+impl Row {
+    /// The hits of a reply, of which `offset` better ones were left out. It is an error when there are hits and not one of
+    /// their images can be shown.
+    pub(crate) fn of(title: String, reply: &SearchResponse, offset: u32, pictures: &Pictures) -> anyhow::Result<Self> {
+        let cell = |(index, hit): (usize, &Hit)| Cell {
+            picture: pictures.of(hit),
+            rank: offset as usize + index + 1,
+            hit: hit.clone(),
+        };
+        let cells: Vec<Cell> = reply.hits.iter().enumerate().map(cell).collect();
+        let mut missing = cells.iter().filter_map(|cell| Some((cell, cell.picture.as_ref().err()?)));
+        if let Some((first, reason)) = missing.next() {
+            let (count, id) = (missing.count() + 1, &first.hit.image_id);
+            if count == cells.len() {
+                anyhow::bail!(
+                    "no contact sheet was written, because none of the {count} images can be shown; of {id:?}: {reason}. {}",
+                    pictures.advice()
+                );
             }
+            tracing::warn!("{count} of {} images cannot be shown; of {id:?}: {reason}", cells.len());
         }
+        let nobody = reply.not_in_gallery_probability.map(|share| format!("nobody here matches: {}", percent(share)));
+        let note = if cells.is_empty() { Some("no image meets the conditions".to_owned()) } else { nobody };
+        Ok(Self { title, note, cells })
     }
+}
+
+impl Cell {
+    /// Rank, score and probability.
+    fn standing(&self) -> String {
+        let probability = self.hit.match_probability.map(|share| format!("  {}", percent(share))).unwrap_or_default();
+        format!("{}  {:.4}{probability}", self.rank, self.hit.score)
+    }
+
+    /// Who and where.
+    fn whereabouts(&self) -> String {
+        let metadata = self.hit.metadata.as_ref();
+        let person = metadata.and_then(|metadata| metadata.person_id.as_ref()).map(|person| format!("#{person}"));
+        let place = match self.hit.sighting_count.max(self.hit.sightings.len() as u64) {
+            0 => metadata.and_then(|metadata| metadata.camera_id.clone()),
+            1 => Some("1 image".to_owned()),
+            count => Some(format!("{count} images")),
+        };
+        person.into_iter().chain(place).collect::<Vec<_>>().join("  ")
+    }
+
+    fn captured(&self) -> String {
+        time_text(self.hit.metadata.as_ref().and_then(|metadata| metadata.captured_at))
+    }
+
+    /// In the order of their names; the path is nothing that the picture does not show better.
+    fn attributes(&self) -> BTreeMap<&str, &str> {
+        let attributes = self.hit.metadata.iter().flat_map(|metadata| &metadata.attributes);
+        attributes.map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| *name != PATH_ATTRIBUTE).collect()
+    }
+
+    fn sightings(&self) -> &[Sighting] {
+        &self.hit.sightings
+    }
+}
+
+/// A probability for people.
+pub(crate) fn percent(probability: f32) -> String {
+    format!("{:.0} %", probability * 100.0)
+}
+
+/// Where a contact sheet goes, and what it becomes there.
+#[derive(Debug, Clone)]
+pub(crate) struct SheetFile {
+    path: PathBuf,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Png,
+    Jpeg,
+    Page,
+}
+
+impl FromStr for SheetFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let form = match ending.as_deref() {
+            Some("png") => Form::Png,
+            Some("jpg" | "jpeg") => Form::Jpeg,
+            Some("html" | "htm") => Form::Page,
+            _ => return Err("the name must end in .png, .jpg or .html, which says what is written".to_owned()),
+        };
+        Ok(Self { path, form })
+    }
+}
+
+impl SheetFile {
+    /// At a path that ends in `.png`, `.jpg` or `.html`.
+    pub(crate) fn at(path: &Path) -> anyhow::Result<Self> {
+        path.to_string_lossy().parse().map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it can be written, before anything is done for it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        Ok(new_file::check_folder(&self.path)?)
+    }
+
+    /// Draws and writes the sheet.
+    pub(crate) fn write(&self, rows: &[Row]) -> anyhow::Result<()> {
+        let content = match self.form {
+            Form::Png => encoded(&drawing::draw(rows), ImageFormat::Png),
+            Form::Jpeg => jpeg(&drawing::draw(rows)),
+            Form::Page => page::write(rows).map(String::into_bytes),
+        };
+        let content = content.with_context(|| format!("cannot draw {}", self.path.display()))?;
+        Ok(new_file::write(&self.path, &content)?)
+    }
+}
+
+fn encoded(picture: &RgbImage, format: ImageFormat) -> anyhow::Result<Vec<u8>> {
+    let mut content = Cursor::new(Vec::new());
+    picture.write_to(&mut content, format)?;
+    Ok(content.into_inner())
+}
+
+fn jpeg(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    JpegEncoder::new_with_quality(&mut content, JPEG_QUALITY).encode_image(picture)?;
+    Ok(content)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_images_and_long_titles_are_drawn_all_the_same() {
-        let cells = (0..23).map(|_| Cell { image: Some("/nowhere.jpg".into()), caption: "0.5".to_owned() }).collect();
-        let sheet = draw(&[Row { title: "é漢 ".repeat(200), cells }, Row { title: String::new(), cells: Vec::new() }]);
-        assert_eq!(sheet.width(), MARGIN + 10 * (CELL_WIDTH + MARGIN));
-        assert!(sheet.pixels().any(|pixel| *pixel != PAPER));
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
 //! `descry demo`
 
-use crate::contact_sheet::{self, Row};
+use crate::contact_sheet::{Pictures, Row, SheetFile};
 use crate::job_display::JobDisplay;
-use crate::output::say;
+use crate::output::{say, say_lines};
 use crate::verified_export::export_verified;
-use crate::{search, shell};
+use crate::shell;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_client::{Connection, IndexJob};
@@ -14,6 +14,7 @@ use descry_proto::search::v1::SearchRequest;
 use descry_proto::search::v1::search_request::Query;
 use descry_search::SearchConfig;
 use descry_standalone::Stack;
+use descry_terminal::new_file;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +76,10 @@ const HITS: u32 = 8;
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { method, demo, out } = arguments;
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    new_file::check_folder(&out)?;
+    if !out.is_dir() {
+        std::fs::create_dir(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    }
     let bundle = out.join(method.bundle());
     say!("1. exporting {} to {}", demo.join(method.checkpoint()).display(), bundle.display());
     let request = ExportRequest {
@@ -102,11 +106,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     shutdown.cancel();
     server.await.context("serving")??;
     shown?;
-    say!(
+    say_lines!(
         "
 Next:
   descry serve --model {bundle} --data {out}
-  descry search \"a woman in a purple skirt\" --gallery {gallery} --sheet hits.png
+  descry search \"a woman in a purple skirt\" --gallery {gallery} --sheet hits.html
   descry index YOUR_FOLDER --gallery yours   then   descry search --gallery yours \"...\"
   descry demo --method dm-adapter
 (`descry` is target/release/descry)",
@@ -146,13 +150,11 @@ async fn show(url: &str, gallery: &str, demo: &Path, out: &Path) -> anyhow::Resu
         for hit in reply.hits.iter().take(3) {
             say!("     {:.4}  {}", hit.score, hit.image_id);
         }
-        rows.push(Row {
-            title: description.to_owned(),
-            cells: reply.hits.iter().map(|hit| search::cell(hit, None)).collect(),
-        });
+        // The gallery is made with the settings that nothing was said about: pixels as they are stored.
+        rows.push(Row::of(description.to_owned(), &reply, 0, &Pictures::from(None, false)?)?);
     }
-    let sheet = out.join("results.png");
-    contact_sheet::write(&sheet, &rows)?;
-    say!("5. contact sheet: {}", sheet.display());
+    let sheet = SheetFile::at(&out.join("results.png"))?;
+    sheet.write(&rows)?;
+    say!("5. contact sheet: {}", sheet.path().display());
     Ok(())
 }

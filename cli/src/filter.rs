@@ -1,9 +1,8 @@
 //! Conditions on images, as several commands take them.
 
-use crate::time::parse_time;
+use crate::time::{GivenTime, parse_time};
 use anyhow::Context as _;
 use descry_proto::search::v1::{AttributeCondition, Filter};
-use prost_types::Timestamp;
 use std::collections::BTreeMap;
 
 /// Conditions that all hold.
@@ -15,12 +14,12 @@ pub(crate) struct FilterArguments {
     /// Only this camera; may be given several times.
     #[arg(long, value_name = "ID")]
     camera: Vec<String>,
-    /// Captured at or after this time, such as 2026-05-01T08:00:00Z.
+    /// Captured at or after this time, such as 2026-05-01T08:00:00Z; without a zone it is of --time-zone.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    from: Option<Timestamp>,
+    from: Option<GivenTime>,
     /// Captured before this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    before: Option<Timestamp>,
+    before: Option<GivenTime>,
     /// Only images with this attribute, which the gallery must declare; several values of one name: any of them.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute)]
     attribute: Vec<(String, String)>,
@@ -34,7 +33,7 @@ pub(crate) struct FilterArguments {
 
 impl FilterArguments {
     /// For the service; nothing where nothing was asked for.
-    pub(crate) fn filter(&self) -> Option<Filter> {
+    pub(crate) fn filter(&self) -> anyhow::Result<Option<Filter>> {
         let mut values_by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, value) in &self.attribute {
             values_by_name.entry(name).or_default().push(value.clone());
@@ -50,13 +49,13 @@ impl FilterArguments {
         let filter = Filter {
             person_ids: self.person.clone(),
             camera_ids: self.camera.clone(),
-            captured_from: self.from,
-            captured_before: self.before,
+            captured_from: self.from.map(GivenTime::moment).transpose()?,
+            captured_before: self.before.map(GivenTime::moment).transpose()?,
             attributes: values_by_name.into_iter().map(attribute).collect(),
             none,
             ..Filter::default()
         };
-        (filter != Filter::default()).then_some(filter)
+        Ok((filter != Filter::default()).then_some(filter))
     }
 }
 
@@ -75,14 +74,15 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_is_no_filter() {
-        assert_eq!(FilterArguments::default().filter(), None);
+        assert_eq!(FilterArguments::default().filter().unwrap(), None);
     }
 
     #[test]
     fn values_of_one_attribute_are_alternatives() {
         let attribute = ["coat=red", "bag=no", "coat=a=b"].map(|text| parse_attribute(text).unwrap()).to_vec();
         let not_camera = vec!["c1".to_owned()];
-        let filter = FilterArguments { attribute, not_camera, ..FilterArguments::default() }.filter().unwrap();
+        let filter = FilterArguments { attribute, not_camera, ..FilterArguments::default() }.filter();
+        let filter = filter.unwrap().unwrap();
         assert_eq!(filter.attributes.len(), 2);
         assert_eq!(filter.attributes[1].values, ["red", "a=b"]);
         assert_eq!(filter.none[0].camera_ids, ["c1"]);

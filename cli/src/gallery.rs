@@ -9,10 +9,12 @@ mod export;
 mod generation;
 mod import;
 mod list;
+mod list_images;
 mod reembed;
 mod remove;
 mod retain;
 mod show;
+mod stats;
 mod update;
 
 use clap::Subcommand;
@@ -36,6 +38,8 @@ enum Command {
     Create(create::Arguments),
     List(list::Arguments),
     Show(show::Arguments),
+    Stats(stats::Arguments),
+    ListImages(Box<list_images::Arguments>),
     Delete(delete::Arguments),
     Retain(retain::Arguments),
     Copy(copy::Arguments),
@@ -54,6 +58,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Create(arguments) => create::run(arguments).await,
         Command::List(arguments) => list::run(arguments).await,
         Command::Show(arguments) => show::run(arguments).await,
+        Command::Stats(arguments) => stats::run(arguments).await,
+        Command::ListImages(arguments) => list_images::run(*arguments).await,
         Command::Delete(arguments) => delete::run(arguments).await,
         Command::Retain(arguments) => retain::run(arguments).await,
         Command::Copy(arguments) => copy::run(arguments).await,

@@ -30,7 +30,7 @@ pub(crate) fn hit(hit: &Hit) -> Value {
 }
 
 /// What is known of an image; attributes in the order of their names.
-fn metadata_json(metadata: &ImageMetadata) -> Map<String, Value> {
+pub(crate) fn metadata_json(metadata: &ImageMetadata) -> Map<String, Value> {
     let attributes: BTreeMap<&String, &String> = metadata.attributes.iter().collect();
     let fields = [
         ("person_id", json!(metadata.person_id)),

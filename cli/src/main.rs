@@ -26,7 +26,7 @@ mod verified_export;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use descry_terminal::{image_size, interrupt, output, progress, shell};
+use descry_terminal::{image_size, interrupt, output, program, progress, shell};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -40,6 +40,10 @@ struct Arguments {
     /// What to log to standard error, such as `warn` or `descry_search=debug,info`.
     #[arg(long, global = true, default_value = "warn", value_name = "FILTER")]
     log: String,
+    /// Zone of the times that are shown, and of such that are given without one: `utc`, `local`, or an offset such as
+    /// +02:00. JSON is always in UTC.
+    #[arg(long, global = true, default_value = "utc", value_name = "ZONE", allow_hyphen_values = true)]
+    time_zone: time::Zone,
 }
 
 #[derive(Subcommand)]
@@ -57,8 +61,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let ended = if lab::is_asked(&words) { lab::hand_over(&words) } else { run(parse()) };
-    ended.unwrap_or_else(|error| descry_terminal::program::fail(error.as_ref()))
+    program::end(if lab::is_asked(&words) { lab::hand_over(&words) } else { run(parse()) })
 }
 
 /// The arguments; ends the program where they are wrong, or ask for help.
@@ -69,7 +72,10 @@ fn parse() -> Arguments {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    descry_terminal::program::start_log(arguments.log).map_err(anyhow::Error::msg)?;
+    let is_service = matches!(arguments.command, Command::Serve(_));
+    let start_log = if is_service { program::start_log } else { program::start_hints };
+    start_log(arguments.log).map_err(anyhow::Error::msg)?;
+    arguments.time_zone.choose();
     match arguments.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,

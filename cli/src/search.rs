@@ -1,18 +1,21 @@
 //! `descry search`
 
+mod advice;
 mod query;
 mod table;
 
-use crate::contact_sheet::{self, Row};
+pub(crate) use table::attributes_text;
+
+use crate::contact_sheet::{Pictures, Row, SheetFile};
 use crate::filter::FilterArguments;
 use crate::hit_json;
 use crate::output::say;
 use crate::server::Target;
 use clap::ValueEnum;
-use descry_client::PATH_ATTRIBUTE;
-use descry_proto::search::v1::{Fusion, Hit, RefineRequest, SearchRequest};
+use descry_client::{ClientError, Connection};
+use descry_proto::search::v1::{Fusion, RefineRequest, SearchRequest, SearchResponse};
 use query::PartArguments;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Find the people who match a description.
@@ -24,7 +27,7 @@ use std::process::ExitCode;
 Examples:
   descry search \"a man in a red hoodie with a black backpack\"
   descry search \"a man in a red hoodie\" --also \"he pushes a bicycle\" --not \"a backpack\"
-  descry search \"a woman in a long purple coat\" --camera c2 --from 2026-05-01T08:00:00Z --sheet hits.png
+  descry search \"a woman in a long purple coat\" --camera c2 --from 2026-05-01T08:00:00Z --sheet hits.html
   descry search --image suspect.jpg --limit 20 --json
   descry search --like c1/0001.jpg --not-camera c1 --by-person
   descry search \"a man in a red hoodie\" --accept c1/0001.jpg --reject c2/0007.jpg")]
@@ -68,10 +71,14 @@ pub(crate) struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Write a contact sheet of the hits.
-    #[arg(long, value_name = "FILE.png")]
-    sheet: Option<PathBuf>,
+    /// Write a contact sheet of the hits: a picture, or a page that holds its pictures.
+    ///
+    /// Images are turned upright only where the gallery's images are, so the sheet shows what was searched.
+    #[arg(long, value_name = "FILE.png|.jpg|.html")]
+    sheet: Option<SheetFile>,
     /// Folder that was indexed, where the images for the contact sheet are [default: the path at indexing time].
+    ///
+    /// Only files in this folder are opened; without it only such whose names end as those of images.
     #[arg(long, value_name = "DIR", requires = "sheet")]
     images: Option<PathBuf>,
 }
@@ -92,7 +99,7 @@ impl Arguments {
             gallery: self.target.gallery.clone(),
             query: None,
             limit: self.limit,
-            filter: self.filter.filter(),
+            filter: self.filter.filter()?,
             parts: self.parts.parts(&self.text)?,
             fusion: fusion.into(),
             offset: self.offset,
@@ -105,40 +112,62 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(sheet) = &arguments.sheet {
+        sheet.check()?;
+    }
     let request = arguments.request()?;
     let connection = arguments.target.connect().await?;
-    let reply = if arguments.accept.is_empty() && arguments.reject.is_empty() {
-        connection.search(request).await?
-    } else {
-        let request = RefineRequest {
-            search: Some(request),
-            accepted_ids: arguments.accept.clone(),
-            rejected_ids: arguments.reject.clone(),
-        };
-        connection.refine(request).await?
+    let reply = match search(&connection, &arguments, request.clone()).await {
+        Ok(reply) => reply,
+        Err(error) => return Err(arguments.target.explained(&connection, error).await),
     };
     if arguments.json {
         say!("{}", hit_json::reply(&reply));
     } else {
-        table::print(&reply, arguments.by_person);
+        let (gallery, offset) = (arguments.target.gallery.as_str(), arguments.offset);
+        table::print(&reply, &table::Shown { gallery, by_person: arguments.by_person, offset });
+    }
+    if reply.hits.len() < request.limit as usize
+        && let Some(filter) = &request.filter
+    {
+        advice::warn_of_unknown_values(&connection, &arguments.target.gallery, filter).await;
     }
     if let Some(sheet) = &arguments.sheet {
-        let cells = reply.hits.iter().map(|hit| cell(hit, arguments.images.as_deref())).collect();
-        contact_sheet::write(sheet, &[Row { title: arguments.parts.title(&arguments.text), cells }])?;
-        if !arguments.json {
-            say!("contact sheet: {}", sheet.display());
-        }
+        write_sheet(&connection, &arguments, sheet, &reply).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A hit's picture and caption.
-pub(crate) fn cell(hit: &Hit, images: Option<&Path>) -> contact_sheet::Cell {
-    let metadata = hit.metadata.clone().unwrap_or_default();
-    let image = match images {
-        Some(folder) => Some(folder.join(&hit.image_id)),
-        None => metadata.attributes.get(PATH_ATTRIBUTE).map(PathBuf::from),
+async fn search(
+    connection: &Connection,
+    arguments: &Arguments,
+    request: SearchRequest,
+) -> Result<SearchResponse, ClientError> {
+    if arguments.accept.is_empty() && arguments.reject.is_empty() {
+        return connection.search(request).await;
+    }
+    let request = RefineRequest {
+        search: Some(request),
+        accepted_ids: arguments.accept.clone(),
+        rejected_ids: arguments.reject.clone(),
     };
-    let person = metadata.person_id.map(|person| format!("#{person}")).unwrap_or_default();
-    contact_sheet::Cell { image, caption: format!("{:.3} {person}", hit.score) }
+    connection.refine(request).await
+}
+
+async fn write_sheet(
+    connection: &Connection,
+    arguments: &Arguments,
+    sheet: &SheetFile,
+    reply: &SearchResponse,
+) -> anyhow::Result<()> {
+    let gallery = &arguments.target.gallery;
+    // A generation such as `lobby.2` has the settings of its gallery.
+    let name = gallery.split_once('.').map_or(gallery.as_str(), |(name, _)| name);
+    let settings = connection.gallery(name).await?.settings.unwrap_or_default();
+    let pictures = Pictures::from(arguments.images.as_deref(), settings.apply_exif_orientation)?;
+    sheet.write(&[Row::of(arguments.parts.title(&arguments.text), reply, arguments.offset, &pictures)?])?;
+    if !arguments.json {
+        say!("contact sheet: {}", sheet.path().display());
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use descry_encoder::EncoderConfig;
 use descry_search::SearchConfig;
 use descry_standalone::Stack;
+use descry_terminal::new_file;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
     /// Model bundle: a folder written by `descry export`.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Folder for the galleries; created if needed [default: descry-data].
+    /// Folder for the galleries; created if needed, in a folder that is there [default: descry-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Address to listen on.
@@ -42,6 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     encoder_config.model = arguments.model;
     let mut search_config = SearchConfig::load(arguments.search_config.as_deref())?;
     if let Some(data) = arguments.data {
+        new_file::check_folder(&data)?;
         search_config.embedded.path = data.join("galleries.sqlite3");
     }
     let shutdown = descry_serving::shutdown_signal().context("cannot listen for signals")?;

@@ -1,6 +1,21 @@
 //! Where the service runs, as every command that needs one takes it.
 
+use anyhow::Context as _;
 use descry_client::{ClientError, Connection};
+use descry_terminal::shell;
+use std::path::Path;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+/// The services, as they answer for their health.
+const SEARCH_SERVICE: &str = "descry.search.v1.SearchService";
+const ENCODER_SERVICE: &str = "descry.encoder.v1.EncoderService";
+/// A service that is asked what it is and says nothing for so long may be busy; the command's own call will tell.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Galleries that are named where the one that was asked for is not there.
+const SHOWN_GALLERIES: usize = 10;
 
 /// Where the service runs and which gallery is meant.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,8 +29,36 @@ pub(crate) struct Target {
 
 impl Target {
     /// Connects, or says what to do.
-    pub(crate) async fn connect(&self) -> Result<Connection, ClientError> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         self.server.connect().await
+    }
+
+    /// What a refusal means: where the gallery is not there, with those that are.
+    pub(crate) async fn explained(&self, connection: &Connection, error: ClientError) -> anyhow::Error {
+        if error.code() != Some(Code::NotFound) {
+            return error.into();
+        }
+        // Something else may be missing, such as an image. And what is only advice must not hide the refusal.
+        let Ok(galleries) = connection.galleries().await else { return error.into() };
+        let names: Vec<&str> = galleries.iter().map(|gallery| gallery.name.as_str()).collect();
+        let asked = self.gallery.split_once('.').map_or(self.gallery.as_str(), |(name, _)| name);
+        if names.contains(&asked) {
+            return error.into();
+        }
+        anyhow::anyhow!("{}; {}", descry_serving::explain(&error), galleries_there_are(&names))
+    }
+}
+
+fn galleries_there_are(names: &[&str]) -> String {
+    match names {
+        [] => "there is no gallery yet, `descry index` makes one".to_owned(),
+        [only] => format!("the only gallery is {only:?}: add --gallery {}", shell::word(Path::new(only))),
+        _ => {
+            let shown = names.iter().take(SHOWN_GALLERIES).copied().collect::<Vec<_>>().join(", ");
+            let left_out = names.len().saturating_sub(SHOWN_GALLERIES);
+            let more = if left_out > 0 { format!(" and {left_out} more") } else { String::new() };
+            format!("there are {shown}{more}: choose with --gallery NAME")
+        }
     }
 }
 
@@ -23,13 +66,94 @@ impl Target {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Server {
     /// Address of a running `descry serve` or search-service.
-    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL", value_parser = parse_url)]
     server: String,
 }
 
 impl Server {
     /// Connects, or says what to do.
-    pub(crate) async fn connect(&self) -> Result<Connection, ClientError> {
-        Connection::to(&self.server).await
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+        let connection = Connection::to(&self.server).await?;
+        check_service(&connection, &self.server).await?;
+        Ok(connection)
+    }
+}
+
+/// Asks who answers, so that the first call does not fail with a word of gRPC's.
+async fn check_service(connection: &Connection, url: &str) -> anyhow::Result<()> {
+    let ask = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        tokio::time::timeout(PATIENCE, HealthClient::new(connection.channel()).check(request)).await
+    };
+    let Ok(Err(status)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
+    if speaks_no_grpc(&status) {
+        return Err(status).context(format!(
+            "what answers at {url} is no gRPC service: it may be a web page, or a service's metrics; the search service \
+             listens on the address that `descry serve` or search-service names when it starts"
+        ));
+    }
+    if status.code() != Code::NotFound {
+        return Ok(());
+    }
+    let found = if matches!(ask(ENCODER_SERVICE).await, Ok(Ok(_))) { "an encoder service" } else { "another service" };
+    anyhow::bail!(
+        "{found} answers at {url}; this command needs the search service, which listens on another address: give it with \
+         --server URL (`descry serve` runs both at one address, http://127.0.0.1:50051 unless told otherwise)"
+    )
+}
+
+/// Whether the answer was not HTTP/2 at all. A connection that merely broke may be a service that restarts.
+fn speaks_no_grpc(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("frame with invalid size") || text.contains("protocol error") || text.contains("FRAME_SIZE") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// An address that the client can call.
+fn parse_url(text: &str) -> Result<String, String> {
+    let example = "give an address such as http://127.0.0.1:50051";
+    match text.split_once("://") {
+        Some(("http" | "https", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("grpc", rest)) if !rest.is_empty() => Err(format!("gRPC goes over http: give http://{rest}")),
+        Some((scheme, _)) => Err(format!("{scheme}:// is no scheme that Descry speaks: {example}")),
+        None if text.is_empty() => Err(example.to_owned()),
+        None => Err(format!("the scheme is missing: give http://{text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme_that_is_spoken() {
+        for url in ["http://127.0.0.1:50051", "https://descry.example"] {
+            assert_eq!(parse_url(url).unwrap(), url);
+        }
+        for (wrong, advice) in [
+            ("127.0.0.1:50051", "give http://127.0.0.1:50051"),
+            ("grpc://a:1", "give http://a:1"),
+            ("ftp://a", "ftp:// is no scheme"),
+            ("http://", "such as http://127"),
+            ("", "such as http://127"),
+        ] {
+            let error = parse_url(wrong).unwrap_err();
+            assert!(error.contains(advice), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_galleries_there_are_are_named() {
+        assert!(galleries_there_are(&["lobby"]).ends_with("add --gallery lobby"));
+        let names: Vec<String> = (0..12).map(|number| format!("g{number}")).collect();
+        let text = galleries_there_are(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(text.contains("g9 and 2 more") && !text.contains("g10"), "{text}");
+        assert!(galleries_there_are(&[]).contains("descry index"));
     }
 }

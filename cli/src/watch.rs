@@ -1,8 +1,12 @@
 //! `descry watch`
 
+mod commands;
 mod create;
+mod description;
 mod follow;
 mod manage;
+mod matched;
+mod posts;
 
 use clap::Subcommand;
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ pub(crate) type Service = SearchServiceClient<Channel>;
 /// when it breaks.
 #[derive(Debug, Clone)]
 pub struct Connection {
+    channel: Channel,
     service: Service,
 }
 
@@ -37,10 +38,15 @@ impl Connection {
 
     /// Over a channel that was made in another way: with TLS, or through memory.
     pub fn over(channel: Channel) -> Self {
-        let service = SearchServiceClient::new(channel)
+        let service = SearchServiceClient::new(channel.clone())
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .max_encoding_message_size(usize::MAX);
-        Self { service }
+        Self { channel, service }
+    }
+
+    /// The channel below, for other services at the same address, such as the one that tells of health.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// The generated client, for calls that have no method here.

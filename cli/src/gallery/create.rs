@@ -30,6 +30,10 @@ pub(super) struct Arguments {
     /// Attribute that filters may name; may be given several times.
     #[arg(long, value_name = "NAME")]
     attribute: Vec<String>,
+    /// Turn images upright as their EXIF data says, when they are indexed, searched for and shown; otherwise pixels are
+    /// taken as they are stored, as in the code of the published methods.
+    #[arg(long)]
+    apply_exif_orientation: bool,
     /// How long images are kept, such as 30d, 12h, 90m or forever.
     #[arg(long, value_name = "SPAN", value_parser = parse_span_ms)]
     retain: Option<u64>,
@@ -99,7 +103,7 @@ impl Arguments {
             settings: Some(GallerySettings {
                 indexed_attributes: self.attribute,
                 qdrant,
-                ..GallerySettings::default()
+                apply_exif_orientation: self.apply_exif_orientation,
             }),
             // Nothing said changes nothing of a gallery that exists already.
             retention: (retention != Retention::default()).then_some(retention),

@@ -1,10 +1,10 @@
 //! `descry gallery list`
 
 use super::description::{gallery_json, index_state, retention_text, short};
-use crate::output::say;
+use crate::output::{say, say_lines};
 use crate::server::Server;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use descry_proto::search::v1::Gallery;
+use descry_terminal::table::{Column, Table};
 use indicatif::HumanBytes;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -30,17 +30,25 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else if galleries.is_empty() {
         say!("no galleries; `descry index` or `descry gallery create` makes one");
     } else {
-        print_table(&galleries);
+        say_lines!("{}", table(&galleries));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_table(galleries: &[Gallery]) {
-    let mut table = Table::new();
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["gallery", "images", "model", "generation", "search", "memory", "kept", "calibrated"]);
+/// A line a gallery.
+fn table(galleries: &[Gallery]) -> Table {
+    let mut table = Table::new([
+        Column::new("gallery").at_least(12),
+        Column::new("images").right(),
+        Column::new("model").at_least(8),
+        Column::new("generation").right(),
+        Column::new("search"),
+        Column::new("memory").right(),
+        Column::new("kept").at_least(8),
+        Column::new("calibrated"),
+    ]);
     for gallery in galleries {
-        table.add_row([
+        table.add([
             gallery.name.clone(),
             gallery.images.to_string(),
             short(&gallery.fingerprint),
@@ -51,8 +59,5 @@ fn print_table(galleries: &[Gallery]) {
             if gallery.calibrated { "yes" } else { "no" }.to_owned(),
         ]);
     }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    say!("{table}");
+    table
 }

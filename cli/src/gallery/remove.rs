@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name, server, images, filter } = arguments;
-    let filter = filter.filter();
+    let filter = filter.filter()?;
     let choices = "give the images with --image, or conditions such as --person, --camera or --before";
     anyhow::ensure!(images.is_empty() || filter.is_none(), "{choices}, not both");
     anyhow::ensure!(!images.is_empty() || filter.is_some(), "{choices}; `descry gallery delete` removes all of them");

@@ -3,6 +3,7 @@
 use super::description::{gallery_json, gallery_object, index_state, retention_text, short};
 use crate::output::say;
 use crate::server::Server;
+use crate::time::time_text;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -36,13 +37,16 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         say!("{}", Value::Object(object));
         return Ok(ExitCode::SUCCESS);
     }
-    let created = gallery.created_at.map(|time| time.to_string()).unwrap_or_default();
+    let created = time_text(gallery.created_at);
     say!("gallery     {}, created {created}", gallery.name);
     say!("images      {}, about {} in memory", gallery.images, HumanBytes(gallery.bytes));
     say!("model       {}, {} values", gallery.fingerprint, gallery.embedding_dimension);
     say!("search      {}", index_state(&gallery));
     say!("kept        {}", retention_text(&gallery));
-    let attributes = gallery.settings.clone().unwrap_or_default().indexed_attributes;
+    let settings = gallery.settings.clone().unwrap_or_default();
+    let upright = if settings.apply_exif_orientation { "turned upright as EXIF says" } else { "as they are stored" };
+    say!("pixels      {upright}");
+    let attributes = settings.indexed_attributes;
     say!("attributes  {}", if attributes.is_empty() { "none to filter by".to_owned() } else { attributes.join(", ") });
     say!("calibrated  {}", if gallery.calibrated { "yes" } else { "no; `descry gallery calibrate` does it" });
     for generation in &generations.generations {

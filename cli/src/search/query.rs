@@ -1,8 +1,8 @@
 //! The parts of a query.
 
-use anyhow::Context as _;
 use descry_proto::search::v1::QueryPart;
 use descry_proto::search::v1::query_part::What;
+use descry_terminal::whole_file;
 use std::path::PathBuf;
 
 /// What somebody does not look like counts half as much as what they look like: descriptions that deny something are less
@@ -37,7 +37,8 @@ impl PartArguments {
             parts.push(QueryPart { what: Some(What::Text(text.clone())), weight: None });
         }
         for path in &self.image {
-            let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let content = whole_file::read(path, whole_file::MAX_IMAGE_BYTES)?;
+            anyhow::ensure!(!content.is_empty(), "{} is empty (0 bytes); give a picture of a person", path.display());
             parts.push(QueryPart { what: Some(What::Image(content.into())), weight: None });
         }
         for image_id in &self.like {
@@ -80,5 +81,17 @@ mod tests {
         assert_eq!(arguments.title(&words), "a man; he limps; like c1/1.jpg; not a backpack");
         let missing = PartArguments { image: vec!["/nowhere.jpg".into()], ..PartArguments::default() };
         assert!(missing.parts(&[]).unwrap_err().to_string().contains("/nowhere.jpg"));
+    }
+
+    #[test]
+    fn no_image_is_read_without_end_and_an_empty_one_is_said_to_be_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.jpg");
+        std::fs::write(&empty, "").unwrap();
+        for (path, told) in [(empty, "empty.jpg is empty"), ("/dev/zero".into(), "/dev/zero is a device")] {
+            let arguments = PartArguments { image: vec![path], ..PartArguments::default() };
+            let error = arguments.parts(&[]).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 }

@@ -36,8 +36,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // Unquoted words are one description, as people type it.
     let parts = vec![QueryPart { what: Some(What::Text(text.join(" "))), weight: None }];
     let request =
-        CreateWatchRequest { gallery: target.gallery.clone(), name, parts, min_score, filter: filter.filter() };
-    let watch = target.connect().await?.create_watch(request).await?;
+        CreateWatchRequest { gallery: target.gallery.clone(), name, parts, min_score, filter: filter.filter()? };
+    let connection = target.connect().await?;
+    let watch = match connection.create_watch(request).await {
+        Ok(watch) => watch,
+        Err(error) => return Err(target.explained(&connection, error).await),
+    };
     say!(
         "watch {} of gallery {}; `descry watch follow --gallery {}` shows its matches",
         watch.name,

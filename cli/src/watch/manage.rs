@@ -1,9 +1,11 @@
 //! `descry watch list` and `descry watch delete`
 
-use crate::output::say;
+use super::description::{parts_json, words};
+use crate::output::{say, say_lines};
 use crate::server::Target;
-use comfy_table::{ContentArrangement, Table};
+use crate::time::{column_time, column_title};
 use descry_proto::search::v1::{ListWatchesResponse, Watch};
+use descry_terminal::table::{Column, Table};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -23,7 +25,11 @@ pub(super) struct ListArguments {
 
 pub(super) async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     let ListArguments { target, json: is_json } = arguments;
-    let ListWatchesResponse { watches, unreadable } = target.connect().await?.watches(&target.gallery).await?;
+    let connection = target.connect().await?;
+    let ListWatchesResponse { watches, unreadable } = match connection.watches(&target.gallery).await {
+        Ok(reply) => reply,
+        Err(error) => return Err(target.explained(&connection, error).await),
+    };
     if !unreadable.is_empty() {
         let names = unreadable.join(", ");
         tracing::warn!(names, "the service cannot read these watches, so they match nothing; create them again");
@@ -33,21 +39,32 @@ pub(super) async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     } else if watches.is_empty() {
         say!("gallery {} has no watches; `descry watch create` makes one", target.gallery);
     } else {
-        let mut table = Table::new();
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["watch", "least score", "conditions", "model", "created"]);
-        for watch in &watches {
-            table.add_row([
-                watch.name.clone(),
-                format!("{:.4}", watch.min_score),
-                if watch.filter.is_some() { "yes" } else { "none" }.to_owned(),
-                watch.fingerprint.chars().take(12).collect(),
-                watch.created_at.map(|time| time.to_string()).unwrap_or_default(),
-            ]);
-        }
-        say!("{table}");
+        say_lines!("{}", table(&watches));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line a watch.
+fn table(watches: &[Watch]) -> Table {
+    let mut table = Table::new([
+        Column::new("watch"),
+        Column::new("least score").right(),
+        Column::new("description").at_least(16),
+        Column::new("conditions"),
+        Column::new("model").at_least(4),
+        Column::new(column_title("created")),
+    ]);
+    for watch in watches {
+        table.add([
+            watch.name.clone(),
+            format!("{:.4}", watch.min_score),
+            words(watch),
+            if watch.filter.is_some() { "yes" } else { "none" }.to_owned(),
+            watch.fingerprint.chars().take(12).collect(),
+            column_time(watch.created_at),
+        ]);
+    }
+    table
 }
 
 fn watch_json(watch: &Watch) -> Value {
@@ -55,6 +72,7 @@ fn watch_json(watch: &Watch) -> Value {
         "gallery": watch.gallery,
         "name": watch.name,
         "min_score": watch.min_score,
+        "parts": parts_json(watch),
         "has_conditions": watch.filter.is_some(),
         "fingerprint": watch.fingerprint,
         "created_at": watch.created_at.map(|time| time.to_string()),
