@@ -42,7 +42,20 @@ impl Retention {
         Some(since_ms.saturating_add(i64::try_from(kept_ms).unwrap_or(i64::MAX)))
     }
 
-    /// What has been kept long enough at a time.
+    /// How many images of a gallery have been kept long enough at this moment.
+    pub(crate) async fn count_expired(
+        &self,
+        store: &dyn VectorStore,
+        gallery: &Generation,
+    ) -> Result<u64, SearchError> {
+        let mut count = 0;
+        for filter in self.expired(now_ms()) {
+            count += store.count(gallery, &filter).await?;
+        }
+        Ok(count)
+    }
+
+    /// What has been kept long enough at a time. No image meets two of the filters.
     fn expired(&self, now_ms: i64) -> Vec<SearchFilter> {
         let before = |kept_ms: u64| now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
         let mut filters = Vec::new();

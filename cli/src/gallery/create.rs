@@ -1,6 +1,6 @@
 //! `descry gallery create`
 
-use super::description::short;
+use super::description::{retention_advice, retention_text, short};
 use crate::output::say;
 use crate::server::Server;
 use crate::time::parse_span_ms;
@@ -117,6 +117,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let connection = arguments.server.connect().await?;
     let gallery = connection.create_gallery(arguments.request()).await?;
     say!("gallery {} for model {}, {} images", gallery.name, short(&gallery.fingerprint), gallery.images);
+    if let Some(advice) = retention_advice(&gallery) {
+        say!("it keeps images: {}. {advice}", retention_text(&gallery));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -30,6 +30,20 @@ pub(super) fn retention_text(gallery: &Gallery) -> String {
     std::iter::once(format_span(retention.default_ms)).chain(spans).collect::<Vec<_>>().join(", ")
 }
 
+/// What becomes of the images of a gallery that does not keep them for ever, in a sentence.
+pub(super) fn retention_advice(gallery: &Gallery) -> Option<String> {
+    let retention = gallery.retention.clone().unwrap_or_default();
+    if retention.default_ms == 0 && retention.camera_ms.values().all(|&span_ms| span_ms == 0) {
+        return None;
+    }
+    let rule = "Images are removed so long after their capture, or after their indexing where that is not known.";
+    Some(match gallery.past_retention {
+        0 => rule.to_owned(),
+        1 => format!("{rule} One image is older already: the next sweep removes it."),
+        count => format!("{rule} {count} images are older already: the next sweep removes them."),
+    })
+}
+
 /// For a program.
 pub(super) fn gallery_json(gallery: &Gallery) -> Value {
     Value::Object(gallery_object(gallery))
@@ -56,6 +70,7 @@ pub(super) fn gallery_object(gallery: &Gallery) -> Map<String, Value> {
         ("index_state", json!(state)),
         ("bytes", json!(gallery.bytes)),
         ("calibrated", json!(gallery.calibrated)),
+        ("past_retention", json!(gallery.past_retention)),
     ];
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     object
@@ -76,6 +91,9 @@ mod tests {
             ..Gallery::default()
         };
         assert_eq!(retention_text(&gallery), "30d, c1 7d, c2 forever");
+        let old = Gallery { past_retention: 200, ..gallery.clone() };
+        assert!(retention_advice(&old).is_some_and(|advice| advice.contains("200 images are older")));
+        assert_eq!(retention_advice(&Gallery::default()), None);
         let object = gallery_json(&gallery);
         assert_eq!((&object["name"], &object["index_state"]), (&json!("lobby"), &json!("building")));
         assert_eq!(object["retention"]["camera_ms"]["c1"], 604_800_000);

@@ -1,7 +1,7 @@
 //! `descry gallery retain`
 
 use super::create::parse_camera_span;
-use super::description::retention_text;
+use super::description::{retention_advice, retention_text};
 use crate::output::say;
 use crate::server::Server;
 use crate::time::parse_span_ms;
@@ -34,5 +34,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name, server, default, camera } = arguments;
     let gallery = server.connect().await?.change_retention(&name, default, camera).await?;
     say!("gallery {} keeps images: {}", gallery.name, retention_text(&gallery));
+    if let Some(advice) = retention_advice(&gallery) {
+        say!("{advice}");
+    }
     Ok(ExitCode::SUCCESS)
 }

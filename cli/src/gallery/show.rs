@@ -43,6 +43,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!("model       {}, {} values", gallery.fingerprint, gallery.embedding_dimension);
     say!("search      {}", index_state(&gallery));
     say!("kept        {}", retention_text(&gallery));
+    if gallery.past_retention > 0 {
+        say!("            {} images are older; the next sweep removes them", gallery.past_retention);
+    }
     let settings = gallery.settings.clone().unwrap_or_default();
     let upright = if settings.apply_exif_orientation { "turned upright as EXIF says" } else { "as they are stored" };
     say!("pixels      {upright}");

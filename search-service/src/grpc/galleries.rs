@@ -62,12 +62,12 @@ impl SearchGrpc {
         {
             retention.put(&*self.store, &gallery).await?;
         }
-        self.described(&gallery).await
+        self.described_and_counted(&gallery).await
     }
 
     pub(super) async fn get_gallery(&self, request: proto::GetGalleryRequest) -> Result<proto::Gallery, SearchError> {
         check_address(&request.name)?;
-        self.described(&self.store.resolve(&request.name).await?).await
+        self.described_and_counted(&self.store.resolve(&request.name).await?).await
     }
 
     pub(super) async fn list_galleries(
@@ -123,7 +123,16 @@ impl SearchGrpc {
         check_gallery_name(&gallery)?;
         let gallery = self.store.resolve(&gallery).await?;
         retention_of(retention.unwrap_or_default())?.put(&*self.store, &gallery).await?;
-        self.described(&gallery).await
+        let described = self.described_and_counted(&gallery).await?;
+        if described.past_retention > 0 {
+            let (gallery, count) = (&described.name, described.past_retention);
+            tracing::warn!(
+                gallery,
+                count,
+                "images are older than they are kept from now on; the next sweep removes them"
+            );
+        }
+        Ok(described)
     }
 
     pub(super) async fn create_generation(
@@ -239,6 +248,13 @@ impl SearchGrpc {
                 Ok(())
             }
         }
+    }
+
+    /// As [`Self::described`], with how many images the next sweep removes.
+    async fn described_and_counted(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {
+        let retention = Retention::of(&*self.store, generation).await?;
+        let past_retention = retention.count_expired(&*self.store, generation).await?;
+        Ok(proto::Gallery { past_retention, ..self.described(generation).await? })
     }
 
     async fn described(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {

@@ -97,6 +97,29 @@ async fn check(mut client: SearchServiceClient<Channel>) {
     assert!(left(&mut client, 0).await.is_empty());
 }
 
+/// Whoever shortens the time, or makes a gallery of a short one, is told what it costs before the sweep comes.
+#[tokio::test]
+async fn what_the_next_sweep_removes_is_counted() {
+    let stack = TestStack::start_with(|_, search| search.retention.sweep_interval_ms = 0).await;
+    let mut client = stack.search().await;
+    let images = demo_images(24);
+    let is_at = |image: &&Image, camera: &str| image.metadata.as_ref().unwrap().camera_id.as_deref() == Some(camera);
+    let at_c1 = images.iter().filter(|image| is_at(image, "c1")).count() as u64;
+    index(&mut client, "lobby", images.clone()).await;
+    assert_eq!(described(&mut client, "lobby").await.past_retention, 0);
+    for (retention, expected) in [
+        (Retention { default_ms: DAY_MS, ..Retention::default() }, 24),
+        (Retention { default_ms: DAY_MS, camera_ms: [("c1".to_owned(), 0)].into() }, 24 - at_c1),
+        (Retention { default_ms: 0, camera_ms: [("c1".to_owned(), DAY_MS)].into() }, at_c1),
+        (Retention { default_ms: CENTURY_MS, ..Retention::default() }, 0),
+    ] {
+        let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention) };
+        assert_eq!(client.set_retention(set).await.unwrap().into_inner().past_retention, expected);
+        assert_eq!(described(&mut client, "lobby").await.past_retention, expected);
+    }
+    stack.stop().await;
+}
+
 #[tokio::test]
 async fn kept_long_enough_on_the_embedded_store() {
     let stack = TestStack::start_with(|_, search| search.retention.sweep_interval_ms = 20).await;

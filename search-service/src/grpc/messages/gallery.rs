@@ -27,6 +27,7 @@ pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, c
         index_state: index_state.into(),
         bytes: gallery.bytes,
         calibrated,
+        past_retention: 0,
     }
 }
 
