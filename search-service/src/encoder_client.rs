@@ -47,12 +47,13 @@ pub(crate) struct EncoderClient {
 impl EncoderClient {
     /// Prepares a connection, which is made at the first call.
     pub(crate) fn connect_lazily(url: &str, config: &EncoderClientConfig) -> Result<Self, SearchError> {
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            let reason = format!("{url:?} is not an address such as http://127.0.0.1:50051");
-            return Err(SearchError::Invalid { field: "encoder.url".to_owned(), reason });
+        let invalid = |reason: String| SearchError::Invalid { field: "the encoder's address".to_owned(), reason };
+        // tonic takes other schemes, and fails with each call.
+        if !url.starts_with("http://") {
+            let advice = "the encoder is met without TLS, so it begins with http://, as in http://127.0.0.1:50051";
+            return Err(invalid(format!("{url:?} cannot be used; {advice}")));
         }
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| SearchError::Invalid { field: "encoder.url".to_owned(), reason: error.to_string() })?;
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| invalid(format!("{url:?}: {error}")))?;
         // A peer that vanished without a word is noticed, and replaced with the next call.
         let endpoint = endpoint
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
@@ -276,6 +277,14 @@ fn from_status(status: Status, field: &str) -> SearchError {
         }
         Code::DeadlineExceeded | Code::Cancelled => SearchError::DeadlineExceeded { activity: "encoding" },
         Code::Unavailable => SearchError::Unavailable { dependency: DEPENDENCY, reason },
+        // Something else listens there, or an encoder of an earlier release.
+        Code::Unimplemented => SearchError::Unavailable {
+            dependency: DEPENDENCY,
+            reason:
+                "what answers at its address knows no such call; encoder.url and encoder.other_urls must name encoder \
+                     services of this release"
+                    .to_owned(),
+        },
         Code::Ok
         | Code::Unknown
         | Code::NotFound
@@ -284,7 +293,6 @@ fn from_status(status: Status, field: &str) -> SearchError {
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::OutOfRange
-        | Code::Unimplemented
         | Code::Internal
         | Code::DataLoss
         | Code::Unauthenticated => SearchError::Encoder { reason: status.to_string() },

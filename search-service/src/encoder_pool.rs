@@ -65,15 +65,31 @@ impl EncoderPool {
         for (member, answer) in self.members.iter().zip(answers) {
             match answer {
                 Ok(model) if model.fingerprint == *fingerprint => return Ok((member.client.clone(), model)),
+                Ok(model) if running.contains(&model.fingerprint) => {}
                 Ok(model) => running.push(model.fingerprint),
                 // It may run the model, so its absence is the better reason.
                 Err(error) => unreachable = Some(error),
             }
         }
-        Err(unreachable.unwrap_or_else(|| {
-            running.dedup();
-            SearchError::NoEncoder { name: gallery.to_owned(), model: fingerprint.clone(), running }
+        Err(unreachable.unwrap_or_else(|| SearchError::NoEncoder {
+            name: gallery.to_owned(),
+            model: fingerprint.clone(),
+            running,
         }))
+    }
+
+    /// The models of all encoders, each once.
+    ///
+    /// # Errors
+    /// Those of the first encoder that does not say what it runs.
+    pub(crate) async fn models(&self) -> Result<Vec<Fingerprint>, SearchError> {
+        let mut running: Vec<Fingerprint> = Vec::with_capacity(self.members.len());
+        for model in futures::future::try_join_all(self.members.iter().map(Member::ask)).await? {
+            if !running.contains(&model.fingerprint) {
+                running.push(model.fingerprint);
+            }
+        }
+        Ok(running)
     }
 
     /// Forgets what encoders ran: an answer came from another model than expected.

@@ -92,7 +92,10 @@ impl SearchService {
     /// [`SearchService::stop_intake`].
     pub async fn tend(self, health: Health) {
         let sweeping = retention::sweep(self.galleries, self.retention.sweep_interval_ms, self.shutdown.clone());
-        tokio::join!(readiness::watch(self.encoders, self.store, health, self.shutdown), sweeping);
+        let (encoders, store, shutdown) = (self.encoders.clone(), Arc::clone(&self.store), self.shutdown.clone());
+        let naming = readiness::name_unsearchable(encoders, store, shutdown);
+        let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());
+        tokio::join!(readiness::watch(self.encoders, self.store, health, self.shutdown), sweeping, naming, closing);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.

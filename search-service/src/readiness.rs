@@ -2,8 +2,9 @@
 
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
+use descry_model::Fingerprint;
 use descry_serving::Health;
-use descry_store::VectorStore;
+use descry_store::{Generation, VectorStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Galleries that are named one by one in the log.
 const NAMED_GALLERIES: usize = 10;
+
+/// How often the encoders are asked whether they run other models than the galleries'.
+const NAMING_PAUSE: Duration = Duration::from_secs(30);
 
 /// Asks both dependencies again and again and tells the health service, until `shutdown`.
 pub(crate) async fn watch(
@@ -41,9 +45,6 @@ pub(crate) async fn watch(
         if was_ready != Some(ready) {
             health.set_ready(ready).await;
             tracing::info!(ready, "readiness changed");
-            if ready {
-                name_unsearchable(&encoders, &*store).await;
-            }
         }
         was_ready = Some(ready);
         tokio::select! {
@@ -54,21 +55,38 @@ pub(crate) async fn watch(
     health.set_ready(false).await;
 }
 
-/// Says which galleries cannot be searched because no encoder runs their model: nobody else would before somebody asks.
-async fn name_unsearchable(encoders: &EncoderPool, store: &dyn VectorStore) {
-    let Ok(galleries) = store.galleries().await else { return };
+/// Says which galleries cannot be searched because no encoder runs their model, and says it again when others run: nobody
+/// else would before somebody asks. Until `shutdown`.
+pub(crate) async fn name_unsearchable(encoders: EncoderPool, store: Arc<dyn VectorStore>, shutdown: CancellationToken) {
+    let naming = async {
+        let mut named_for = None;
+        loop {
+            // An encoder that does not answer may run any model; nothing is said until it does.
+            if let Ok(running) = encoders.models().await
+                && named_for.as_ref() != Some(&running)
+                && let Ok(galleries) = store.galleries().await
+            {
+                let unsearchable = galleries.iter().filter(|gallery| !running.contains(&gallery.fingerprint));
+                name(unsearchable, &running);
+                named_for = Some(running);
+            }
+            tokio::time::sleep(NAMING_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = naming => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+fn name<'a>(galleries: impl Iterator<Item = &'a Generation>, running: &[Fingerprint]) {
     let mut count = 0_usize;
     for gallery in galleries {
-        match encoders.of(&gallery.gallery, &gallery.fingerprint).await {
-            Ok(_) => {}
-            Err(error) if error.is_of_another_model() => {
-                count += 1;
-                if count <= NAMED_GALLERIES {
-                    tracing::warn!(%error, "a gallery cannot be searched or added to");
-                }
-            }
-            // Nothing is known of an encoder that does not answer; its own readiness is told elsewhere.
-            Err(error) => tracing::debug!(gallery = gallery.gallery, %error, "no encoder could be asked"),
+        count += 1;
+        if count <= NAMED_GALLERIES {
+            let (name, model) = (gallery.gallery.clone(), gallery.fingerprint.clone());
+            let error = SearchError::NoEncoder { name, model, running: running.to_vec() };
+            tracing::warn!(%error, "a gallery cannot be searched or added to");
         }
     }
     if count > NAMED_GALLERIES {

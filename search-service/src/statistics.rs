@@ -8,9 +8,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 /// Images read at once.
 const PAGE_IMAGES: usize = 1_000;
 
-/// Different values of an attribute that are counted each for itself. What names every image, as a path does, has as many
-/// values as there are images, and of those only the number is of interest.
+/// Different values of an attribute that are counted each for itself, the first that are met. What names every image, as a
+/// path does, has as many values as there are images, and of those only the number is of interest.
 const MAX_COUNTED_VALUES: usize = 10_000;
+
+/// Longer values are not counted each for itself.
+const MAX_COUNTED_BYTES: usize = 256;
+
+/// Bytes of all names and values that are counted each for itself.
+const MAX_TEXT_BYTES: usize = 32 << 20;
+
+/// Values that are told apart without being counted, of all attributes together. What is beyond is not told apart any more.
+const MAX_OTHERS: usize = 4_000_000;
 
 /// Different attributes that are counted.
 const MAX_ATTRIBUTES: usize = 1_000;
@@ -23,8 +32,22 @@ pub(crate) struct Statistics {
     pub(crate) cameras: Values,
     pub(crate) attributes: BTreeMap<String, Values>,
     attributes_left_out: HashSet<u64>,
+    room: Room,
     pub(crate) captured: Span,
     pub(crate) indexed: Span,
+}
+
+/// What may still be kept in memory.
+#[derive(Debug)]
+struct Room {
+    text_bytes: usize,
+    others: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { text_bytes: MAX_TEXT_BYTES, others: MAX_OTHERS }
+    }
 }
 
 /// How often which value is there.
@@ -63,12 +86,14 @@ impl Statistics {
 
     fn add(&mut self, metadata: ImageMetadata) {
         self.images += 1;
-        self.persons.add(metadata.person_id);
-        self.cameras.add(metadata.camera_id);
+        self.persons.add(metadata.person_id, &mut self.room);
+        self.cameras.add(metadata.camera_id, &mut self.room);
         for (name, value) in metadata.attributes {
-            if self.attributes.len() < MAX_ATTRIBUTES || self.attributes.contains_key(&name) {
-                self.attributes.entry(name).or_default().add(Some(value));
-            } else {
+            if let Some(values) = self.attributes.get_mut(&name) {
+                values.add(Some(value), &mut self.room);
+            } else if self.attributes.len() < MAX_ATTRIBUTES && self.room.take(&name) {
+                self.attributes.entry(name).or_default().add(Some(value), &mut self.room);
+            } else if self.attributes_left_out.len() < MAX_COUNTED_VALUES {
                 self.attributes_left_out.insert(digest(&name));
             }
         }
@@ -82,16 +107,27 @@ impl Statistics {
     }
 }
 
+impl Room {
+    /// Whether a text may be kept.
+    fn take(&mut self, text: &str) -> bool {
+        let fits = text.len() <= MAX_COUNTED_BYTES && text.len() <= self.text_bytes;
+        if fits {
+            self.text_bytes -= text.len();
+        }
+        fits
+    }
+}
+
 impl Values {
-    fn add(&mut self, value: Option<String>) {
+    fn add(&mut self, value: Option<String>, room: &mut Room) {
         let Some(value) = value else { return };
         self.images += 1;
         if let Some(count) = self.counts.get_mut(&value) {
             *count += 1;
-        } else if self.counts.len() < MAX_COUNTED_VALUES {
+        } else if self.counts.len() < MAX_COUNTED_VALUES && room.take(&value) {
             self.counts.insert(value, 1);
-        } else {
-            self.others.insert(digest(&value));
+        } else if room.others > 0 && self.others.insert(digest(&value)) {
+            room.others -= 1;
         }
     }
 
@@ -133,14 +169,26 @@ mod tests {
     fn values_beyond_the_bound_are_told_apart_and_not_kept() {
         let mut values = Values::default();
         let of = |number: usize| Some(format!("{number:05}"));
-        (0..MAX_COUNTED_VALUES + 5).chain(MAX_COUNTED_VALUES..MAX_COUNTED_VALUES + 5).for_each(|n| values.add(of(n)));
-        values.add(of(7));
-        values.add(None);
+        let mut room = Room::default();
+        let numbers = (0..MAX_COUNTED_VALUES + 5).chain(MAX_COUNTED_VALUES..MAX_COUNTED_VALUES + 5);
+        numbers.for_each(|number| values.add(of(number), &mut room));
+        values.add(of(7), &mut room);
+        values.add(None, &mut room);
         assert_eq!(values.distinct(), MAX_COUNTED_VALUES as u64 + 5);
         assert_eq!(values.images, MAX_COUNTED_VALUES as u64 + 11);
         assert_eq!(values.counts.len(), MAX_COUNTED_VALUES);
         let first = vec![("00007".to_owned(), 2), ("00000".to_owned(), 1), ("00001".to_owned(), 1)];
         assert_eq!(values.most_frequent(3), first);
+    }
+
+    #[test]
+    fn long_values_and_many_take_no_more_memory_than_there_is_room_for() {
+        let mut room = Room { text_bytes: 10, others: 2 };
+        let mut values = Values::default();
+        for value in ["0123456789", "a", "b", "c", &"long".repeat(MAX_COUNTED_BYTES)] {
+            values.add(Some(value.to_owned()), &mut room);
+        }
+        assert_eq!((values.counts.len(), values.others.len(), values.images), (1, 2, 5));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod prometheus;
 mod request;
 mod request_record;
 mod server;
+pub mod signals;
 pub mod telemetry;
 pub mod trace_context;
 

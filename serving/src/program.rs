@@ -2,6 +2,7 @@
 //! end it, how another process asks for its health, and how it says why it failed.
 
 use crate::config::ConfigError;
+use crate::signals::Signals;
 use crate::telemetry::{self, LogConfig, SpanExport, TelemetryConfig};
 use std::error::Error;
 use std::future::Future;
@@ -9,7 +10,6 @@ use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tonic::Request;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -18,10 +18,6 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// The exit code for unusable settings, as in sysexits.h.
 const EXIT_CONFIG: u8 = 64;
-/// What a shell reports of a process that a signal ended.
-const EXIT_HUNG_UP: i32 = 129;
-const EXIT_INTERRUPTED: i32 = 130;
-const EXIT_TERMINATED: i32 = 143;
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -73,31 +69,18 @@ impl Program {
     }
 }
 
-/// Resolves at the first SIGINT, SIGTERM or SIGHUP, which a terminal that is closed sends: requests that run are answered
-/// in each case. Handlers are in place when this returns, so no signal is missed. A second
-/// signal ends the process at once, whatever is still being drained.
+/// Resolves at the first SIGINT or SIGTERM, or at SIGHUP, which a terminal sends that is closed. Handlers are in place when
+/// this returns, so no signal is missed. A second signal ends the process at once, whatever is still being drained.
 ///
 /// # Errors
 /// When the system refuses a handler.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut next = async move || {
-        tokio::select! {
-            _ = interrupt.recv() => EXIT_INTERRUPTED,
-            _ = terminate.recv() => EXIT_TERMINATED,
-            _ = hang_up.recv() => EXIT_HUNG_UP,
-        }
-    };
+    let signals = Signals::listen()?;
     let (first, received) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        next().await;
+    tokio::spawn(signals.obey(move || {
         // Nobody waits for the first signal any more when the program is ending anyway.
         let _ = first.send(());
-        let code = next().await;
-        std::process::exit(code);
-    });
+    }));
     Ok(async move {
         let _ = received.await;
     })

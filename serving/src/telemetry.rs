@@ -96,9 +96,8 @@ fn without_allocations(filter: &str) -> String {
     };
     let directives = || filter.split(',').map(str::trim);
     // A level for everything stands alone.
-    let is_chatty = directives().any(|directive| {
-        directive.parse::<LevelFilter>().is_ok_and(|level| level > LevelFilter::WARN)
-    });
+    let is_chatty =
+        directives().any(|directive| directive.parse::<LevelFilter>().is_ok_and(|level| level > LevelFilter::WARN));
     if is_chatty && !directives().any(is_named) { format!("{filter},ort=warn") } else { filter.to_owned() }
 }
 

@@ -84,15 +84,17 @@ impl SearchFilter {
         let conditions = self.walk().into_iter().flat_map(|(filter, _)| &filter.attributes);
         match conditions.into_iter().find(|condition| !declared.contains(&condition.name)) {
             None => Ok(()),
-            Some(condition) => Err(Self::undeclared(&condition.name)),
+            Some(condition) => Err(Self::undeclared(&condition.name, declared)),
         }
     }
 
-    pub(crate) fn undeclared(attribute: &str) -> StoreError {
+    pub(crate) fn undeclared(attribute: &str, declared: &[String]) -> StoreError {
+        let known = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
         StoreError::Invalid {
             field: "filter.attributes".to_owned(),
             reason: format!(
-                "the gallery does not declare {attribute:?}; only attributes declared at its creation can be filtered by"
+                "the gallery does not declare {attribute:?}; only attributes declared at its creation can be filtered by: \
+                 {known}"
             ),
         }
     }

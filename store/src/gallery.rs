@@ -106,3 +106,20 @@ pub(crate) fn check_dimension(dimension: usize) -> Result<(), StoreError> {
     let reason = format!("must be between 1 and {MAX_DIMENSION}, got {dimension}");
     Err(StoreError::Invalid { field: "dimension".to_owned(), reason })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_releases_read_settings_that_ask_for_nothing_new() {
+        let json = |apply_exif_orientation| {
+            let settings = GallerySettings { apply_exif_orientation, ..GallerySettings::default() };
+            let json = serde_json::to_string(&settings).unwrap();
+            assert_eq!(serde_json::from_str::<GallerySettings>(&json).unwrap(), settings);
+            json
+        };
+        assert!(!json(false).contains("exif"), "a field that they do not know would end their start");
+        assert!(json(true).contains("exif"));
+    }
+}

@@ -179,9 +179,13 @@ mod tests {
 
     #[test]
     fn a_cut_text_keeps_both_ends() {
-        for (text, width, expected) in
-            [("abcdefg", 7, "abcdefg"), ("abcdefg", 6, "ab…efg"), ("abcdefg", 1, "…"), ("abc", 0, ""), ("漢字漢字", 5, "漢…字")]
-        {
+        for (text, width, expected) in [
+            ("abcdefg", 7, "abcdefg"),
+            ("abcdefg", 6, "ab…efg"),
+            ("abcdefg", 1, "…"),
+            ("abc", 0, ""),
+            ("漢字漢字", 5, "漢…字"),
+        ] {
             assert_eq!(cut(text, width), expected, "{text} {width}");
         }
     }

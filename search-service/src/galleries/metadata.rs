@@ -6,7 +6,7 @@ use crate::SearchError;
 use crate::metadata_mask::MetadataMask;
 use crate::validation::{check_metadata, invalid};
 use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Galleries {
     /// Writes images to the generation that serves, with what the mask keeps of what is known of them. One that would
@@ -25,7 +25,7 @@ impl Galleries {
         for GalleryImage { image_id, embedding, metadata } in images {
             let before = known.get(&image_id);
             let metadata = mask.applied(metadata, before);
-            let outcome = check_metadata(&metadata, &self.limits).map(|()| {
+            let outcome = self.check_known(&metadata, before).map(|()| {
                 // Without a hash nobody knows that the file is the same.
                 let is_other = |before: &&ImageMetadata| {
                     before.content_sha256.is_empty() || before.content_sha256 != metadata.content_sha256
@@ -46,14 +46,34 @@ impl Galleries {
         Ok(acknowledgements)
     }
 
-    /// Changes what is known of images, as the mask says. Returns how many existed in the generation that decides. Goes
-    /// to its end, as [`Galleries::write`] does.
+    /// Refuses more metadata than is allowed, counting what is kept. What makes it less always passes.
+    fn check_known(&self, metadata: &ImageMetadata, before: Option<&ImageMetadata>) -> Result<(), SearchError> {
+        let bytes = |metadata: &ImageMetadata| -> usize {
+            metadata.attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
+        };
+        let is_less = before.is_some_and(|before| {
+            metadata.attributes.len() <= before.attributes.len() && bytes(metadata) <= bytes(before)
+        });
+        if is_less {
+            return Ok(());
+        }
+        check_metadata(metadata, &self.limits).map_err(|error| match (error, before) {
+            (SearchError::Invalid { field, reason }, Some(_)) => {
+                let reason = format!("{reason}, those that are kept included; clear some with metadata_mask");
+                invalid(field, reason)
+            }
+            (error, _) => error,
+        })
+    }
+
+    /// Changes what is known of images, as the mask says. Returns what is known of each of them now that existed in the
+    /// generation that decides. Goes to its end, as [`Galleries::write`] does.
     pub(crate) async fn update_metadata(
         &self,
         address: &str,
         changes: Vec<(String, ImageMetadata)>,
         mask: MetadataMask,
-    ) -> Result<u64, SearchError> {
+    ) -> Result<HashMap<String, ImageMetadata>, SearchError> {
         let (galleries, address) = (self.clone(), address.to_owned());
         let updating = tokio::spawn(async move { galleries.update_all(&address, changes, &mask).await });
         updating.await.unwrap_or_else(|error| Err(SearchError::failed("updating metadata", error)))
@@ -64,7 +84,7 @@ impl Galleries {
         address: &str,
         changes: Vec<(String, ImageMetadata)>,
         mask: &MetadataMask,
-    ) -> Result<u64, SearchError> {
+    ) -> Result<HashMap<String, ImageMetadata>, SearchError> {
         let name = GalleryAddress::parse(address).name;
         let beside = self.turns.beside(name).await;
         let mut targets = self.targets(address).await?;
@@ -76,7 +96,7 @@ impl Galleries {
             targets = self.targets(address).await?;
         }
         let mut targets = targets.into_iter();
-        let Some(first) = targets.next() else { return Ok(0) };
+        let Some(first) = targets.next() else { return Ok(HashMap::new()) };
         let _held = self.rewriting.hold(name, changes.iter().map(|(image_id, _)| image_id.as_str())).await;
         let changes = self.applied(&first.generation, changes, mask).await?;
         let updated = self.store.update_metadata(&first.generation, changes.clone()).await;
@@ -90,7 +110,8 @@ impl Galleries {
         }
         // What failed may have been done all the same.
         self.settle(&first, &reached).await?;
-        Ok(updated?)
+        updated?;
+        Ok(changes.into_iter().collect())
     }
 
     /// What is known of images after changes that come one after another; images that do not exist are left out.
@@ -106,7 +127,7 @@ impl Galleries {
         for (image_id, given) in changes {
             let Some(before) = known.get_mut(&image_id) else { continue };
             let metadata = mask.applied(given, Some(before));
-            check_metadata(&metadata, &self.limits)
+            self.check_known(&metadata, Some(before))
                 .map_err(|error| invalid(format!("changes of {image_id:?}"), error.to_string()))?;
             before.clone_from(&metadata);
             applied.push((image_id, metadata));

@@ -108,6 +108,17 @@ impl Galleries {
         let mut parts = parts.into_iter();
         let Some((first, images)) = parts.next() else { return Vec::new() };
         let _turn = self.turns.beside(&first.generation.gallery).await;
+        // Images are prepared before their turn. What is kept of them is what the serving generation knows, which by now
+        // may be another one.
+        let serves = match self.store.generations(&first.generation.gallery).await {
+            Ok(generations) => generations.active.number == first.generation.number,
+            Err(error) => return all_failed(images.iter().map(image_id_of).collect(), &error.into()),
+        };
+        if serves != (first.role == Role::Serving) {
+            let reason = "another generation serves since; send the images again".to_owned();
+            let error = SearchError::Unavailable { dependency: "the gallery", reason };
+            return all_failed(images.iter().map(image_id_of).collect(), &error);
+        }
         let indexed_at_ms = now_ms();
         let told = self.write_to(&first, &first.generation, images, indexed_at_ms, mask).await;
         let acknowledged: HashSet<String> =
@@ -254,13 +265,19 @@ impl Galleries {
         let GalleryAddress { name, generation: number } = GalleryAddress::parse(address);
         let beside = self.turns.beside(name).await;
         let mut generations = self.store.generations(name).await?;
-        // Several generations must be rid of the images before anything is added to one of them again.
+        // Several generations must be rid of the images before anything is added to one of them again. And what a filter
+        // removes must not come back with what a write read of it before.
         let mut _alone = None;
-        if number.is_none() && !generations.others.is_empty() {
+        let is_of_many = number.is_none() && !generations.others.is_empty();
+        if is_of_many || matches!(removal, Removal::Matching(_)) {
             drop(beside);
             _alone = Some(self.turns.alone(name).await);
             generations = self.store.generations(name).await?;
         }
+        let _held = match removal {
+            Removal::Images(image_ids) => Some(self.rewriting.hold(name, image_ids.iter().map(String::as_str)).await),
+            Removal::Matching(_) => None,
+        };
         if let Some(held) = held.filter(|held| generations.find(*held).is_none()) {
             return Err(no_generation(name, held).into());
         }

@@ -5,9 +5,12 @@ use crate::galleries::{Acknowledgement, Indexed};
 use crate::retention::Retention;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_response::Outcome;
-use descry_store::{VectorStore, now_ms};
+use descry_store::{ImageMetadata, VectorStore, now_ms};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The end of the year 9999, behind which no client can print a time.
+const LAST_TIME_MS: i64 = 253_402_300_799_999;
 
 /// Answers for the images of one request. When it is over, the log says how many of them the gallery does not keep.
 pub(super) struct Answering {
@@ -29,6 +32,15 @@ impl Answering {
         acknowledgements.into_iter().map(|acknowledgement| self.answer(acknowledgement, &retention, now_ms)).collect()
     }
 
+    /// How many of some images the next sweep removes.
+    pub(super) async fn count_past_retention<'a>(&self, known: impl Iterator<Item = &'a ImageMetadata>) -> u64 {
+        let (retention, now_ms) = (self.retention().await, now_ms());
+        let is_past = |known: &&ImageMetadata| retention.kept_until_ms(known).is_some_and(|until| until <= now_ms);
+        let count = known.filter(is_past).count() as u64;
+        self.past_retention.store(count, Ordering::Relaxed);
+        count
+    }
+
     async fn retention(&self) -> Retention {
         let asked = async { Retention::of(&*self.store, &self.store.resolve(&self.address).await?).await };
         asked.await.unwrap_or_else(|error| {
@@ -48,36 +60,30 @@ impl Answering {
         let outcome = match outcome {
             Ok(Indexed { is_unchanged, known, replaced }) => {
                 let kept_until_ms = retention.kept_until_ms(&known);
-                if kept_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
-                    self.count_past_retention();
+                if !is_unchanged && kept_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+                    self.past_retention.fetch_add(1, Ordering::Relaxed);
                 }
                 Outcome::Indexed(proto::Indexed {
                     unchanged: is_unchanged,
                     replaced: replaced.map(|replaced| metadata_message(*replaced)),
-                    kept_until: kept_until_ms.map(timestamp),
+                    kept_until: kept_until_ms.filter(|until_ms| *until_ms <= LAST_TIME_MS).map(timestamp),
                 })
             }
             Err(error) => Outcome::Error(item_error(error)),
         };
         proto::IndexImagesResponse { image_id, outcome: Some(outcome) }
     }
-
-    fn count_past_retention(&self) {
-        if self.past_retention.fetch_add(1, Ordering::Relaxed) == 0 {
-            let gallery = self.address.as_str();
-            tracing::warn!(
-                gallery,
-                "images are indexed that are older than the gallery keeps images; the next sweep removes them"
-            );
-        }
-    }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
         let count = self.past_retention.load(Ordering::Relaxed);
-        if count > 1 {
-            tracing::warn!(gallery = self.address, count, "images were indexed that the next sweep removes");
+        if count > 0 {
+            tracing::warn!(
+                gallery = self.address,
+                count,
+                "images were written that are older than the gallery keeps images; the next sweep removes them"
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ const MAX_NAMED_IDS: u32 = 100_000;
 
 /// Values of a list of statistics where the caller does not say, and at most.
 const DEFAULT_COUNTED_VALUES: u32 = 100;
-const MAX_LISTED_VALUES: u32 = 10_000;
+const MAX_LISTED_VALUES: u32 = 1_000;
 
 /// Galleries that are counted at once.
 pub(super) const COUNTED_TOGETHER: usize = 2;

@@ -75,7 +75,9 @@ impl SearchGrpc {
             changed.push((change.image_id, metadata));
         }
         let updated = self.galleries.update_metadata(&gallery, changed, mask).await?;
-        Ok(proto::UpdateImagesResponse { updated })
+        let answering = Answering::new(Arc::clone(&self.store), gallery);
+        let past_retention = answering.count_past_retention(updated.values()).await;
+        Ok(proto::UpdateImagesResponse { updated: updated.len() as u64, past_retention })
     }
 
     pub(super) async fn delete_images(

@@ -43,7 +43,9 @@ pub(super) fn metadata_mask(
     limits: &RequestLimits,
 ) -> Result<MetadataMask, SearchError> {
     match mask {
+        // Clients that fill in every message send an empty one.
         None => Ok(MetadataMask::Given),
+        Some(mask) if mask.paths.is_empty() => Ok(MetadataMask::Given),
         Some(mask) => MetadataMask::of_paths(&mask.paths, limits.max_attributes),
     }
 }

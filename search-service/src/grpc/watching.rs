@@ -7,7 +7,7 @@ use super::searches::query_parts;
 use crate::SearchError;
 use crate::retrieval::{RankedHit, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
-use crate::watches::{Following, Watch, WatchMatch, WatchPart, Watches, delete_watch, follow, put_watch};
+use crate::watches::{Descriptions, Following, Watch, WatchMatch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
 use descry_store::now_ms;
 use futures::StreamExt as _;
@@ -50,8 +50,9 @@ impl SearchGrpc {
             filter,
             created_at_ms: now_ms(),
         };
-        self.descriptions.put(&*self.store, &generation, &watch.name, &parts).await?;
+        let description = self.descriptions.kept(&gallery, &watch.name, watch.created_at_ms, parts.clone())?;
         put_watch(&*self.store, &generation, &watch).await?;
+        Descriptions::put(&*self.store, &generation, &watch.name, description).await?;
         Ok(watch_message(&gallery, watch, parts))
     }
 
@@ -81,8 +82,9 @@ impl SearchGrpc {
         if !Watches::of(&*self.store, &active).await?.contains(&name) {
             return Err(invalid("name", format!("gallery {gallery:?} has no watch {name:?}")));
         }
+        // The words first: while the watch is there, deleting it can be repeated.
+        Descriptions::put(&*self.store, &active, &name, None).await?;
         delete_watch(&*self.store, &active, &name).await?;
-        self.descriptions.delete(&*self.store, &active, &name).await?;
         Ok(proto::DeleteWatchResponse {})
     }
 

@@ -78,10 +78,20 @@ async fn unchanged(
         return Ok(HashMap::new());
     }
     let ids: Vec<String> = given.keys().map(|&image_id| image_id.to_owned()).collect();
-    let mut held = galleries.store().images(&target.generation, &ids).await?;
+    let store = galleries.store();
+    let mut held = store.images(&target.generation, &ids).await?;
+    if target.role == Role::Serving {
+        held.retain(|image_id, held| {
+            let given = given.get(image_id.as_str()).copied();
+            given.is_some_and(|given| held.is_same_image(&mask.applied(given.clone(), Some(held))))
+        });
+        return Ok(held);
+    }
+    // It takes what the serving one holds, whatever the caller says of it.
+    let serving = store.images(&store.resolve(&target.generation.gallery).await?, &ids).await?;
     held.retain(|image_id, held| {
-        let before = Some(&*held).filter(|_| target.role == Role::Serving);
-        given.get(image_id.as_str()).is_some_and(|&given| held.is_same_image(&mask.applied(given.clone(), before)))
+        let is_of_file = given.get(image_id.as_str()).is_some_and(|given| given.content_sha256 == held.content_sha256);
+        is_of_file && serving.get(image_id).is_some_and(|serving| held.is_same_image(serving))
     });
     Ok(held)
 }

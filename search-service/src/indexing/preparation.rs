@@ -14,8 +14,7 @@ pub(super) type Held = HashMap<String, ImageMetadata>;
 
 /// Drops what is unchanged in the generation and encodes the rest with its model. Also tells what the generation holds.
 ///
-/// `held_by_serving` is that of the generation that serves, where this one is filled beside it: what is unchanged there
-/// is only encoded anew, and keeps the time of its indexing. A model change makes no image younger.
+/// `held_by_serving` is that of the generation that serves, where this one is filled beside it.
 pub(super) async fn prepare(
     encoders: &EncoderPool,
     store: &dyn VectorStore,
@@ -26,24 +25,34 @@ pub(super) async fn prepare(
     let generation = &target.generation;
     let ids: Vec<String> = chunk.iter().map(|(image, _)| image.image_id.clone()).collect();
     let held = store.images(generation, &ids).await?;
-    // What the serving generation will know of an image decides for every generation.
-    let known_before = match target.role {
-        Role::Serving => Some(&held),
-        Role::Later => held_by_serving,
-        Role::FilledAlone => None,
+    // What the serving generation knows of an image decides for every generation.
+    let serving_now = match target.role {
+        Role::FilledAlone => Some(store.images(&store.resolve(&generation.gallery).await?, &ids).await?),
+        Role::Serving | Role::Later => None,
     };
     let mut writes = Vec::with_capacity(chunk.len());
     let mut to_encode = Vec::new();
     for (image, repeated) in chunk {
         let image_id = &image.image_id;
-        let before = known_before.and_then(|known| known.get(image_id));
-        let wanted = mask.applied(image.metadata.clone(), before);
-        match held.get(image_id).filter(|held| !repeated && held.is_same_image(&wanted)) {
+        let wanted = match (&serving_now, target.role) {
+            // It takes what the serving one holds, whatever the caller says of it.
+            (Some(serving), _) => serving
+                .get(image_id)
+                .map(|known| ImageMetadata { content_sha256: image.metadata.content_sha256.clone(), ..known.clone() }),
+            (None, Role::Later) => {
+                Some(mask.applied(image.metadata.clone(), held_by_serving.and_then(|known| known.get(image_id))))
+            }
+            (None, Role::Serving | Role::FilledAlone) => Some(mask.applied(image.metadata.clone(), held.get(image_id))),
+        };
+        let unchanged = held
+            .get(image_id)
+            .filter(|held| !repeated && wanted.as_ref().is_some_and(|wanted| held.is_same_image(wanted)));
+        match unchanged {
             Some(held) => {
                 let outcome = Ok(Indexed::unchanged(held.clone()));
                 writes.push(ImageWrite::Done(Acknowledgement { image_id: image_id.clone(), outcome }));
             }
-            None => to_encode.push((image, wanted, *repeated)),
+            None => to_encode.push(image),
         }
     }
     if to_encode.is_empty() {
@@ -54,12 +63,8 @@ pub(super) async fn prepare(
         // What is unchanged needs no encoder.
         Err(error) => to_encode.iter().map(|_| Err(error.clone())).collect(),
     };
-    for ((image, wanted, repeated), embedding) in to_encode.into_iter().zip(embeddings) {
-        let (image_id, mut metadata) = (image.image_id.clone(), image.metadata.clone());
-        let unchanged = held_by_serving.and_then(|held| held.get(&image_id));
-        if let Some(unchanged) = unchanged.filter(|held| !repeated && held.is_same_image(&wanted)) {
-            metadata.indexed_at_ms = unchanged.indexed_at_ms;
-        }
+    for (image, embedding) in to_encode.into_iter().zip(embeddings) {
+        let (image_id, metadata) = (image.image_id.clone(), image.metadata.clone());
         writes.push(match embedding {
             Ok(embedding) => ImageWrite::Write(GalleryImage { image_id, embedding, metadata }),
             Err(error) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
@@ -72,10 +77,10 @@ pub(super) async fn prepare(
 async fn encode(
     encoders: &EncoderPool,
     target: &Target,
-    images: &[(&CheckedImage, ImageMetadata, bool)],
+    images: &[&CheckedImage],
 ) -> Result<Vec<Result<Embedding, SearchError>>, SearchError> {
     let generation = &target.generation;
-    let contents = images.iter().map(|(image, ..)| image.content.clone()).collect();
+    let contents = images.iter().map(|image| image.content.clone()).collect();
     let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
     let encoded = encoder.encode_images(contents, generation.settings.apply_exif_orientation).await?;
     if encoded.fingerprint != generation.fingerprint {

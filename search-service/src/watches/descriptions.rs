@@ -17,6 +17,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const ENFORCING_PAUSE: Duration = Duration::from_secs(30);
 
 /// Apart from the watch, so that earlier releases read the watches of this one.
 const KEY_PREFIX: &str = "watch_description.";
@@ -52,11 +56,23 @@ impl From<&Part> for WatchPart {
 
 /// A description as it lies in the store.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kept {
-    Clear(Vec<WatchPart>),
-    Sealed { nonce: [u8; NONCE_LEN], content: Vec<u8> },
+struct Kept {
+    /// Of the watch that it is of: another one of the same name, which an earlier release made, has none.
+    created_at_ms: i64,
+    #[serde(flatten)]
+    words: Words,
 }
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Words {
+    Clear(Vec<WatchPart>),
+    /// In hexadecimal digits: the nonce, and what is encrypted.
+    Sealed(String),
+}
+
+/// Bytes of a description as it is kept, far above what limits of queries allow.
+const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 
 /// Keeps descriptions as the settings say.
 #[derive(Clone)]
@@ -83,32 +99,39 @@ impl Descriptions {
         Ok(Self { policy })
     }
 
-    /// Keeps what a watch looks for, in the place of what an earlier one of its name looked for.
-    pub(crate) async fn put(
+    /// What a description becomes in the store; nothing where none is kept.
+    ///
+    /// # Errors
+    /// [`SearchError::Invalid`] for one that is too large.
+    pub(crate) fn kept(
         &self,
-        store: &dyn VectorStore,
-        gallery: &Generation,
+        gallery: &str,
         name: &str,
-        parts: &[WatchPart],
-    ) -> Result<(), SearchError> {
-        let kept = match &self.policy {
-            Policy::Clear => Some(Kept::Clear(parts.to_vec())),
-            Policy::Sealed(key) => Some(seal(key, &gallery.gallery, name, parts)?),
-            Policy::Nothing => None,
+        created_at_ms: i64,
+        parts: Vec<WatchPart>,
+    ) -> Result<Option<String>, SearchError> {
+        let words = match &self.policy {
+            Policy::Clear => Words::Clear(parts),
+            Policy::Sealed(key) => Words::Sealed(seal(key, &place(gallery, name, created_at_ms), &parts)?),
+            Policy::Nothing => return Ok(None),
         };
-        let text = kept.map(|kept| serde_json::to_string(&kept)).transpose();
+        let text = serde_json::to_string(&Kept { created_at_ms, words });
         let text = text.map_err(|error| SearchError::failed("writing a watch's description", error))?;
-        Ok(store.put_document(gallery, &format!("{KEY_PREFIX}{name}"), text).await?)
+        if text.len() > MAX_DESCRIPTION_BYTES {
+            let reason = format!("{} bytes, at most {MAX_DESCRIPTION_BYTES} are kept of a watch", text.len());
+            return Err(invalid("parts", reason));
+        }
+        Ok(Some(text))
     }
 
-    /// Forgets what a watch looked for.
-    pub(crate) async fn delete(
-        &self,
+    /// Keeps what [`Descriptions::kept`] made, or forgets what there was.
+    pub(crate) async fn put(
         store: &dyn VectorStore,
         gallery: &Generation,
         name: &str,
+        text: Option<String>,
     ) -> Result<(), SearchError> {
-        Ok(store.put_document(gallery, &format!("{KEY_PREFIX}{name}"), None).await?)
+        Ok(store.put_document(gallery, &format!("{KEY_PREFIX}{name}"), text).await?)
     }
 
     /// What some watches look for, by name. Descriptions that were sealed with a key that is not ours are left out.
@@ -118,36 +141,82 @@ impl Descriptions {
         gallery: &Generation,
         watches: &BTreeMap<String, Watch>,
     ) -> Result<BTreeMap<String, Vec<WatchPart>>, SearchError> {
+        if matches!(self.policy, Policy::Nothing) {
+            return Ok(BTreeMap::new());
+        }
         let mut descriptions = BTreeMap::new();
-        for (key, text) in store.documents(gallery).await? {
-            let Some(name) = key.strip_prefix(KEY_PREFIX).filter(|name| watches.contains_key(*name)) else { continue };
-            let parts = match (serde_json::from_str(&text), &self.policy) {
-                (Ok(Kept::Clear(parts)), _) => Some(parts),
-                (Ok(Kept::Sealed { nonce, content }), Policy::Sealed(key)) => {
-                    unseal(key, &gallery.gallery, name, nonce, content)
-                }
-                (Ok(Kept::Sealed { .. }), Policy::Clear | Policy::Nothing) | (Err(_), _) => None,
-            };
-            match parts {
-                Some(parts) => drop(descriptions.insert(name.to_owned(), parts)),
-                None => tracing::warn!(
-                    gallery = gallery.gallery,
-                    watch = name,
-                    "what a watch looks for cannot be read; watches.description_key_file must name the key it was \
-                     sealed with"
-                ),
+        for (name, text) in documents(store, gallery).await? {
+            let Ok(kept) = serde_json::from_str::<Kept>(&text) else { continue };
+            if watches.get(&name).is_none_or(|watch| watch.created_at_ms != kept.created_at_ms) {
+                continue;
+            }
+            match self.opened(&gallery.gallery, &name, kept) {
+                Some(parts) => drop(descriptions.insert(name, parts)),
+                None => tracing::debug!(gallery = gallery.gallery, watch = name, "a description is of another key"),
             }
         }
         Ok(descriptions)
     }
+
+    fn opened(&self, gallery: &str, name: &str, kept: Kept) -> Option<Vec<WatchPart>> {
+        match (kept.words, &self.policy) {
+            (Words::Clear(parts), _) => Some(parts),
+            (Words::Sealed(content), Policy::Sealed(key)) => {
+                unseal(key, &place(gallery, name, kept.created_at_ms), &content)
+            }
+            (Words::Sealed(_), Policy::Clear | Policy::Nothing) => None,
+        }
+    }
+
+    /// Brings what is kept already to what the settings say by now: seals what lies open, or forgets it. Once; until
+    /// `shutdown`.
+    pub(crate) async fn enforce(self, store: Arc<dyn VectorStore>, shutdown: CancellationToken) {
+        let enforcing = async {
+            while let Err(error) = self.enforce_once(&*store).await {
+                tracing::warn!(%error, "descriptions of watches are not all kept as the settings say; it is tried again");
+                tokio::time::sleep(ENFORCING_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = enforcing => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    async fn enforce_once(&self, store: &dyn VectorStore) -> Result<(), SearchError> {
+        if matches!(self.policy, Policy::Clear) {
+            return Ok(());
+        }
+        for gallery in store.galleries().await? {
+            for (name, text) in documents(store, &gallery).await? {
+                let kept = serde_json::from_str::<Kept>(&text).ok();
+                let text = match (kept, &self.policy) {
+                    (Some(Kept { words: Words::Sealed(_), .. }), Policy::Sealed(_)) => continue,
+                    (Some(Kept { created_at_ms, words: Words::Clear(parts) }), Policy::Sealed(_)) => {
+                        self.kept(&gallery.gallery, &name, created_at_ms, parts)?
+                    }
+                    // What nobody can read, and what is not to be kept.
+                    (None, _) | (_, Policy::Nothing | Policy::Clear) => None,
+                };
+                Self::put(store, &gallery, &name, text).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The descriptions of a gallery as they lie in the store, by watch.
+async fn documents(store: &dyn VectorStore, gallery: &Generation) -> Result<Vec<(String, String)>, SearchError> {
+    let documents = store.documents(gallery).await?.into_iter();
+    Ok(documents.filter_map(|(key, text)| Some((key.strip_prefix(KEY_PREFIX)?.to_owned(), text))).collect())
 }
 
 /// A sealed description opens only where it was written.
-fn place(gallery: &str, name: &str) -> Aad<String> {
-    Aad::from(format!("{gallery}/{name}"))
+fn place(gallery: &str, name: &str, created_at_ms: i64) -> String {
+    format!("{gallery}/{name}/{created_at_ms}")
 }
 
-fn seal(key: &LessSafeKey, gallery: &str, name: &str, parts: &[WatchPart]) -> Result<Kept, SearchError> {
+fn seal(key: &LessSafeKey, place: &str, parts: &[WatchPart]) -> Result<String, SearchError> {
     const SEALING: &str = "sealing a watch's description";
     let mut content = serde_json::to_vec(parts).map_err(|error| SearchError::failed(SEALING, error))?;
     let mut nonce = [0; NONCE_LEN];
@@ -155,20 +224,31 @@ fn seal(key: &LessSafeKey, gallery: &str, name: &str, parts: &[WatchPart]) -> Re
     let failed = |_| SearchError::failed(SEALING, std::io::Error::other("the cipher or the random numbers failed"));
     SystemRandom::new().fill(&mut nonce).map_err(failed)?;
     let unique = Nonce::assume_unique_for_key(nonce);
-    key.seal_in_place_append_tag(unique, place(gallery, name), &mut content).map_err(failed)?;
-    Ok(Kept::Sealed { nonce, content })
+    key.seal_in_place_append_tag(unique, Aad::from(place), &mut content).map_err(failed)?;
+    Ok(nonce.iter().chain(&content).fold(String::new(), |mut digits, byte| {
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+        digits.extend([digit(byte >> 4), digit(byte & 15)]);
+        digits
+    }))
 }
 
-fn unseal(
-    key: &LessSafeKey,
-    gallery: &str,
-    name: &str,
-    nonce: [u8; NONCE_LEN],
-    mut content: Vec<u8>,
-) -> Option<Vec<WatchPart>> {
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    let opened = key.open_in_place(nonce, place(gallery, name), &mut content).ok()?;
+fn unseal(key: &LessSafeKey, place: &str, content: &str) -> Option<Vec<WatchPart>> {
+    let bytes = from_digits(content.as_bytes())?;
+    let (nonce, content) = bytes.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut content = content.to_vec();
+    let opened = key.open_in_place(nonce, Aad::from(place), &mut content).ok()?;
     serde_json::from_slice(opened).ok()
+}
+
+/// The bytes of pairs of hexadecimal digits.
+fn from_digits(digits: &[u8]) -> Option<Vec<u8>> {
+    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some(value(*high)? << 4 | value(*low)?),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 /// Reads 64 hexadecimal digits, with or without an end of the line.
@@ -182,12 +262,9 @@ fn read_key(path: &Path) -> Result<LessSafeKey, SearchError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
     read.map_err(|error| invalid(FIELD, format!("cannot read {}: {error}; {expected}", path.display())))?;
-    let digits = text.trim().as_bytes();
-    let nibbles: Option<Vec<u8>> =
-        digits.iter().map(|&digit| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
-    let bytes: Vec<u8> = nibbles.unwrap_or_default().chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    let bytes = from_digits(text.trim().as_bytes()).unwrap_or_default();
     // The file's content is a secret, whatever it is.
-    let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok().filter(|_| digits.len() == 64);
+    let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok();
     let refused = || invalid(FIELD, format!("{} holds no key; {expected}", path.display()));
     key.map(LessSafeKey::new).ok_or_else(refused)
 }
@@ -209,15 +286,15 @@ mod tests {
         let parts = vec![WatchPart { what: WatchedThing::Text("a man in red".to_owned()), weight: 1.0 }];
         let (_folder, key) = key_file(&format!("{}\n", "0f".repeat(32)));
         let key = key.unwrap();
-        let Kept::Sealed { nonce, content } = seal(&key, "lobby", "red", &parts).unwrap() else {
-            panic!("it is not sealed")
-        };
-        assert!(!String::from_utf8_lossy(&content).contains("man"));
-        assert_eq!(unseal(&key, "lobby", "red", nonce, content.clone()), Some(parts));
-        assert_eq!(unseal(&key, "yard", "red", nonce, content.clone()), None);
-        assert_eq!(unseal(&key, "lobby", "blue", nonce, content.clone()), None);
+        let content = seal(&key, &place("lobby", "red", 5), &parts).unwrap();
+        assert!(!from_digits(content.as_bytes()).unwrap().windows(3).any(|bytes| bytes == b"man"));
+        assert_eq!(unseal(&key, &place("lobby", "red", 5), &content), Some(parts));
+        for other in [place("yard", "red", 5), place("lobby", "blue", 5), place("lobby", "red", 6)] {
+            assert_eq!(unseal(&key, &other, &content), None, "{other}");
+        }
+        assert_eq!(unseal(&key, &place("lobby", "red", 5), &content[..20]), None);
         let (_folder, other) = key_file(&"f0".repeat(32));
-        assert_eq!(unseal(&other.unwrap(), "lobby", "red", nonce, content), None);
+        assert_eq!(unseal(&other.unwrap(), &place("lobby", "red", 5), &content), None);
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl Conditions {
         let mut attributes = Vec::with_capacity(filter.attributes.len());
         for condition in &filter.attributes {
             let declared = matrix.attributes.iter().enumerate().find(|(_, (name, _))| *name == condition.name);
-            let (place, (_, column)) = declared.ok_or_else(|| SearchFilter::undeclared(&condition.name))?;
+            let (place, (_, column)) = declared.ok_or_else(|| {
+                let names: Vec<String> = matrix.attributes.iter().map(|(name, _)| name.clone()).collect();
+                SearchFilter::undeclared(&condition.name, &names)
+            })?;
             attributes.push((place, column.texts.flags(&condition.values)));
         }
         let nested = |filters: &[SearchFilter]| {

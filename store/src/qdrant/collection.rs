@@ -156,6 +156,7 @@ mod tests {
             dimension: 512,
             created_at_ms: 1_700_000_000_123,
             settings: GallerySettings {
+                apply_exif_orientation: true,
                 indexed_attributes: vec!["coat".to_owned()],
                 qdrant: QdrantGallerySettings { shard_number: Some(6), ..QdrantGallerySettings::default() },
             },

@@ -4,19 +4,24 @@ use super::timestamp;
 use crate::statistics::{Statistics, Values};
 use descry_proto::search::v1 as proto;
 
+/// Bytes of the values of all lists together: a reply must fit the 4 MiB that gRPC's clients take.
+const MAX_LISTED_BYTES: usize = 2 << 20;
+
 /// The counts with at most so many values of each list.
 pub(in crate::grpc) fn statistics_message(statistics: Statistics, limit: usize) -> proto::GalleryStatistics {
     let attributes_left_out = statistics.attributes_left_out();
     let Statistics { images, persons, cameras, attributes, captured, indexed, .. } = statistics;
     let (captured_first, captured_last) = captured.first_and_last_ms.unzip();
     let (indexed_first, indexed_last) = indexed.first_and_last_ms.unzip();
-    let attributes = attributes.into_iter().map(|(name, values)| (name, values_message(values, images, limit)));
+    let mut room_bytes = MAX_LISTED_BYTES;
+    let mut list = |values| values_message(values, images, limit, &mut room_bytes);
+    let cameras = Some(list(cameras));
     proto::GalleryStatistics {
         images,
         persons: persons.distinct(),
         images_without_person: images - persons.images,
-        cameras: Some(values_message(cameras, images, limit)),
-        attributes: attributes.collect(),
+        cameras,
+        attributes: attributes.into_iter().map(|(name, values)| (name, list(values))).collect(),
         captured_first: captured_first.map(timestamp),
         captured_last: captured_last.map(timestamp),
         images_without_capture_time: images - captured.images,
@@ -26,10 +31,16 @@ pub(in crate::grpc) fn statistics_message(statistics: Statistics, limit: usize) 
     }
 }
 
-fn values_message(values: Values, images: u64, limit: usize) -> proto::ValueStatistics {
+fn values_message(values: Values, images: u64, limit: usize, room_bytes: &mut usize) -> proto::ValueStatistics {
+    /// Of a count without its value.
+    const COUNT_BYTES: usize = 24;
     let (distinct, images_without) = (values.distinct(), images - values.images);
-    let count = |(value, images)| proto::value_statistics::Count { value, images };
-    let counts: Vec<_> = values.most_frequent(limit).into_iter().map(count).collect();
+    let mut counts = Vec::new();
+    for (value, images) in values.most_frequent(limit) {
+        let Some(left_bytes) = room_bytes.checked_sub(value.len() + COUNT_BYTES) else { break };
+        *room_bytes = left_bytes;
+        counts.push(proto::value_statistics::Count { value, images });
+    }
     let left_out = distinct - counts.len() as u64;
     proto::ValueStatistics { counts, left_out, images_without }
 }
