@@ -6,14 +6,16 @@ use descry_evaluation::{Dataset, DatasetLayout};
 use descry_export::{ActivationRanges, Export, GoldenInputs, RANGE_PREFIX};
 use descry_intake::image_files;
 use descry_model::TextTokenizer;
+use descry_model::text_input::{decode_text, read_limited};
 use indicatif::ProgressBar;
-use descry_terminal::whole_file;
 use std::path::{Path, PathBuf};
 
 /// Enough that the maxima hardly move any more; taken evenly from the whole set.
 const MAX_IMAGES: usize = 128;
 const MAX_CAPTIONS: usize = 512;
 const MAX_IMAGE_PIXELS: u64 = 50_000_000;
+const MAX_IMAGE_BYTES: u64 = 64 << 20;
+const MAX_CAPTIONS_BYTES: u64 = 64 << 20;
 /// What a plain folder's captions stand in, one a line.
 const CAPTIONS_FILE: &str = "captions.txt";
 
@@ -37,8 +39,10 @@ impl CalibrationSet {
             }
             None => {
                 let captions = folder.join(CAPTIONS_FILE);
-                let text = whole_file::read_text(&captions, whole_file::MAX_LIST_BYTES)
-                    .context("one caption a line is expected beside the images")?;
+                let text = read_limited(&captions, MAX_CAPTIONS_BYTES)
+                    .map_err(anyhow::Error::from)
+                    .and_then(|bytes| decode_text(bytes).map_err(anyhow::Error::msg))
+                    .with_context(|| format!("cannot read {}: one caption a line is expected", captions.display()))?;
                 let found = image_files::find(folder);
                 if let Some(error) = found.unreadable.into_iter().next() {
                     return Err(error).context("cannot read the whole folder");
@@ -77,7 +81,7 @@ pub(crate) fn observe_ranges(
     let mut images = Vec::with_capacity(set.images.len());
     for (index, path) in set.images.iter().enumerate() {
         display.set_message(format!("calibrating: image {} of {}", index + 1, set.images.len()));
-        let bytes = whole_file::read(path, whole_file::MAX_IMAGE_BYTES)?;
+        let bytes = read_limited(path, MAX_IMAGE_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
         let pixels = descry_model::preprocess_image(&bytes, &image_input, MAX_IMAGE_PIXELS)
             .with_context(|| path.display().to_string())?;
         vision.observe_image(&pixels)?;
@@ -89,7 +93,7 @@ pub(crate) fn observe_ranges(
     let mut texts = Vec::with_capacity(set.captions.len());
     for (index, caption) in set.captions.iter().enumerate() {
         display.set_message(format!("calibrating: caption {} of {}", index + 1, set.captions.len()));
-        let token_ids = tokenizer.tokenize(caption)?.token_ids;
+        let token_ids = tokenizer.tokenize(caption).with_context(|| format!("the caption {caption:?}"))?.token_ids;
         text.observe_text(&token_ids)?;
         texts.push(token_ids);
     }

@@ -58,7 +58,7 @@ impl Dataset {
     /// # Errors
     /// - [`EvaluationError::NotAFolder`], [`EvaluationError::MissingAnnotation`], [`EvaluationError::AmbiguousRoot`]:
     ///   `root` does not lead to one data set
-    /// - [`EvaluationError::Unreadable`], [`EvaluationError::AnnotationTooLarge`]: the file cannot be read
+    /// - [`EvaluationError::Unreadable`], [`EvaluationError::NotText`]: the file cannot be read, or is too large
     /// - [`EvaluationError::MalformedFile`], [`EvaluationError::MalformedEntry`]: it does not hold what the layout says
     /// - [`EvaluationError::UnknownSplit`]: no entry is of that split
     /// - [`EvaluationError::EscapingPath`]: an entry of the split is unusable

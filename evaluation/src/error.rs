@@ -59,13 +59,13 @@ pub enum EvaluationError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// An annotation file over the size limit.
-    #[error("{path} is over the limit of {max_bytes} bytes for an annotation file")]
-    AnnotationTooLarge {
+    /// An annotation file in another encoding.
+    #[error("{path} cannot be read: {reason}")]
+    NotText {
         /// The file.
         path: PathBuf,
-        /// The limit.
-        max_bytes: u64,
+        /// What it is instead.
+        reason: String,
     },
     /// An annotation file that is not a JSON list.
     #[error("{path}: {source}; expected a JSON list of objects, each with {expected}")]

@@ -2,6 +2,7 @@
 
 use crate::ExportError;
 use descry_model::manifest::MANIFEST_FILE;
+use descry_model::text_input::read_limited;
 use descry_model::{Manifest, ParityBounds, sha256_hex};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -134,8 +135,9 @@ pub(crate) fn check_target(target: &Path) -> Result<(), ExportError> {
 
 /// The files that a manifest lists, of whatever format: a bundle of an older one is still a bundle, and is replaced.
 fn listed_files(manifest: &Path) -> BTreeSet<String> {
-    let Ok(text) = fs::read_to_string(manifest) else { return BTreeSet::new() };
-    let Ok(content) = serde_json::from_str::<serde_json::Value>(&text) else { return BTreeSet::new() };
+    const MAX_BYTES: u64 = 1 << 20;
+    let Ok(text) = read_limited(manifest, MAX_BYTES) else { return BTreeSet::new() };
+    let Ok(content) = serde_json::from_slice::<serde_json::Value>(&text) else { return BTreeSet::new() };
     match content.get("files").and_then(serde_json::Value::as_object) {
         Some(files) if content.get("fingerprint").is_some() => files.keys().cloned().collect(),
         _ => BTreeSet::new(),

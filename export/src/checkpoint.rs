@@ -73,6 +73,7 @@ impl Checkpoint {
         run_settings: impl FnOnce(&Path) -> Result<Option<RunSettings>, ExportError>,
     ) -> Result<Self, ExportError> {
         let weights = Weights::find(path)?;
+        weights.files.iter().try_for_each(|file| check_weight_file(file))?;
         let mut settings = run_settings(&weights.location)?.unwrap_or_default();
         let source_sha256 = weights.sha256()?;
         let mut tensors = NamedTensors::new();
@@ -108,6 +109,9 @@ struct Weights {
 
 impl Weights {
     fn find(path: &Path) -> Result<Self, ExportError> {
+        if path.to_string_lossy().ends_with(".index.json") && path.is_file() {
+            return Self::of_index(path.to_owned());
+        }
         if !path.is_dir() {
             return Ok(Self { location: path.to_owned(), files: vec![path.to_owned()] });
         }
@@ -117,13 +121,21 @@ impl Weights {
                 return Ok(Self { location: file.clone(), files: vec![file] });
             }
         }
-        let index = path.join("model.safetensors.index.json");
-        if index.is_file() {
-            let files = hugging_face::shards(&index)?;
-            return Ok(Self { location: index, files });
+        let indices = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+        if let Some(index) = indices.iter().map(|name| path.join(name)).find(|index| index.is_file()) {
+            return Self::of_index(index);
         }
-        let found = "a folder without model.safetensors or model.safetensors.index.json".to_owned();
-        Err(ExportError::NotACheckpoint { path: path.to_owned(), found })
+        Err(ExportError::NotACheckpoint { path: path.to_owned(), found: describe_folder(path)? })
+    }
+
+    /// The shards that an index names.
+    fn of_index(index: PathBuf) -> Result<Self, ExportError> {
+        let files = hugging_face::shards(&index)?;
+        if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+            let reason = "the index names it, and it is not there; download all shards".to_owned();
+            return Err(ExportError::Damaged { path: index, entry: missing.display().to_string(), reason });
+        }
+        Ok(Self { location: index, files })
     }
 
     fn sha256(&self) -> Result<String, ExportError> {
@@ -133,6 +145,46 @@ impl Weights {
             Err(digests) => descry_model::sha256_hex((digests.join("\n") + "\n").as_bytes()),
         })
     }
+}
+
+/// Weights and an optimiser's state of a ViT-L/14 take five.
+const MAX_WEIGHT_BYTES: u64 = 32 << 30;
+
+/// Refuses what has no end, and what is read more than once and cannot be.
+fn check_weight_file(path: &Path) -> Result<(), ExportError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|source| ExportError::Unreadable { path: path.to_owned(), source })?;
+    let found = if !metadata.is_file() {
+        "a device or a pipe".to_owned()
+    } else if metadata.len() > MAX_WEIGHT_BYTES {
+        format!("a file of {} bytes (at most {MAX_WEIGHT_BYTES} are read)", metadata.len())
+    } else {
+        return Ok(());
+    };
+    Err(ExportError::NotACheckpoint { path: path.to_owned(), found })
+}
+
+/// What a folder without weights has instead.
+fn describe_folder(path: &Path) -> Result<String, ExportError> {
+    const ENDINGS: [&str; 5] = ["pth", "pt", "bin", "safetensors", "ckpt"];
+    const SHOWN: usize = 5;
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        if Path::new(&name).extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let folder = "a folder without model.safetensors, pytorch_model.bin or the index of their shards";
+    Ok(match names.len() {
+        0 => folder.to_owned(),
+        count => {
+            names.truncate(SHOWN);
+            format!("{folder} (it holds {count} other weight files, {}; give the one that is meant)", names.join(", "))
+        }
+    })
 }
 
 fn file_sha256(path: &Path) -> Result<String, ExportError> {
@@ -153,6 +205,9 @@ fn read_tensors(path: &Path) -> Result<NamedTensors, ExportError> {
         [] => Err(not_a_checkpoint("an empty file")),
         text if text.starts_with(b"version https://git-lfs") => {
             Err(not_a_checkpoint("a Git LFS pointer (fetch the file itself with `git lfs pull`)"))
+        }
+        text if descry_model::text_input::without_mark(text).trim_ascii_start().starts_with(b"{") => {
+            Err(not_a_checkpoint("a JSON file (of a checkpoint in shards, give the folder or its .index.json)"))
         }
         text if text.trim_ascii_start().starts_with(b"<") => Err(not_a_checkpoint("a web page or XML")),
         other => {

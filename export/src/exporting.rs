@@ -1,6 +1,5 @@
 //! From a request to a staged bundle: reading and merging once, then graphs in as many forms as are asked for.
 
-use crate::ExportError;
 use crate::bundle_writer::{self, StagedBundle};
 use crate::eager::Eager;
 use crate::goldens::{self, GoldenInputs};
@@ -10,6 +9,7 @@ use crate::request::{ExportRequest, ExportStep, ModelSource};
 use crate::tokenizer_file::{TokenizerFile, find_tokenizer};
 use crate::tower_form::precision_bounds;
 use crate::weights::{Unmerged, load};
+use crate::ExportError;
 use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_FILE, VISION_FILE};
 use descry_model::{Dialect, ImageInput, Manifest, Source, TextInput, TextTokenizer};
 use ndarray::ArrayD;
@@ -132,7 +132,7 @@ impl Export {
         if let Some(tokenizer) = &tokenizer
             && let Some(missing) = TextTokenizer::from_bytes(&tokenizer.json, text.clone())?.missing_letters()
         {
-            summary.insert("vocabulary".to_owned(), format!("{missing}; texts with such words are refused"));
+            summary.insert("vocabulary".to_owned(), format!("{missing}; such letters of a text do not count"));
         }
         if matches!(request.source, ModelSource::Checkpoint { .. }) {
             summary.extend(model.origins.iter().map(|(name, origin)| ((*name).to_owned(), origin.clone())));

@@ -2,10 +2,10 @@
 
 use crate::ExportError;
 use descry_model::method::clip::VOCABULARY_SIZE;
-use descry_model::{END_OF_TEXT, MASK, START_OF_TEXT, Vocabulary};
+use descry_model::text_input::{read_limited, without_mark};
+use descry_model::{END_OF_TEXT, MASK, MAX_TOKENIZER_BYTES, START_OF_TEXT, Vocabulary};
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,8 +13,6 @@ use std::path::Path;
 const CLIP_MERGES: &[u8] = include_bytes!("../data/bpe_simple_vocab_16e6.txt.gz");
 /// The marks at the end of the vocabulary.
 const SPECIAL_TOKENS: [&str; 3] = [MASK, START_OF_TEXT, END_OF_TEXT];
-/// The merge table decompresses to about 3 MB; a tokenizer of this size is a mistake or an attack.
-const MAX_FILE_BYTES: u64 = 64 << 20;
 /// How the published tokenizers cut text into words.
 const WORD_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -78,13 +76,10 @@ fn beside(checkpoint: &Path) -> Option<std::path::PathBuf> {
 
 fn read_tokenizer(path: &Path, vocabulary_size: usize) -> Result<TokenizerFile, ExportError> {
     let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
-    let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(setting(format!("{} has {bytes} bytes, at most {MAX_FILE_BYTES} are allowed", path.display())));
-    }
-    let content = fs::read(path).map_err(unreadable)?;
+    let content = read_limited(path, MAX_TOKENIZER_BYTES).map_err(unreadable)?;
+    let content = without_mark(&content);
     let is_json = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let json = if is_json { content } else { of_merges(&unpack(&content, path)?, vocabulary_size)? };
+    let json = if is_json { content.to_vec() } else { of_merges(&unpack(content, path)?, vocabulary_size)? };
     checked(json, vocabulary_size, path.display().to_string())
 }
 
@@ -104,9 +99,9 @@ fn unpack(content: &[u8], path: &Path) -> Result<String, ExportError> {
     let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
     let mut text = String::new();
     if content.starts_with(&[0x1F, 0x8B]) {
-        GzDecoder::new(content).take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+        GzDecoder::new(content).take(MAX_TOKENIZER_BYTES).read_to_string(&mut text).map_err(unreadable)?;
     } else {
-        (&mut &content[..]).take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+        (&mut &content[..]).take(MAX_TOKENIZER_BYTES).read_to_string(&mut text).map_err(unreadable)?;
     }
     Ok(text)
 }

@@ -15,6 +15,7 @@ pub mod method;
 mod orientation;
 mod png_file;
 mod resize;
+pub mod text_input;
 mod text_tokenizer;
 mod vocabulary_gaps;
 
@@ -26,4 +27,6 @@ pub use image_preprocess::{decode_image, preprocess_image};
 pub use manifest::{Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
 pub use method::Method;
 pub use resize::{RgbImage, resize};
-pub use text_tokenizer::{END_OF_TEXT, MASK, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary};
+pub use text_tokenizer::{
+    END_OF_TEXT, MASK, MAX_TOKENIZER_BYTES, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary,
+};

@@ -1,5 +1,6 @@
 //! `manifest.json`: everything about a model that is not a weight.
 
+use crate::text_input::{decode_text, read_limited};
 use crate::{Fingerprint, Method, ModelError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -190,11 +191,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
         let malformed = |reason: String| ModelError::Manifest { path: path.to_owned(), reason };
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if bytes > MAX_MANIFEST_BYTES {
-            return Err(malformed(format!("{bytes} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = decode_text(read_limited(path, MAX_MANIFEST_BYTES).map_err(unreadable)?).map_err(malformed)?;
         let version: FormatVersion = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         if version.format_version != FORMAT_VERSION {
             return Err(malformed(format!(

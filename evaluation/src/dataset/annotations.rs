@@ -1,11 +1,10 @@
 //! Annotation files to typed entries, with the number of the entry that is at fault.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::marker::PhantomData;
 use std::path::Path;
 
+use descry_model::text_input::{decode_text, plain_json, read_limited};
 use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
 use super::DatasetLayout;
@@ -26,22 +25,14 @@ pub(super) struct Annotation {
 
 /// Reads all entries of all splits, in file order.
 pub(super) fn read(layout: DatasetLayout, file: &Path) -> Result<Vec<Annotation>, EvaluationError> {
-    let json = read_limited(file, MAX_ANNOTATION_BYTES)?;
-    match layout {
-        DatasetLayout::CuhkPedes | DatasetLayout::IcfgPedes => parse::<PedesEntry>(file, &json),
-        DatasetLayout::RstpReid => parse::<RstpReidEntry>(file, &json),
-    }
-}
-
-fn read_limited(file: &Path, max_bytes: u64) -> Result<Vec<u8>, EvaluationError> {
     let unreadable = |source| EvaluationError::Unreadable { path: file.to_owned(), source };
-    let mut json = Vec::new();
-    // One byte more than allowed tells a file at the limit from one beyond it, whatever its metadata claims.
-    File::open(file).map_err(unreadable)?.take(max_bytes + 1).read_to_end(&mut json).map_err(unreadable)?;
-    if json.len() as u64 > max_bytes {
-        return Err(EvaluationError::AnnotationTooLarge { path: file.to_owned(), max_bytes });
+    let json = read_limited(file, MAX_ANNOTATION_BYTES).map_err(unreadable)?;
+    let text = decode_text(json).map_err(|reason| EvaluationError::NotText { path: file.to_owned(), reason })?;
+    let json = plain_json(&text);
+    match layout {
+        DatasetLayout::CuhkPedes | DatasetLayout::IcfgPedes => parse::<PedesEntry>(file, json.as_bytes()),
+        DatasetLayout::RstpReid => parse::<RstpReidEntry>(file, json.as_bytes()),
     }
-    Ok(json)
 }
 
 /// An entry as one layout writes it. Fields that are not named here, such as CUHK-PEDES's `processed_tokens`, are ignored.
@@ -174,14 +165,19 @@ impl Visitor<'_> for IdentityVisitor {
 mod tests {
     use super::*;
 
+    /// As Windows' editors and Python's `json.dump` write them.
     #[test]
-    fn a_file_at_the_size_limit_is_read_and_one_beyond_is_not() {
+    fn marks_and_numbers_that_are_not_read_do_no_harm() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("reid_raw.json");
-        std::fs::write(&file, b"[ ]").unwrap();
-        assert_eq!(read_limited(&file, 3).unwrap(), b"[ ]");
-        let error = read_limited(&file, 2).unwrap_err();
-        assert!(matches!(error, EvaluationError::AnnotationTooLarge { max_bytes: 2, .. }), "{error}");
+        let entry = r#"[{"split": "test", "id": 1, "file_path": "a.jpg", "captions": ["NaN"], "score": NaN, "area": -Infinity}]"#;
+        std::fs::write(&file, format!("\u{FEFF}{entry}")).unwrap();
+        let read = |file: &Path| read(DatasetLayout::CuhkPedes, file);
+        assert_eq!(read(&file).unwrap()[0].captions, ["NaN"]);
+        std::fs::write(&file, entry.replace("\"id\": 1", "\"id\": NaN")).unwrap();
+        assert!(matches!(read(&file), Err(EvaluationError::MalformedEntry { entry: 0, .. })));
+        std::fs::write(&file, [0xFF, 0xFE, b'[', 0]).unwrap();
+        assert!(read(&file).unwrap_err().to_string().contains("UTF-16"));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! What a training run's `configs.yaml` says about the model that its weights do not.
 
 use crate::ExportError;
+use descry_model::text_input::{decode_text, read_limited};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 use yaml_rust2::parser::{Event, Parser};
@@ -63,7 +62,7 @@ impl RunSettings {
     /// Reads a settings file as PyYAML writes it, with Python's tuple tags.
     ///
     /// # Errors
-    /// [`ExportError::Unreadable`]; [`ExportError::SettingsFile`] when it is over 1 MiB or not one YAML mapping;
+    /// [`ExportError::Unreadable`], also when it is over 1 MiB; [`ExportError::SettingsFile`] when it is not one YAML mapping;
     /// [`ExportError::Setting`] for a key with a value of the wrong type.
     pub fn read(path: &Path) -> Result<Self, ExportError> {
         let unusable = |reason: String| ExportError::SettingsFile { path: path.to_owned(), reason };
@@ -134,15 +133,9 @@ impl RunSettings {
 }
 
 fn read_text(path: &Path) -> Result<String, ExportError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|source| ExportError::Unreadable { path: path.to_owned(), source })?;
-    let unusable = |reason: &str| ExportError::SettingsFile { path: path.to_owned(), reason: reason.to_owned() };
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(unusable("it is over 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8 text"))
+    let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
+    let unusable = |reason| ExportError::SettingsFile { path: path.to_owned(), reason };
+    decode_text(read_limited(path, MAX_BYTES).map_err(unreadable)?).map_err(unusable)
 }
 
 /// As much of a YAML value as a setting can be. Aliases share what they refer to, so a small file cannot become

@@ -3,10 +3,9 @@
 use super::super::run_settings::RunSettings;
 use crate::ExportError;
 use descry_model::method::clip::{HEAD_WIDTH, LAYER_NORM_EPSILON};
+use descry_model::text_input::{decode_text, plain_json, read_limited};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Published files have a few kilobytes; an index of shards has some hundred.
@@ -83,15 +82,12 @@ pub(crate) fn read_config(weights: &Path) -> Result<RunSettings, ExportError> {
     parse(&path, &read_text(&path)?)
 }
 
+/// A JSON file, without what only Python writes into one.
 pub(super) fn read_text(path: &Path) -> Result<String, ExportError> {
     let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
-    let unusable = |reason: &str| ExportError::SettingsFile { path: path.to_owned(), reason: reason.to_owned() };
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(unusable("it is over 4 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8 text"))
+    let unusable = |reason| ExportError::SettingsFile { path: path.to_owned(), reason };
+    let text = decode_text(read_limited(path, MAX_BYTES).map_err(unreadable)?).map_err(unusable)?;
+    Ok(plain_json(&text).into_owned())
 }
 
 fn parse(path: &Path, text: &str) -> Result<RunSettings, ExportError> {

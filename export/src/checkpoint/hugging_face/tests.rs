@@ -129,7 +129,41 @@ fn shards_are_read_together() {
     write_index("../model-2.safetensors");
     check_refused(Checkpoint::open(folder.path()), &["not a file name within the folder"]);
     write_index("model-3.safetensors");
-    check_refused(Checkpoint::open(folder.path()), &["cannot read", "model-3.safetensors"]);
+    check_refused(Checkpoint::open(folder.path()), &["model-3.safetensors", "download all shards"]);
+}
+
+/// As `save_pretrained` cuts a model with `safe_serialization=False`; named by the folder or by the index.
+#[test]
+fn shards_of_pytorch_files_are_read_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = |number: usize| format!("pytorch_model-0000{number}-of-00002.bin");
+    write(&folder.path().join(name(1)), &model()[..5]);
+    write(&folder.path().join(name(2)), &model()[5..]);
+    // Without the index the message names what is there.
+    check_refused(Checkpoint::open(folder.path()), &["2 other weight files", &name(1), "index of their shards"]);
+    let index = folder.path().join("pytorch_model.bin.index.json");
+    let text = format!(r#"{{"metadata": {{"total": NaN}}, "weight_map": {{"a": "{}", "b": "{}"}}}}"#, name(1), name(2));
+    std::fs::write(&index, format!("\u{FEFF}{text}")).unwrap();
+    let whole = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(whole.tensors.len(), 12);
+    assert_eq!(Checkpoint::open(&index).unwrap().tensors, whole.tensors);
+    check_refused(Checkpoint::open_with_settings(&folder.path().join("nowhere.pth"), &index), &["nowhere.pth"]);
+    std::fs::write(folder.path().join("weights.pth"), "{}").unwrap();
+    check_refused(Checkpoint::open(&folder.path().join("weights.pth")), &["a JSON file", ".index.json"]);
+}
+
+#[test]
+fn devices_are_no_checkpoints() {
+    check_refused(Checkpoint::open(Path::new("/dev/zero")), &["/dev/zero", "a device or a pipe"]);
+}
+
+#[test]
+fn marks_and_numbers_of_other_programs_do_no_harm() {
+    let config = CONFIG.replace("{\"model_type\"", "{\"score\": NaN, \"model_type\"");
+    let folder = folder(&format!("\u{FEFF}{config}"), &model());
+    assert_eq!(Checkpoint::open(folder.path()).unwrap().settings.context_length, Some(5));
+    std::fs::write(folder.path().join("config.json"), b"{\"a\": \"\xE9\"}").unwrap();
+    check_refused(Checkpoint::open(folder.path()), &["config.json", "byte 0xE9 at offset 7"]);
 }
 
 #[test]

@@ -75,8 +75,16 @@ fn files_that_are_no_settings_are_refused() {
     check_refused("topk: 1\ntopk: 2\n", &["`topk` is given twice"]);
     check_refused("topk: [1", &["configs.yaml"]);
     check_refused("topk: *nowhere", &["configs.yaml"]);
-    check_refused(&"# padding\n".repeat(200_000), &["over 1 MiB"]);
-    assert!(read(b"topk: \xff\xfe").unwrap_err().to_string().contains("UTF-8"));
+    check_refused(&"# padding\n".repeat(200_000), &["over the limit of 1048576 bytes"]);
+    assert!(read(b"topk: \xff\xfe").unwrap_err().to_string().contains("byte 0xFF at offset 6, in line 1"));
+    assert!(read(b"\xff\xfet\0o\0").unwrap_err().to_string().contains("UTF-16"));
+}
+
+#[test]
+fn marks_and_numbers_of_other_programs_do_no_harm() {
+    let settings = read(b"\xef\xbb\xbftopk: 2\nlr: NaN\nbest: .inf\nworst: -Infinity\n").unwrap();
+    assert_eq!(settings.topk, Some(2));
+    check_refused("topk: NaN", &["`topk`", "is `NaN`"]);
 }
 
 #[test]

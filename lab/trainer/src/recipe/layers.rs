@@ -4,8 +4,8 @@ use super::Recipe;
 use crate::TrainError;
 use config::{Config, ConfigError, File, FileFormat, ValueKind};
 use descry_model::Method;
+use descry_model::text_input::{decode_text, read_limited};
 use serde_json::Value as Json;
-use std::io::Read as _;
 use std::path::Path;
 
 /// A whole recipe has about two kilobytes.
@@ -58,14 +58,8 @@ impl Recipe {
 
 fn read_text(path: &Path) -> Result<String, TrainError> {
     let unreadable = |source| TrainError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    let name = path.display().to_string();
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(setting(&name, "is over 1 MiB, which is no recipe".to_owned()));
-    }
-    String::from_utf8(bytes).map_err(|_| setting(&name, "is not UTF-8 text".to_owned()))
+    let bytes = read_limited(path, MAX_FILE_BYTES).map_err(unreadable)?;
+    decode_text(bytes).map_err(|reason| setting(&path.display().to_string(), reason))
 }
 
 fn parse(yaml: &str) -> Result<Config, ConfigError> {

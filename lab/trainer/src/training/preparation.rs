@@ -9,7 +9,8 @@ use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
 use descry_export::Checkpoint;
 use descry_model::method::clip::TOKEN_EMBEDDING;
-use descry_model::{TextInput, TextTokenizer, Vocabulary};
+use descry_model::text_input::read_limited;
+use descry_model::{MAX_TOKENIZER_BYTES, TextInput, TextTokenizer, Vocabulary};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -173,7 +174,8 @@ fn check_dataset(folder: &mut RunFolder, digest: &str) -> Result<(), TrainError>
 }
 
 fn read_tokenizer(path: &Path, recipe: &Recipe) -> Result<(TextTokenizer, Vocabulary), TrainError> {
-    let json = std::fs::read(path).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
+    let unreadable = |source| TrainError::Unreadable { path: path.to_owned(), source };
+    let json = read_limited(path, MAX_TOKENIZER_BYTES).map_err(unreadable)?;
     let vocabulary = Vocabulary::of_tokenizer(&json)?;
     let input = TextInput {
         context_length: recipe.input.context_length,
