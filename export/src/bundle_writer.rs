@@ -1,6 +1,6 @@
 //! A bundle on disk, complete or not there at all.
 
-use crate::ExportError;
+use crate::{ExportError, abandoned};
 use descry_model::manifest::MANIFEST_FILE;
 use descry_model::text_input::read_limited;
 use descry_model::{Manifest, ParityBounds, sha256_hex};
@@ -17,6 +17,8 @@ pub struct StagedBundle {
     target: PathBuf,
     manifest: Manifest,
     published: bool,
+    /// Tells other exports that this one is at work.
+    _lock: Option<File>,
 }
 
 impl StagedBundle {
@@ -29,14 +31,9 @@ impl StagedBundle {
         check_target(target)?;
         manifest.files = files.iter().map(|(name, content)| ((*name).to_owned(), sha256_hex(content))).collect();
         manifest.fingerprint = manifest.compute_fingerprint().to_string();
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let staging = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let staged = Self { staging, target: target.to_owned(), manifest, published: false };
-        let unwritable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ExportError::Unwritable { path, source }
-        };
-        fs::create_dir_all(&staged.staging).map_err(unwritable(&staged.staging))?;
+        let staging = abandoned::staging_path(target);
+        let lock = abandoned::claim(&staging)?;
+        let staged = Self { staging, target: target.to_owned(), manifest, published: false, _lock: lock };
         for (name, content) in files {
             write_file(&staged.staging.join(name), &content)?;
         }
@@ -88,7 +85,7 @@ impl StagedBundle {
         let unwritable = |source| ExportError::Unwritable { path: self.target.clone(), source };
         // Again: the folder may have changed while the towers were verified.
         check_target(&self.target)?;
-        let replaced = self.staging.with_extension("replaced");
+        let replaced = self.staging.with_extension(abandoned::REPLACED);
         if self.target.exists() {
             fs::rename(&self.target, &replaced).map_err(unwritable)?;
         }

@@ -9,7 +9,7 @@ use crate::request::{ExportRequest, ExportStep, ModelSource};
 use crate::tokenizer_file::{TokenizerFile, find_tokenizer};
 use crate::tower_form::precision_bounds;
 use crate::weights::{Unmerged, load};
-use crate::ExportError;
+use crate::{ExportError, abandoned};
 use descry_model::manifest::{FORMAT_VERSION, PARITY_FILE, TEXT_FILE, TOKENIZER_FILE, VISION_FILE};
 use descry_model::{Dialect, ImageInput, Manifest, Source, TextInput, TextTokenizer};
 use ndarray::ArrayD;
@@ -50,6 +50,7 @@ impl Export {
     /// # Errors
     /// [`ExportError`] naming the key, file or setting and what was expected.
     pub fn read(request: &ExportRequest, mut progress: impl FnMut(ExportStep)) -> Result<Self, ExportError> {
+        abandoned::tidy(&request.out);
         bundle_writer::check_target(&request.out)?;
         request.form.check()?;
         progress(ExportStep::Read);

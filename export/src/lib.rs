@@ -5,6 +5,7 @@
 //! `onnx_graph` (towers to graphs) → `bundle_writer`. Beside them `eager` evaluates the unmerged checkpoint literally; its
 //! outputs travel with the bundle as goldens. The methods' numbers and key names are `descry_model::method`'s.
 
+mod abandoned;
 mod bundle_writer;
 mod checkpoint;
 mod clip;
