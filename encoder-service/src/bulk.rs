@@ -78,6 +78,8 @@ pub async fn encode_all_texts(
 ) -> Result<(Array2<f32>, usize), EncodeError> {
     let truncated = std::cell::Cell::new(0);
     let count_truncated = &truncated;
+    let unknown = std::cell::Cell::new(0);
+    let count_unknown = &unknown;
     let group_length = GROUP.min(encoder.limits().max_items);
     let groups = futures::stream::iter(texts.chunks(group_length).enumerate()).map(|(index, group)| async move {
         let encoded = encoder.encode_texts(group.to_vec(), Urgency::BULK).await?;
@@ -86,11 +88,16 @@ pub async fn encode_all_texts(
             let number = index * group_length + offset + 1;
             let text = result.map_err(|error| name_item(Path::new(&format!("text {number}")), error))?;
             count_truncated.set(count_truncated.get() + usize::from(text.truncated));
+            count_unknown.set(count_unknown.get() + usize::from(text.unknown_letters.is_some()));
             embeddings.push(text.embedding);
         }
         Ok(embeddings)
     });
     let features = collect(encoder, texts.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await?;
+    if unknown.get() > 0 {
+        let (count, of) = (unknown.get(), texts.len());
+        tracing::warn!("{count} of {of} texts have letters that the model's vocabulary lacks, which do not count");
+    }
     Ok((features, truncated.get()))
 }
 

@@ -7,7 +7,7 @@ pub use lifecycle::{Intake, Workers};
 use crate::EncodeError;
 use crate::config::InputLimits;
 use crate::device::DeviceReport;
-use crate::scheduler::{Admission, Prepare, Prepared, Scheduler, Ticket, Timings, Urgency};
+use crate::scheduler::{Admission, Lost, Prepare, Prepared, Scheduler, Ticket, Timings, Urgency};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
 use descry_model::{Embedding, Fingerprint, ImageInput, Manifest, ModelError, TextTokenizer, preprocess_image};
 use std::fmt;
@@ -21,6 +21,8 @@ pub struct EncodedText {
     pub embedding: Embedding,
     /// The text was longer than the model reads.
     pub truncated: bool,
+    /// Letters that the model's vocabulary has no token for, in words; they are not in the embedding.
+    pub unknown_letters: Option<String>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -186,7 +188,8 @@ impl Encoder {
     pub(crate) async fn encoded_text(ticket: Result<Ticket, EncodeError>) -> Result<EncodedText, EncodeError> {
         let answer = ticket?.await?;
         let embedding = unit_length::<OnnxTextTower>(answer.features)?;
-        Ok(EncodedText { embedding, truncated: answer.truncated, timings: answer.timings })
+        let Lost { truncated, unknown_letters } = answer.lost;
+        Ok(EncodedText { embedding, truncated, unknown_letters, timings: answer.timings })
     }
 
     /// The embedding of an image that was queued.
@@ -308,7 +311,8 @@ impl Prepare<OnnxTextTower> for TextPreparation {
         if tokenized.is_blank() && !self.allow_blank_texts {
             return Err(name.invalid(ModelError::EmptyText));
         }
-        Ok(Prepared { item: tokenized.token_ids, truncated: tokenized.truncated })
+        let lost = Lost { truncated: tokenized.truncated, unknown_letters: tokenized.unknown_letters };
+        Ok(Prepared { item: tokenized.token_ids, lost })
     }
 }
 
@@ -347,7 +351,7 @@ impl Prepare<OnnxVisionTower> for ImagePreparation {
         let input = ImageInput { exif_rotation, ..self.input.clone() };
         let pixels = preprocess_image((*raw.bytes).as_ref(), &input, self.max_image_pixels);
         let item = pixels.map_err(|source| raw.name.invalid(source))?;
-        Ok(Prepared { item, truncated: false })
+        Ok(Prepared { item, lost: Lost::default() })
     }
 }
 

@@ -151,20 +151,21 @@ impl EncoderGrpc {
 struct Encoded {
     embedding: Embedding,
     truncated: bool,
+    unknown_letters: Option<String>,
     timings: Timings,
 }
 
 impl From<EncodedText> for Encoded {
     fn from(text: EncodedText) -> Self {
-        let EncodedText { embedding, truncated, timings } = text;
-        Self { embedding, truncated, timings }
+        let EncodedText { embedding, truncated, unknown_letters, timings } = text;
+        Self { embedding, truncated, unknown_letters, timings }
     }
 }
 
 impl From<EncodedImage> for Encoded {
     fn from(image: EncodedImage) -> Self {
         let EncodedImage { embedding, timings } = image;
-        Self { embedding, truncated: false, timings }
+        Self { embedding, truncated: false, unknown_letters: None, timings }
     }
 }
 
@@ -194,14 +195,16 @@ fn stream_response(id: String, fingerprint: String, item: Result<Encoded, Encode
 
 fn item_result(item: Result<Encoded, EncodeError>) -> (proto::EncodeResult, Option<proto::Timings>) {
     match item {
-        Ok(Encoded { embedding, truncated, timings }) => {
+        Ok(Encoded { embedding, truncated, unknown_letters, timings }) => {
             let outcome = Outcome::Embedding(proto::Embedding { values: embedding.into_vec() });
-            (proto::EncodeResult { outcome: Some(outcome), truncated }, Some(timings_message(timings)))
+            let unknown_letters = unknown_letters.unwrap_or_default();
+            let result = proto::EncodeResult { outcome: Some(outcome), truncated, unknown_letters };
+            (result, Some(timings_message(timings)))
         }
         Err(error) => {
             let status = Status::from(error);
             let error = ItemError { code: status.code().into(), message: status.message().to_owned() };
-            (proto::EncodeResult { outcome: Some(Outcome::Error(error)), truncated: false }, None)
+            (proto::EncodeResult { outcome: Some(Outcome::Error(error)), ..Default::default() }, None)
         }
     }
 }
@@ -237,7 +240,12 @@ mod tests {
             run: Duration::from_millis(30),
             batch_size: 3,
         };
-        Ok(Encoded { embedding: Embedding::normalized(vec![3.0, 4.0]).unwrap(), truncated: true, timings })
+        Ok(Encoded {
+            embedding: Embedding::normalized(vec![3.0, 4.0]).unwrap(),
+            truncated: true,
+            unknown_letters: Some("'x' in \"fix\"".to_owned()),
+            timings,
+        })
     }
 
     fn failed() -> Result<Encoded, EncodeError> {
@@ -248,7 +256,7 @@ mod tests {
     fn a_failed_item_stays_with_its_neighbours() {
         let (results, timings) = list_results(vec![encoded(5), failed(), encoded(1)]).unwrap();
         assert!(matches!(&results[0].outcome, Some(Outcome::Embedding(e)) if e.values == [0.6, 0.8]));
-        assert!(results[0].truncated);
+        assert!(results[0].truncated && results[0].unknown_letters.contains("'x'"));
         assert!(matches!(&results[1].outcome, Some(Outcome::Error(error)) if error.message.contains("texts[1]")));
         let last = proto::Timings { queue_ms: 5.0, prepare_ms: 2.0, run_ms: 30.0, batch_size: 3 };
         assert_eq!(timings, Some(last));

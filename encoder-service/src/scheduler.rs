@@ -9,7 +9,7 @@ mod job;
 mod state;
 mod threads;
 
-pub(crate) use job::{Admission, Prepared, Ticket};
+pub(crate) use job::{Admission, Lost, Prepared, Ticket};
 pub use job::{Priority, Timings, Urgency};
 
 use crate::EncodeError;

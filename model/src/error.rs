@@ -72,10 +72,10 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
-    /// A text with letters that a vocabulary without an unknown token would drop.
+    /// A text of nothing but letters that a vocabulary without an unknown token drops.
     #[error(
-        "the model's vocabulary has no token for {letters}; say it in other words, or use a model with a complete \
-         vocabulary such as CLIP's own"
+        "nothing of the text is left: the model's vocabulary has no token for {letters}; say it in other words, or use a \
+         model with a complete vocabulary such as CLIP's own"
     )]
     UnknownLetters {
         /// The letters, and in which words.

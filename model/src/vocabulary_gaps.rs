@@ -2,7 +2,7 @@
 //!
 //! A byte-pair tokenizer without an unknown token drops what its vocabulary lacks without a word, in the library used here
 //! as in the published ones: of a vocabulary made of too few captions, `fix` becomes `f` and `i`, and the embedding is
-//! that of another text. CLIP's own vocabulary holds every byte, within and at the end of a word, and has no gaps.
+//! that of another text. Models are trained on what is left, so it stays that way; but whoever asks is told. CLIP's own vocabulary holds every byte, within and at the end of a word, and has no gaps.
 //! A vocabulary with an unknown token says by itself that something was there; the tower was trained to read that.
 
 use std::collections::BTreeSet;

@@ -64,7 +64,9 @@ impl Encoder {
         let tokenizer = match bundle.tokenizer() {
             Ok(tokenizer) => {
                 if let Some(missing) = tokenizer.missing_letters() {
-                    tracing::warn!("the model's vocabulary has {missing}; texts with such words are refused");
+                    tracing::warn!(
+                        "the model's vocabulary has {missing}; such letters of a text do not count, and callers are told"
+                    );
                 }
                 Some(tokenizer)
             }

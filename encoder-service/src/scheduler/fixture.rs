@@ -1,6 +1,6 @@
 //! Jobs for tests of what needs no threads.
 
-use super::job::{Admitting, Caller, Job, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
+use super::job::{Admitting, Caller, Job, Lost, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
 use super::{BatchLimits, SchedulerLimits};
 use crate::tower_metrics::TowerMetrics;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl JobMaker {
     /// One that is prepared.
     pub(super) fn ready_job(&mut self, length: usize, priority: Priority) -> Job<Ready<usize>> {
         let number = self.answers.len();
-        self.job(Ready { prepared: Prepared { item: number, truncated: false }, length }, priority)
+        self.job(Ready { prepared: Prepared { item: number, lost: Lost::default() }, length }, priority)
     }
 
     /// Leaves the job that was made as number `position`, counted from 0.

@@ -180,8 +180,17 @@ impl RunRate {
 pub(crate) struct Prepared<Item> {
     /// The tower's input.
     pub(crate) item: Item,
-    /// Whether something was cut off to make it fit.
+    /// What of it the tower does not see.
+    pub(crate) lost: Lost,
+}
+
+/// What of an item did not become an input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Something was cut off to make it fit.
     pub(crate) truncated: bool,
+    /// Letters that the vocabulary lacks, in words.
+    pub(crate) unknown_letters: Option<String>,
 }
 
 /// A prepared item in the queue.
@@ -195,8 +204,8 @@ pub(super) struct Ready<Item> {
 pub(crate) struct Answer {
     /// One row of the tower's output, not normalised.
     pub(crate) features: Vec<f32>,
-    /// See [`Prepared::truncated`].
-    pub(crate) truncated: bool,
+    /// See [`Prepared::lost`].
+    pub(crate) lost: Lost,
     /// Where the time went.
     pub(crate) timings: Timings,
 }
@@ -259,12 +268,12 @@ impl Caller {
     }
 
     /// Answers with features.
-    pub(super) fn succeed(self, features: Vec<f32>, truncated: bool, run: Run, metrics: &TowerMetrics) {
+    pub(super) fn succeed(self, features: Vec<f32>, lost: Lost, run: Run, metrics: &TowerMetrics) {
         let prepare = self.prepare;
         let queue = run.ended.duration_since(self.arrived).saturating_sub(prepare).saturating_sub(run.time);
         metrics.succeeded(queue, prepare);
         let timings = Timings { queue, prepare, run: run.time, batch_size: run.batch_size };
-        self.send(Ok(Answer { features, truncated, timings }));
+        self.send(Ok(Answer { features, lost, timings }));
     }
 
     fn send(self, reply: Reply) {

@@ -42,7 +42,7 @@ impl Prepare<Doubling> for Parsing {
             source: descry_model::ModelError::Tokenizer { reason },
         };
         let item = raw.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(Prepared { item, truncated: raw.starts_with('+') })
+        Ok(Prepared { item, lost: Lost { truncated: raw.starts_with('+'), ..Lost::default() } })
     }
 }
 
@@ -129,7 +129,7 @@ async fn items_are_prepared_and_run_and_their_times_told() {
     let arrived = Instant::now();
     let answer = stage.enqueue("+21", Urgency::INTERACTIVE).await.unwrap();
     assert_eq!(answer.features, [42.0]);
-    assert!(answer.truncated);
+    assert!(answer.lost.truncated);
     assert_eq!(answer.timings.batch_size, 1);
     assert!(answer.timings.run > Duration::ZERO && answer.timings.prepare > Duration::ZERO);
     assert!(answer.timings.total() <= arrived.elapsed());
@@ -314,7 +314,7 @@ impl Prepare<DefectiveTower> for Gated {
         let permissions = self.permissions.lock().unwrap();
         self.begun.send(()).unwrap();
         permissions.recv().unwrap();
-        Ok(Prepared { item: Defect(raw.0), truncated: false })
+        Ok(Prepared { item: Defect(raw.0), lost: Lost::default() })
     }
 }
 

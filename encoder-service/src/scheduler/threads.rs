@@ -3,7 +3,7 @@
 //! The lock is held to decide, never to prepare or to run. Each wake-up is for one thread; one that finds more than it
 //! takes wakes the next.
 
-use super::job::{Admitting, Caller, Job, Priority, Ready, Run};
+use super::job::{Admitting, Caller, Job, Lost, Priority, Ready, Run};
 use super::state::State;
 use super::{Prepare, SchedulerLimits};
 use crate::EncodeError;
@@ -147,7 +147,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         for Job { payload, mut caller } in jobs {
             items.push(payload.prepared.item);
             drop(caller.queued.take());
-            callers.push((caller, payload.prepared.truncated));
+            callers.push((caller, payload.prepared.lost));
         }
         let started = Instant::now();
         // A panic must not take the thread along: every later request would wait for nobody.
@@ -167,11 +167,11 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         self.answer(result, callers, run);
     }
 
-    fn answer(&self, result: Result<Array2<f32>, EncodeError>, callers: Vec<(Caller, bool)>, run: Run) {
+    fn answer(&self, result: Result<Array2<f32>, EncodeError>, callers: Vec<(Caller, Lost)>, run: Run) {
         let reason = match result {
             Ok(features) if features.nrows() == callers.len() => {
-                for (row, (caller, truncated)) in features.outer_iter().zip(callers) {
-                    caller.succeed(row.to_vec(), truncated, run, &self.metrics);
+                for (row, (caller, lost)) in features.outer_iter().zip(callers) {
+                    caller.succeed(row.to_vec(), lost, run, &self.metrics);
                 }
                 return;
             }

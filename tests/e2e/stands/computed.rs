@@ -44,7 +44,7 @@ impl ComputedModel {
     fn results<Input: AsRef<[u8]>>(&self, inputs: &[Input]) -> Vec<proto::EncodeResult> {
         let result = |input: &Input| {
             let embedding = proto::Embedding { values: self.embedding(input.as_ref()) };
-            proto::EncodeResult { outcome: Some(Outcome::Embedding(embedding)), truncated: false }
+            proto::EncodeResult { outcome: Some(Outcome::Embedding(embedding)), ..Default::default() }
         };
         inputs.iter().map(result).collect()
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::scheduler::fixture::JobMaker;
-use crate::scheduler::job::Prepared;
+use crate::scheduler::job::{Lost, Prepared};
 use Priority::{Bulk, Interactive};
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn become_ready(state: &mut TestState, job: Job<usize>) {
     let Job { payload, caller } = job;
     state.preparation_ended(caller.urgency.priority);
     state.put_ready(Job {
-        payload: Ready { prepared: Prepared { item: payload, truncated: false }, length: 1 },
+        payload: Ready { prepared: Prepared { item: payload, lost: Lost::default() }, length: 1 },
         caller,
     });
 }
@@ -92,7 +92,7 @@ fn what_needs_no_work_is_in_no_batch() {
     assert_eq!(batch.gone.len(), 1);
     drop(batch);
     assert_eq!(maker.queued(), 0);
-    let expired = maker.expired_job(Ready { prepared: Prepared { item: 9, truncated: false }, length: 1 }, Bulk);
+    let expired = maker.expired_job(Ready { prepared: Prepared { item: 9, lost: Lost::default() }, length: 1 }, Bulk);
     state.put_ready(expired);
     let batch = state.next_batch(Instant::now());
     assert!(batch.jobs.is_empty());

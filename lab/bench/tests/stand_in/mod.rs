@@ -110,7 +110,7 @@ fn bulk(priority: i32) -> bool {
 
 fn result() -> proto::EncodeResult {
     let outcome = Outcome::Embedding(proto::Embedding { values: vec![1.0] });
-    proto::EncodeResult { outcome: Some(outcome), truncated: false }
+    proto::EncodeResult { outcome: Some(outcome), ..Default::default() }
 }
 
 fn timings(items: usize) -> proto::Timings {

@@ -27,7 +27,7 @@ pub(super) fn tokenize_all(
         running.into_iter().map(|started| started.map(thread::ScopedJoinHandle::join)).collect::<Vec<_>>()
     });
     let mut token_ids = Vec::with_capacity(captions.len());
-    let mut truncated = 0_usize;
+    let (mut truncated, mut with_unknown_letters) = (0_usize, 0_usize);
     for part in joined {
         let part = part
             .map_err(|error| TrainError::Thread { reason: format!("it could not be started: {error}") })?
@@ -36,11 +36,17 @@ pub(super) fn tokenize_all(
         })??;
         for text in part {
             truncated += usize::from(text.truncated);
+            with_unknown_letters += usize::from(text.unknown_letters.is_some());
             token_ids.push(text.token_ids);
         }
     }
     if truncated > 0 {
         tracing::info!(truncated, captions = captions.len(), "captions longer than the context were cut");
+    }
+    if with_unknown_letters > 0 {
+        let missing = tokenizer.missing_letters().unwrap_or_else(|| "other alphabets' letters missing".to_owned());
+        let (count, of) = (with_unknown_letters, captions.len());
+        tracing::warn!("{count} of {of} captions have letters that do not count: the vocabulary has {missing}");
     }
     Ok(token_ids)
 }
