@@ -35,6 +35,8 @@ mod limits;
 mod model_change;
 // What an operator sees: traces, deadlines and metrics through both services.
 mod observability;
+// Images that lie on their side, as they are stored and upright.
+mod orientation;
 // What can be asked of a gallery: parts, rankings, filters, feedback; and what needs no encoder.
 mod queries;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.
