@@ -1,5 +1,8 @@
 //! What no tensor says is never taken in silence: the summary tells who decided it, and what contradicts is refused.
 
+// Without this, lints count helpers of an integration test as shipped code.
+#![cfg(test)]
+
 use descry_export::{ExportError, ExportRequest, ModelFlags, ModelSource, TowerForm, export};
 use descry_model::Manifest;
 use std::fs;

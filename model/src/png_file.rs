@@ -40,9 +40,9 @@ impl PngFile {
     pub(crate) fn open(bytes: &[u8]) -> Result<Self, ModelError> {
         let mut notes = ImageNotes::default();
         let (mut essence, mut pixel_data) = (SIGNATURE.to_vec(), Vec::new());
-        let mut chunks = Chunks { rest: bytes.get(SIGNATURE.len()..).unwrap_or_default() };
+        let chunks = Chunks { rest: bytes.get(SIGNATURE.len()..).unwrap_or_default() };
         let mut place = Place::BeforePixels;
-        while let Some(chunk) = chunks.next() {
+        for chunk in chunks {
             place = match (place, &chunk.name) {
                 (_, b"IEND") => break,
                 (Place::BeforePixels | Place::Pixels, b"IDAT") => {
@@ -205,7 +205,7 @@ fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = lines.flatten().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let (pairs, []) = digits.as_chunks() else { return None };
-    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+    pairs.iter().map(|&[high, low]| Some((digit(high)? << 4) | digit(low)?)).collect()
 }
 
 fn write_chunk(file: &mut Vec<u8>, name: &[u8; 4], parts: &[&[u8]]) -> Result<(), ModelError> {
@@ -280,10 +280,10 @@ fn refused(reason: &str) -> ModelError {
 }
 
 fn unreadable(error: DecodingError) -> ModelError {
-    match error {
-        DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            refused("the PNG data is cut short (pixels are missing)")
-        }
-        other => refused(&other.to_string()),
+    if let DecodingError::IoError(error) = &error
+        && error.kind() == ErrorKind::UnexpectedEof
+    {
+        return refused("the PNG data is cut short (pixels are missing)");
     }
+    refused(&error.to_string())
 }

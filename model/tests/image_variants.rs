@@ -1,5 +1,8 @@
 //! Unusual and damaged image files against what Pillow 13 makes of them (`data/generate_variants.py` makes both).
 
+// Without this, lints count helpers of an integration test as shipped code.
+#![cfg(test)]
+
 use descry_model::{RgbImage, decode_image};
 use ndarray::{Array1, Array3};
 use ndarray_npy::NpzReader;
