@@ -14,39 +14,39 @@ const SHOWN_REPLACEMENTS: usize = 5;
 
 /// Shows a job while it runs.
 pub(crate) enum JobDisplay {
-    /// What is drawn at present.
-    Bar(ProgressBar),
-    /// For people who look at it through a pipe.
-    PlainLines(PipedProgress),
+    /// For people.
+    Bar(Drawing),
     JsonLines,
+}
+
+/// What is drawn at present, and what is said where nothing can be drawn.
+pub(crate) struct Drawing {
+    bar: ProgressBar,
+    lines: Option<PipedProgress>,
 }
 
 impl JobDisplay {
     pub(crate) fn new(is_json: bool) -> Self {
-        if is_json {
-            return Self::JsonLines;
-        }
-        PipedProgress::unless_terminal("images", None)
-            .map_or_else(|| Self::Bar(ProgressBar::hidden()), Self::PlainLines)
+        if is_json { Self::JsonLines } else { Self::Bar(Drawing { bar: ProgressBar::hidden(), lines: None }) }
     }
 
     /// Draws this instead of what was drawn; nothing for programs.
     pub(crate) fn draw(&mut self, bar: impl FnOnce() -> ProgressBar) {
-        if let Self::Bar(drawn) = self {
-            drawn.finish_and_clear();
-            *drawn = bar();
+        if let Self::Bar(drawing) = self {
+            drawing.bar.finish_and_clear();
+            drawing.bar = bar();
         }
     }
 
     /// Draws how far something else has come.
     pub(crate) fn count(&mut self, done: u64, total: u64, what: &'static str) {
-        if let Self::Bar(bar) = self
-            && bar.prefix() != what
+        if let Self::Bar(drawing) = self
+            && drawing.bar.prefix() != what
         {
             self.draw(|| progress::counter(Some(total), what));
         }
-        if let Self::Bar(bar) = self {
-            bar.set_position(done);
+        if let Self::Bar(drawing) = self {
+            drawing.bar.set_position(done);
         }
     }
 
@@ -63,13 +63,13 @@ impl JobObserver for JobDisplay {
 
     fn started(&mut self, total: Option<u64>) {
         self.draw(|| progress::counter(total, "images"));
-        if let Self::PlainLines(progress) = self {
-            *progress = PipedProgress::new("images", total);
+        if let Self::Bar(drawing) = self {
+            drawing.lines = PipedProgress::unless_terminal("images", total);
         }
     }
 
     fn progressed(&mut self, report: &JobReport) {
-        if let Self::Bar(bar) = self {
+        if let Self::Bar(Drawing { bar, .. }) = self {
             bar.set_position(report.done());
             if report.failed > 0 {
                 bar.set_message(format!("{} failed", report.failed));
@@ -79,8 +79,11 @@ impl JobObserver for JobDisplay {
 
     fn second_passed(&mut self, report: &JobReport) {
         match self {
-            Self::Bar(_) => {}
-            Self::PlainLines(progress) => progress.say(report.done(), report.failed),
+            Self::Bar(drawing) => {
+                if let Some(lines) = &mut drawing.lines {
+                    lines.say(report.done(), report.failed);
+                }
+            }
             Self::JsonLines => say!("{}", Value::Object(progress_json(report))),
         }
     }

@@ -74,6 +74,12 @@ pub enum ClientError {
         /// What there is instead.
         left_out: Box<LeftOut>,
     },
+    /// A file of embeddings without one.
+    #[error("{path} holds no embedding")]
+    NoEmbeddings {
+        /// The file.
+        path: PathBuf,
+    },
     /// A generation that is not there.
     #[error("gallery {gallery:?} has no generation {generation}; `descry gallery reembed` begins one")]
     NoGeneration {

@@ -4,6 +4,8 @@ use crate::{EncodeError, EncodedImage, Encoder, Urgency};
 use descry_model::Embedding;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use ndarray::Array2;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Items of one request, and requests in flight: enough that preparing one overlaps running the other, few enough that
@@ -24,7 +26,7 @@ pub async fn encode_all_images(
     progress: impl Fn(usize),
 ) -> Result<Array2<f32>, EncodeError> {
     let groups = futures::stream::iter(paths.chunks(GROUP.min(encoder.limits().max_items))).map(|group| async move {
-        let images = read_files(group.to_vec()).await?;
+        let images = read_files(group.to_vec(), encoder.limits().max_image_bytes as u64).await?;
         let images = encoder.encode_images(images, Urgency::BULK).await?;
         let name = |(path, result): (&PathBuf, Result<EncodedImage, EncodeError>)| match result {
             Ok(image) => Ok(image.embedding),
@@ -125,10 +127,13 @@ async fn collect(
     Ok(features)
 }
 
-async fn read_files(paths: Vec<PathBuf>) -> Result<Vec<Vec<u8>>, EncodeError> {
+/// Reads no more of a file than it takes to see that it is too large, whatever its size is said to be.
+async fn read_files(paths: Vec<PathBuf>, max_image_bytes: u64) -> Result<Vec<Vec<u8>>, EncodeError> {
     let reading = tokio::task::spawn_blocking(move || {
         let read = |path: PathBuf| {
-            std::fs::read(&path).map_err(|error| EncodeError::InvalidRequest {
+            let mut content = Vec::new();
+            let read = File::open(&path).and_then(|file| file.take(max_image_bytes + 1).read_to_end(&mut content));
+            read.map(|_| content).map_err(|error| EncodeError::InvalidRequest {
                 reason: format!("cannot read {}: {error}", path.display()),
             })
         };

@@ -38,7 +38,8 @@ impl<'a> CsvTable<'a> {
                 ));
             }
         }
-        let (separator, name) = separator(&header);
+        let is_tsv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+        let (separator, name) = separator(&header, is_tsv);
         // A BOM-less UTF-16 file consists of zeros by half.
         if header.contains(&0) {
             return Err(IntakeError::malformed(path, NOT_UTF8));
@@ -50,7 +51,6 @@ impl<'a> CsvTable<'a> {
         let columns = TableColumns::of(header.iter());
         let mut columns =
             columns.map_err(|reason| IntakeError::MalformedRecord { path: path.to_owned(), line: 1, reason })?;
-        let is_tsv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
         if (separator == b'\t') != is_tsv || separator == b';' {
             columns.notes.insert(0, format!("its cells are separated by {name}"));
         }
@@ -76,7 +76,8 @@ impl<'a> CsvTable<'a> {
     }
 }
 
-fn separator(header: &[u8]) -> (u8, &'static str) {
+/// What a header has most of; of equal numbers, what the file's name lets expect.
+fn separator(header: &[u8], is_tsv: bool) -> (u8, &'static str) {
     let mut counts = [0_usize; SEPARATORS.len()];
     let mut is_quoted = false;
     for &byte in header {
@@ -85,7 +86,7 @@ fn separator(header: &[u8]) -> (u8, &'static str) {
             *count += usize::from(!is_quoted && byte == separator);
         }
     }
-    let mut best = 0;
+    let mut best = if is_tsv { SEPARATORS.len() - 1 } else { 0 };
     for (place, count) in counts.iter().enumerate() {
         if *count > counts[best] {
             best = place;

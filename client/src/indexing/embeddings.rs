@@ -48,8 +48,8 @@ impl Connection {
     /// Sends every embedding of a file.
     ///
     /// # Errors
-    /// [`ClientError::Intake`] for files that cannot be used; [`ClientError::OtherModel`]; [`ClientError::Incomplete`] when
-    /// the service was away for too long.
+    /// [`ClientError::Intake`] for files that cannot be used; [`ClientError::NoEmbeddings`]; [`ClientError::OtherModel`];
+    /// [`ClientError::Incomplete`] when the service was away for too long.
     pub async fn index_embeddings(
         &self,
         job: EmbeddingJob,
@@ -58,6 +58,9 @@ impl Connection {
         let EmbeddingJob { gallery, path, reading, journal, attributes, clear_metadata, options } = job;
         observer.opening();
         let file = open(&path, reading).await?;
+        if file.total() == 0 {
+            return Err(ClientError::NoEmbeddings { path });
+        }
         let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let filling = Filling {
             file,

@@ -156,3 +156,43 @@ proptest! {
         }
     }
 }
+
+/// The second of two rows would silently take the place of the first.
+#[test]
+fn an_image_with_two_rows_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (npz, parquet) = (folder.path().join("e.npz"), folder.path().join("e.parquet"));
+    let mut twice = rows(5, 2);
+    twice[4].image_id = twice[1].image_id.clone();
+    write_gallery(&parquet, &twice, 2);
+    let mut archive = EmbeddingArchive::create(&npz).unwrap();
+    archive.add_rows("images", Array2::zeros((5, 2)).view()).unwrap();
+    archive.add_texts("image_ids", &twice.iter().map(|row| row.image_id.clone()).collect::<Vec<_>>()).unwrap();
+    archive.finish().unwrap();
+    for path in [npz, parquet] {
+        let message = EmbeddingFile::open(&path, with_fingerprint()).err().unwrap().to_string();
+        assert!(message.contains("rows 2 and 5") && message.contains("a/1.jpg"), "{message}");
+    }
+}
+
+#[test]
+fn records_and_prefixes_go_by_the_ids_of_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, metadata) = (folder.path().join("e.parquet"), folder.path().join("m.csv"));
+    write_gallery(&path, &rows(3, 2), 2);
+    let open = |records: &str, allow_unmatched: bool| {
+        fs::write(&metadata, format!("image_id,camera_id\n{records}\n")).unwrap();
+        let (metadata, prefix) = (Some(metadata.clone()), "c1/".to_owned());
+        EmbeddingFile::open(&path, EmbeddingOptions { metadata, prefix, allow_unmatched, ..with_fingerprint() })
+    };
+    let mut file = open("c1/a/0.jpg,c9\na/2.jpg,c8\nz,c7", false).unwrap();
+    let read: Vec<EmbeddingRow> = file.by_ref().map(Result::unwrap).collect();
+    assert!(read.iter().map(|row| row.image_id.as_str()).eq(["c1/a/0.jpg", "c1/a/1.jpg", "c1/a/2.jpg"]));
+    assert_eq!(
+        (read[0].metadata.camera_id.as_deref(), read[2].metadata.camera_id.as_deref()),
+        (Some("c9"), Some("c8"))
+    );
+    assert_eq!(file.summary().first_unused_metadata, ["z"]);
+    assert!(matches!(open("0.jpg,c9", false).err(), Some(IntakeError::NothingMatches { images: 3, .. })));
+    assert!(open("0.jpg,c9", true).is_ok());
+}

@@ -1,6 +1,8 @@
 use super::*;
-use crate::{KnownMetadata, read_metadata};
+use crate::{KnownMetadata, read_metadata, read_metadata_table};
+use parquet::basic::{BrotliLevel, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
@@ -67,4 +69,44 @@ fn unusable_columns_and_damage_are_named() {
     }
     std::fs::write(&path, bytes).unwrap();
     assert!(read_metadata(&path).is_err());
+}
+
+/// `DataFrame.to_parquet` writes an index that has no name under this one.
+#[test]
+fn row_numbers_of_pandas_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.parquet");
+    let schema =
+        "message m { required binary image_id (STRING); optional int64 index; optional int64 __index_level_0__; }";
+    write(&path, schema, |group| {
+        column::<ByteArrayType>(group, &["a.jpg".into(), "b.jpg".into()], None);
+        column::<Int64Type>(group, &[0, 1], Some(&[1, 1]));
+        column::<Int64Type>(group, &[7, 9], Some(&[1, 1]));
+    });
+    let table = read_metadata_table(&path).unwrap();
+    assert!(table.by_id["b.jpg"].attributes.is_empty(), "{:?}", table.by_id);
+    assert_eq!(table.notes.len(), 2, "{:?}", table.notes);
+    write(&path, "message m { required binary image_id (STRING); optional int64 a; optional int64 a; }", |group| {
+        column::<ByteArrayType>(group, &["a.jpg".into()], None);
+        column::<Int64Type>(group, &[0], Some(&[1]));
+        column::<Int64Type>(group, &[7], Some(&[1]));
+    });
+    assert!(read_metadata(&path).unwrap_err().to_string().contains("`a`"));
+}
+
+#[test]
+fn compressions_that_are_not_read_are_named() {
+    let schema = Arc::new(parse_message_type("message m { required int32 a; }").unwrap());
+    let schema = Arc::new(SchemaDescriptor::new(schema));
+    for (compression, name) in [
+        (Compression::BROTLI(BrotliLevel::default()), Some("Brotli")),
+        (Compression::LZ4_RAW, Some("LZ4")),
+        (Compression::SNAPPY, None),
+        (Compression::ZSTD(ZstdLevel::default()), None),
+    ] {
+        let column = ColumnChunkMetaData::builder(schema.column(0)).set_compression(compression).build().unwrap();
+        let group = RowGroupMetaData::builder(Arc::clone(&schema)).set_column_metadata(vec![column]).build().unwrap();
+        let file = FileMetaData::new(1, 0, None, None, Arc::clone(&schema), None);
+        assert_eq!(unread_codec(&ParquetMetaData::new(file, vec![group])), name);
+    }
 }

@@ -1,8 +1,6 @@
 use super::*;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, symlink};
-use std::process::Command;
 
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -31,68 +29,6 @@ fn contents_are_read_or_left_out() {
         }
         let expected = [("a.jpg".to_owned(), 700), ("b.jpg".to_owned(), 512), (long_name.clone(), 5)];
         assert_eq!(names, expected);
-    }
-}
-
-/// Files with holes, and links of every kind.
-fn awkward_files(folder: &Path) {
-    fs::create_dir_all(folder.join("in/c1")).unwrap();
-    fs::create_dir_all(folder.join("in/c2")).unwrap();
-    fs::write(folder.join("in/c1/1.jpg"), b"first").unwrap();
-    fs::hard_link(folder.join("in/c1/1.jpg"), folder.join("in/c2/2.jpg")).unwrap();
-    symlink("../c1/1.jpg", folder.join("in/c2/3.jpg")).unwrap();
-    symlink("3.jpg", folder.join("in/c2/4.jpg")).unwrap();
-    let sparse = File::create(folder.join("in/c2/5.jpg")).unwrap();
-    sparse.set_len(300_000).unwrap();
-    // More pieces than the first header of GNU's own format holds.
-    for piece in 0..9_u8 {
-        sparse.write_all_at(&[piece + 1; 700], u64::from(piece) * 32_768 + 4096).unwrap();
-    }
-    fs::hard_link(folder.join("in/c2/5.jpg"), folder.join("in/c2/6.jpg")).unwrap();
-}
-
-/// What GNU tar makes of an archive and what is read of it are the same, in all its formats.
-#[test]
-fn links_and_holes_are_read_as_gnu_tar_does() {
-    let version = Command::new("tar").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
-    if !version.starts_with(b"tar (GNU tar)") {
-        return println!("SKIPPED: there is no GNU tar to compare with");
-    }
-    let formats = [
-        &["--format=gnu"][..],
-        &["--format=posix", "--sparse-version=0.0"],
-        &["--format=posix", "--sparse-version=0.1"],
-        &["--format=posix", "--sparse-version=1.0"],
-        &["--format=gnu", "--gzip"],
-        &["--format=posix", "--sparse-version=1.0", "--gzip"],
-    ];
-    for format in formats {
-        let folder = tempfile::tempdir().unwrap();
-        awkward_files(folder.path());
-        let gnu_tar = |arguments: &[&str]| {
-            let status = Command::new("tar").arg("-C").arg(folder.path()).args(arguments).status().unwrap();
-            assert!(status.success(), "{arguments:?}");
-        };
-        // The name is without an ending of compression, whatever is in it.
-        let archive = folder.path().join("a.tar");
-        let name = archive.to_str().unwrap();
-        gnu_tar(&[format, &["--sparse", "--hole-detection=raw", "--sort=name", "-cf", name, "in"]].concat());
-        gnu_tar(&["-xf", name, "--one-top-level=out"]);
-
-        let mut members = TarMembers::open(&archive, MAX_BYTES).unwrap();
-        let mut files = 0;
-        while let Some(member) = members.next_member().unwrap() {
-            if member.kind == MemberKind::Folder {
-                continue;
-            }
-            let path = member.path.unwrap();
-            assert_eq!(member.kind, MemberKind::File, "{format:?} {path}");
-            let unpacked = fs::read(folder.path().join("out").join(&path)).unwrap();
-            assert_eq!(member.bytes, unpacked.len() as u64, "{format:?} {path}");
-            assert!(members.content().unwrap().unwrap() == unpacked, "{format:?} {path}");
-            files += 1;
-        }
-        assert_eq!(files, 6, "{format:?}");
     }
 }
 
