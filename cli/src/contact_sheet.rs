@@ -90,7 +90,10 @@ impl Cell {
     /// In the order of their names; the path is nothing that the picture does not show better.
     fn attributes(&self) -> BTreeMap<&str, &str> {
         let attributes = self.hit.metadata.iter().flat_map(|metadata| &metadata.attributes);
-        attributes.map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| *name != PATH_ATTRIBUTE).collect()
+        attributes
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| *name != PATH_ATTRIBUTE)
+            .collect()
     }
 
     fn sightings(&self) -> &[Sighting] {

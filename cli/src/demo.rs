@@ -3,8 +3,8 @@
 use crate::contact_sheet::{Pictures, Row, SheetFile};
 use crate::job_display::JobDisplay;
 use crate::output::{say, say_lines};
-use crate::verified_export::export_verified;
 use crate::shell;
+use crate::verified_export::export_verified;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_client::{Connection, IndexJob};

@@ -8,6 +8,7 @@ mod interruptions;
 mod reports;
 mod searching;
 mod sources;
+mod terminal;
 mod watching;
 
 use crate::stands::commands::last_json;

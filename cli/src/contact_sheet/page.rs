@@ -36,9 +36,9 @@ td { overflow-wrap: anywhere; }
 pub(super) fn write(rows: &[Row]) -> anyhow::Result<String> {
     let mut page = HEAD.to_owned();
     for row in rows {
-        write!(page, "<h1>{}</h1>\n", Escaped(&row.title))?;
+        writeln!(page, "<h1>{}</h1>", Escaped(&row.title))?;
         if let Some(note) = &row.note {
-            write!(page, "<p>{}</p>\n", Escaped(note))?;
+            writeln!(page, "<p>{}</p>", Escaped(note))?;
         }
         page.push_str("<div class=\"hits\">\n");
         for cell in &row.cells {
@@ -69,11 +69,11 @@ fn write_cell(page: &mut String, cell: &Cell) -> anyhow::Result<()> {
         ("faint", cell.captured()),
     ] {
         if !text.is_empty() {
-            write!(page, "<div class=\"{class}\">{}</div>\n", Escaped(&text))?;
+            writeln!(page, "<div class=\"{class}\">{}</div>", Escaped(&text))?;
         }
     }
     for (name, value) in cell.attributes() {
-        write!(page, "<div class=\"faint\">{}: {}</div>\n", Escaped(name), Escaped(value))?;
+        writeln!(page, "<div class=\"faint\">{}: {}</div>", Escaped(name), Escaped(value))?;
     }
     write_sightings(page, cell)?;
     page.push_str("</figcaption>\n</figure>\n");
@@ -87,11 +87,11 @@ fn write_sightings(page: &mut String, cell: &Cell) -> anyhow::Result<()> {
         return Ok(());
     }
     let some = if count > named { format!("{named} of {count} images") } else { format!("{named} images") };
-    write!(page, "<details><summary>{some}</summary>\n<table>\n")?;
+    writeln!(page, "<details><summary>{some}</summary>\n<table>")?;
     for sighting in cell.sightings() {
         let camera = sighting.camera_id.as_deref().unwrap_or_default();
         let (id, time) = (Escaped(&sighting.image_id), time_text(sighting.captured_at));
-        write!(page, "<tr><td>{}</td><td>{}</td><td>{id}</td></tr>\n", Escaped(&time), Escaped(camera))?;
+        writeln!(page, "<tr><td>{}</td><td>{}</td><td>{id}</td></tr>", Escaped(&time), Escaped(camera))?;
     }
     page.push_str("</table></details>\n");
     Ok(())

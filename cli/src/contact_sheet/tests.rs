@@ -20,7 +20,8 @@ fn hits(folder: &Path) -> Vec<Hit> {
         metadata: Some(ImageMetadata {
             person_id: Some("12".to_owned()),
             camera_id: Some("c1".to_owned()),
-            attributes: [("<bag>".to_owned(), "'yes'&".to_owned()), (PATH_ATTRIBUTE.to_owned(), "/x".to_owned())].into(),
+            attributes: [("<bag>".to_owned(), "'yes'&".to_owned()), (PATH_ATTRIBUTE.to_owned(), "/x".to_owned())]
+                .into(),
             ..ImageMetadata::default()
         }),
         sightings: vec![sighting.clone()],
@@ -56,10 +57,15 @@ fn a_page_is_text_whatever_the_names_are() {
     let file = SheetFile::at(&folder.path().join("s.html")).unwrap();
     file.write(&[row(hits(folder.path()), &pictures).unwrap()]).unwrap();
     let page = std::fs::read_to_string(file.path()).unwrap();
-    for told in ["nobody here matches: 100 %", "1 · 0.7743 · 85 %", "#12  7 images", "1 of 7 images", "c&quot;2", "a.png"] {
+    for told in
+        ["nobody here matches: 100 %", "1 · 0.7743 · 85 %", "#12  7 images", "1 of 7 images", "c&quot;2", "a.png"]
+    {
         assert!(page.contains(told), "{told}: {page}");
     }
-    assert!(page.contains("&lt;bag&gt;: &#39;yes&#39;&amp;") || page.contains("&lt;bag&gt;: &apos;yes&apos;&amp;"), "{page}");
+    assert!(
+        page.contains("&lt;bag&gt;: &#39;yes&#39;&amp;") || page.contains("&lt;bag&gt;: &apos;yes&apos;&amp;"),
+        "{page}"
+    );
     for raw in ["<script", "<b>", "<i>", "'yes'", "/x"] {
         assert!(!page.contains(raw), "{raw}: {page}");
     }

@@ -113,9 +113,7 @@ fn statistics_json(gallery: &str, statistics: &GalleryStatistics) -> Value {
 
 /// A list and not an object, so that the order is kept: by falling number of images.
 fn values_json(values: &ValueStatistics) -> Value {
-    let count = |count: &descry_proto::search::v1::value_statistics::Count| {
-        json!({ "value": count.value, "images": count.images })
-    };
+    let count = |count: &descry_proto::search::v1::value_statistics::Count| json!({ "value": count.value, "images": count.images });
     json!({
         "counts": values.counts.iter().map(count).collect::<Value>(),
         "left_out": values.left_out,

@@ -122,10 +122,7 @@ mod tests {
     fn the_nearest_value_is_suggested_and_some_are_named() {
         let cameras = known(&["c1", "c2", "lobby"], 0);
         let told = sentence("city", &Condition::Camera("C2"), "C2", &cameras);
-        assert_eq!(
-            told,
-            "no image of gallery city is of camera \"C2\"; is \"c2\" meant? There are c1, c2, lobby"
-        );
+        assert_eq!(told, "no image of gallery city is of camera \"C2\"; is \"c2\" meant? There are c1, c2, lobby");
         let colours = known(&["red", "green", "blue", "a", "b", "c", "d", "e", "f", "g"], 5);
         let told = sentence("city", &Condition::Attribute("coat", "gren"), "gren", &colours);
         assert!(told.contains("has coat=gren; is \"green\" meant?") && told.ends_with("e and 7 more"), "{told}");

@@ -101,7 +101,9 @@ mod tests {
     async fn a_command_hears_of_the_match_and_nothing_in_a_name_is_a_command() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().display();
-        let content = format!("cat > {out}/input.$$\nprintf '%s' \"$DESCRY_WATCH|$DESCRY_IMAGE_ID|$DESCRY_SCORE\" > {out}/seen.$$");
+        let content = format!(
+            "cat > {out}/input.$$\nprintf '%s' \"$DESCRY_WATCH|$DESCRY_IMAGE_ID|$DESCRY_SCORE\" > {out}/seen.$$"
+        );
         let commands = Commands::of(script(folder.path(), &content));
         let names: Vec<String> = (0..9).map(|number| format!("$(touch {out}/owned); `x` {number}")).collect();
         for name in &names {

@@ -78,8 +78,7 @@ mod tests {
     #[test]
     fn a_line_names_the_file_where_it_is_known() {
         let attributes = [(PATH_ATTRIBUTE.to_owned(), "/data/a.jpg".to_owned())].into();
-        let metadata =
-            ImageMetadata { camera_id: Some("c1".to_owned()), attributes, ..ImageMetadata::default() };
+        let metadata = ImageMetadata { camera_id: Some("c1".to_owned()), attributes, ..ImageMetadata::default() };
         let hit = Hit { image_id: "a.jpg".to_owned(), score: 0.5, metadata: Some(metadata), ..Hit::default() };
         let found = Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit) });
         assert!(found.line().ends_with("red  0.5000  a.jpg  camera c1  /data/a.jpg"), "{}", found.line());

@@ -135,23 +135,23 @@ async fn post_now(address: &Uri, found: &Match) -> Result<(), PostError> {
         .header(header::CONNECTION, "close")
         .body(found.json().to_string())
         .map_err(PostError::Unusable)?;
-    let answer = async {
-        tokio::select! {
-            answer = sender.send_request(request) => answer,
-            // It ends with an error or after the answer, of which nothing but the head is wanted.
-            ended = connection => match ended {
-                Ok(()) => std::future::pending().await,
-                Err(error) => Err(error),
-            },
-        }
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // A connection that ends in good order has handed the answer over; nothing but its head is wanted.
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error),
+        },
     };
-    let status = answer.await.map_err(PostError::Broken)?.status();
+    let status = answer.map_err(PostError::Broken)?.status();
     if status.is_success() { Ok(()) } else { Err(PostError::Answer(status)) }
 }
 
 /// An address that can be called.
 pub(super) fn parse_address(text: &str) -> anyhow::Result<Uri> {
-    let address: Uri = text.parse().with_context(|| format!("{text:?} is no address such as http://127.0.0.1:8080/matches"))?;
+    let address: Uri =
+        text.parse().with_context(|| format!("{text:?} is no address such as http://127.0.0.1:8080/matches"))?;
     match address.scheme_str() {
         Some("http") => {}
         Some("https") => anyhow::bail!(
@@ -243,9 +243,13 @@ mod tests {
     #[test]
     fn addresses_are_http() {
         assert!(parse_address("http://127.0.0.1:8080/matches").is_ok() && parse_address("http://[::1]/x").is_ok());
-        for (wrong, told) in
-            [("https://a/", "--exec"), ("ftp://a/", "http://"), ("a", "http://"), ("", "http://"), ("http://u:p@a/", "password")]
-        {
+        for (wrong, told) in [
+            ("https://a/", "--exec"),
+            ("ftp://a/", "http://"),
+            ("a", "http://"),
+            ("", "http://"),
+            ("http://u:p@a/", "password"),
+        ] {
             let error = format!("{:#}", parse_address(wrong).unwrap_err());
             assert!(error.contains(told), "{wrong}: {error}");
         }

@@ -3,13 +3,12 @@
 use super::encoder_table;
 use super::inputs::{encoder_config, images_in};
 use super::json_output::JsonArguments;
-use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_bench::{
     EncoderPlan, EncoderReport, LoadShape, ServiceUnderTest, Transport, Workload, WorkloadKind, latency_plot,
     load_captions, load_images, run_encoder_benchmark,
 };
-use descry_terminal::progress;
+use descry_terminal::{new_file, progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -174,8 +173,7 @@ fn publish(arguments: &Arguments, report: &EncoderReport) -> anyhow::Result<Exit
     if let Some(path) = &arguments.svg
         && succeeded
     {
-        std::fs::write(path, latency_plot(&report.runs)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        new_file::write(path, latency_plot(&report.runs)?.as_bytes())?;
     }
     Ok(if succeeded || report.interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

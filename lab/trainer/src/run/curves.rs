@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::ops::Range;
 
-const SIZE_PX: (u32, u32) = (920, 980);
+const SIZE_PX: (u32, u32) = (920, 1040);
 /// Where the second and the third chart begin.
 const SECOND_PX: i32 = 420;
 const THIRD_PX: i32 = 350;
@@ -15,6 +15,12 @@ const FONT_PX: i32 = 15;
 const BLUE: RGBColor = RGBColor(31, 119, 180);
 const ORANGE: RGBColor = RGBColor(255, 127, 14);
 const GRAY: RGBColor = RGBColor(90, 90, 90);
+/// Above each chart, for the names of its lines.
+const HEAD_PX: i32 = 28;
+/// Beside each chart, for the numbers and the name of its axis.
+const AXIS_PX: i32 = 74;
+/// A letter's width, on average, of a font that nobody knows before the picture is shown.
+const LETTER_PX: i32 = 7;
 /// Points of a line; the points of a long run are drawn as means of neighbours.
 const MAX_POINTS: usize = 1_200;
 /// Share of the points that smoothing looks back on.
@@ -159,14 +165,28 @@ fn draw_all(text: &mut String, title: &str, curves: &Curves) -> Outcome {
     Ok(())
 }
 
+/// The names of a chart's lines, beside each other above it: within it they would cover points, the newest ones above all.
+fn draw_names(head: &Area<'_>, lines: &[Line<'_>]) -> Outcome {
+    let mut left = AXIS_PX + 12;
+    for line in lines.iter().filter(|line| !line.points.is_empty()) {
+        head.draw(&Rectangle::new([(left, 17), (left + 14, 21)], line.style.filled()))?;
+        head.draw(&Text::new(line.label, (left + 20, 12), (FONT, FONT_PX)))?;
+        left += 20 + (line.label.len() as i32 + 3) * LETTER_PX;
+    }
+    Ok(())
+}
+
 fn draw_chart(area: &Area<'_>, what: &str, epochs: &Range<f64>, values: Range<f64>, lines: &[Line<'_>]) -> Outcome {
     // Learning rates are too small for as many digits as suffice for everything else.
     let is_small = values.end < 0.01;
     let label = move |value: &f64| if is_small { format!("{value:.1e}") } else { rounded(*value).to_string() };
-    let mut chart = ChartBuilder::on(area)
+    let (head, plot) = area.split_vertically(HEAD_PX);
+    draw_names(&head, lines)?;
+    let mut chart = ChartBuilder::on(&plot)
         .margin(12)
+        .margin_top(4)
         .x_label_area_size(40)
-        .y_label_area_size(74)
+        .y_label_area_size(AXIS_PX)
         .build_cartesian_2d(epochs.clone(), values)?;
     chart
         .configure_mesh()
@@ -180,24 +200,11 @@ fn draw_chart(area: &Area<'_>, what: &str, epochs: &Range<f64>, values: Range<f6
         .draw()?;
     for line in lines.iter().filter(|line| !line.points.is_empty()) {
         let style = line.style;
-        chart
-            .draw_series(LineSeries::new(line.points.iter().copied(), style))?
-            .label(line.label)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 2), (x + 14, y + 2)], style.filled()));
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
         if line.has_markers {
             chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 3, style.filled())))?;
         }
     }
-    if lines.iter().all(|line| line.points.is_empty()) {
-        return Ok(());
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .label_font((FONT, FONT_PX))
-        .border_style(BLACK.mix(0.3))
-        .background_style(WHITE.mix(0.85))
-        .draw()?;
     Ok(())
 }
 

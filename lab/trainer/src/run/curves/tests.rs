@@ -54,6 +54,26 @@ fn everything_is_drawn_and_named() {
 }
 
 #[test]
+fn nothing_is_drawn_over_the_points() {
+    let records = [step(1, 2, 3.0), step(1, 4, 2.0), evaluation(1, 40.0), step(2, 4, 1.0), evaluation(2, 60.0)];
+    let text = draw("a run", &records).unwrap().unwrap();
+    let svg = Document::parse(&text).unwrap();
+    let number = |node: &roxmltree::Node<'_, '_>, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+    let is_name = |node: &roxmltree::Node<'_, '_>| {
+        let names = ["smoothed", "Rank-1", "mAP"];
+        node.has_tag_name("text") && node.text().is_some_and(|text| names.contains(&text.trim()))
+    };
+    // The points of each chart, from its first to its last line on the page.
+    let mut tops: Vec<f64> = svg.descendants().filter(is_name).map(|node| number(&node, "y")).collect();
+    tops.sort_by(f64::total_cmp);
+    let markers: Vec<f64> =
+        svg.descendants().filter(|node| node.has_tag_name("circle")).map(|node| number(&node, "cy")).collect();
+    assert_eq!((tops.len(), markers.len()), (3, 4));
+    let names_of_qualities = tops[2];
+    assert!(markers.iter().all(|height| *height > names_of_qualities + 10.0), "{markers:?} {tops:?}");
+}
+
+#[test]
 fn one_point_is_enough() {
     assert_eq!(drawn(&[step(1, 1, 3.0)]).1, 1);
     assert_eq!(drawn(&[evaluation(1, 5.0)]).1, 2);
