@@ -85,12 +85,17 @@ async fn check_service(connection: &Connection, url: &str) -> anyhow::Result<()>
         let request = HealthCheckRequest { service: service.to_owned() };
         tokio::time::timeout(PATIENCE, HealthClient::new(connection.channel()).check(request)).await
     };
-    let Ok(Err(status)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
-    if speaks_no_grpc(&status) {
-        return Err(status).context(format!(
-            "what answers at {url} is no gRPC service: it may be a web page, or a service's metrics; the search service \
-             listens on the address that `descry serve` or search-service names when it starts"
-        ));
+    let Ok(Err(mut status)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
+    if is_broken(&status) {
+        // A service that is just restarted breaks a connection too, once; what speaks another protocol does it again.
+        let Ok(Err(again)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
+        if is_broken(&again) {
+            return Err(again).context(format!(
+                "what answers at {url} is no gRPC service: it may be a web page, or a service's metrics; the search \
+                 service listens on the address that `descry serve` or search-service names when it starts"
+            ));
+        }
+        status = again;
     }
     if status.code() != Code::NotFound {
         return Ok(());
@@ -102,17 +107,10 @@ async fn check_service(connection: &Connection, url: &str) -> anyhow::Result<()>
     )
 }
 
-/// Whether the answer was not HTTP/2 at all. A connection that merely broke may be a service that restarts.
-fn speaks_no_grpc(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if text.contains("frame with invalid size") || text.contains("protocol error") || text.contains("FRAME_SIZE") {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// Whether somebody took the connection and broke it. What a service answers has no source, and where nobody listens any
+/// more, the command's own call tells.
+fn is_broken(status: &Status) -> bool {
+    status.code() != Code::Unavailable && std::error::Error::source(status).is_some()
 }
 
 /// An address that the client can call.

@@ -3,11 +3,13 @@
 use crate::services::index;
 use crate::stands::commands::{fail, json_lines, last_json, succeed};
 use crate::stands::crops::{Crops, person};
+use crate::stands::polling::until;
 use descry_proto::search::v1::index_images_request::Image;
 use descry_tests::{TestStack, program};
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Runs `descry` with its standard output somewhere.
 fn descry_to(output: impl Into<Stdio>, arguments: &[&str]) -> Output {
@@ -163,4 +165,37 @@ async fn a_device_or_an_empty_file_is_no_image() {
     let calibrate = ["gallery", "calibrate", "lobby", "--captions", huge.to_str().unwrap()];
     let (_, complaint) = fail(&[&calibrate[..], &["--server", "http://127.0.0.1:1"]].concat());
     assert!(complaint.contains("256.00 MiB"), "{complaint}");
+}
+
+/// Reads what a command complains of up to the first line, which it writes when it listens for signals.
+fn first_complaint(running: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(running.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_terminal_stops_a_command_that_was_not_begun_to_outlive_it() {
+    let (stack, _crops) = indexed(1).await;
+    let follow = ["watch", "follow", "--gallery", "lobby", "--server", stack.search_url.as_str()];
+    for signal in ["HUP", "TERM", "INT"] {
+        let mut command = Command::new(program("descry"));
+        let mut running = command.args(follow).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        assert!(first_complaint(&mut running).contains("has no watches yet"));
+        let kill = format!("kill -{signal} {}", running.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let status = until("the command ends", async || running.try_wait().unwrap()).await;
+        assert_eq!(status.code(), Some(0), "{signal}");
+    }
+    // As `nohup` begins it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(program("descry")).args(follow);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(first_complaint(&mut running).contains("has no watches yet"));
+    let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 1, 1, "{status}");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    stack.stop().await;
 }
