@@ -21,15 +21,15 @@ async fn equal_names_live_side_by_side_behind_prefixes() {
         fs::write(format!("{folder}/{}.jpg", index % 3), &image.content).unwrap();
     }
     let (one, two) = (crops.path("one"), crops.path("two"));
-    let index = |more: &[&str]| [&["index", "--server", &stack.search_url, "--json"][..], more].concat();
-    let (printed, _) = fail(&index(&[&one, &two, "--gallery", "together"]));
+    let index = ["index", "--server", &stack.search_url, "--json"];
+    let (printed, _) = fail(&[&index[..], &[&one, &two, "--gallery", "together"]].concat());
     let last = last_json(&printed);
     assert_eq!((last["indexed"].as_u64(), last["failures"].as_u64()), (Some(3), Some(3)), "{last}");
     assert!(last["failed"][0]["reason"].as_str().unwrap().contains("--prefix"), "{last}");
 
     let mut ids = BTreeSet::new();
     for (folder, prefix) in [(&one, "c1/"), (&two, "c2/")] {
-        let last = last_json(&succeed(&index(&[folder, "--prefix", prefix, "--gallery", "apart"])));
+        let last = last_json(&succeed(&[&index[..], &[folder, "--prefix", prefix, "--gallery", "apart"]].concat()));
         assert_eq!((last["indexed"].as_u64(), last["replaced_from_elsewhere"].as_u64()), (Some(3), Some(0)), "{last}");
         ids.extend((0..3).map(|number| format!("{prefix}{number}.jpg")));
     }
