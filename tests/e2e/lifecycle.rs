@@ -4,6 +4,7 @@ mod copies;
 mod images;
 mod kept_metadata;
 mod retention;
+mod upright;
 
 use crate::queries::{Lobby, keep_in};
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
@@ -72,6 +73,7 @@ async fn check_all(mut client: SearchServiceClient<Channel>) {
     kept_metadata::images_are_counted_by_what_is_known_of_them(&mut lobby).await;
     kept_metadata::what_is_not_told_is_kept(&mut lobby).await;
     kept_metadata::changes_at_the_same_time_are_all_kept(&mut lobby).await;
+    kept_metadata::indexing_undoes_no_description(&mut lobby).await;
     images::what_meets_a_filter_is_deleted(&mut lobby).await;
 }
 

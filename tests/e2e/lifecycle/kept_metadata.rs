@@ -8,7 +8,7 @@ use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_proto::search::v1::update_images_request::Change;
 use descry_proto::search::v1::{
-    CreateGalleryRequest, Filter, GalleryStatistics, GetGalleryStatisticsRequest, ImageMetadata,
+    CreateGalleryRequest, DeleteImagesRequest, Filter, GalleryStatistics, GetGalleryStatisticsRequest, ImageMetadata,
     IndexEmbeddingsRequest, IndexImagesRequest, Indexed, ListImagesRequest, StoredImage, UpdateImagesRequest,
 };
 use descry_tests::TestStack;
@@ -140,6 +140,51 @@ pub(super) async fn changes_at_the_same_time_are_all_kept(lobby: &mut Lobby) {
     let paths: Vec<String> = (0..CALLERS).map(|caller| format!("attributes.seen-{caller}")).collect();
     update(lobby, &image_id, ImageMetadata::default(), Some(FieldMask { paths })).await;
     assert_eq!(Some(known(lobby, &image_id).await), lobby.images[9].metadata);
+}
+
+/// Indexing, describing and deleting one image at the same time: whatever comes last, nothing of what is known comes from
+/// nowhere, and no description that was acknowledged after the image was there is lost.
+pub(super) async fn indexing_undoes_no_description(lobby: &mut Lobby) {
+    const ROUNDS: usize = 12;
+    let image = lobby.images[9].clone();
+    let untold = Image { metadata: None, ..image.clone() };
+    let other = Image { content: lobby.images[8].content.clone(), ..untold.clone() };
+    for round in 0..ROUNDS {
+        // The file changes each time, so that each time something is written.
+        let next = if round % 2 == 0 { other.clone() } else { untold.clone() };
+        let told = attributes(&[("round", round.to_string().as_str())]);
+        let changes = vec![Change { image_id: image.image_id.clone(), metadata: Some(told) }];
+        let request = UpdateImagesRequest { gallery: "lobby".to_owned(), changes, ..UpdateImagesRequest::default() };
+        let (mut writer, mut describer) = (lobby.client.clone(), lobby.client.clone());
+        let (_, updated) =
+            tokio::join!(index(&mut writer, "lobby", vec![next]), async { describer.update_images(request).await });
+        assert_eq!(updated.unwrap().into_inner().updated, 1);
+        let known = known(lobby, &image.image_id).await;
+        assert_eq!(known.attributes.get("round"), Some(&round.to_string()), "round {round}");
+        assert_eq!(known.person_id, image.metadata.as_ref().unwrap().person_id);
+    }
+    let indexed = index_with(lobby, image.clone(), mask(&["*"])).await;
+    assert!(!indexed.unchanged);
+
+    for round in 0..ROUNDS {
+        let delete = DeleteImagesRequest {
+            gallery: "lobby".to_owned(),
+            image_ids: vec![image.image_id.clone()],
+            ..DeleteImagesRequest::default()
+        };
+        let (mut writer, mut deleter) = (lobby.client.clone(), lobby.client.clone());
+        let written = Image { content: lobby.images[round].content.clone(), ..untold.clone() };
+        let (_, deleted) =
+            tokio::join!(index(&mut writer, "lobby", vec![written]), async { deleter.delete_images(delete).await });
+        deleted.unwrap();
+        // Gone, or there as an image of which nothing is known.
+        let filter = Some(Filter { image_ids: vec![image.image_id.clone()], ..Filter::default() });
+        let request = ListImagesRequest { gallery: "lobby".to_owned(), filter, ..ListImagesRequest::default() };
+        let left = lobby.client.list_images(request).await.unwrap().into_inner().images;
+        let known: Vec<_> = left.into_iter().filter_map(|image| image.metadata?.person_id).collect();
+        assert_eq!(known, Vec::<String>::new(), "round {round}");
+        index_with(lobby, image.clone(), None).await;
+    }
 }
 
 async fn statistics(client: &mut SearchServiceClient<Channel>, limit: u32) -> GalleryStatistics {

@@ -139,10 +139,39 @@ async fn descriptions_are_kept_as_the_settings_say() {
         let lies_open = content.windows(CAPTION.len()).any(|window| window == CAPTION.as_bytes());
         assert_eq!(lies_open, kept == KeptDescriptions::Clear, "{kept:?}");
 
+        // What lies open is closed, or gone, when the settings say so.
+        if kept == KeptDescriptions::Clear {
+            let sealed = TestStack::start_with(|_, search| {
+                search.embedded.path.clone_from(&path);
+                search.watches.descriptions = KeptDescriptions::Sealed;
+                search.watches.description_key_file.clone_from(&key);
+            })
+            .await;
+            let mut client = sealed.search().await;
+            let told = listed(&mut client).await.remove(0).parts;
+            assert_eq!(told.len(), 1);
+            let is_open = || {
+                let store = rusqlite::Connection::open(&path).unwrap();
+                let like = format!("%{CAPTION}%");
+                let count =
+                    store.query_row("SELECT count(*) FROM document WHERE text LIKE ?1", [like], |row| row.get(0));
+                count.unwrap_or(1) > 0
+            };
+            let closing = async {
+                while is_open() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, closing).await.unwrap();
+            assert_eq!(listed(&mut client).await.remove(0).parts, told);
+            sealed.stop().await;
+            continue;
+        }
+
         // Without its key the watch works on, and what it looks for stays closed.
         let stack = start(&other_key).await;
         let told = listed(&mut stack.search().await).await;
-        assert_eq!((told.len(), told[0].parts.is_empty()), (1, kept != KeptDescriptions::Clear), "{kept:?}");
+        assert_eq!((told.len(), told[0].parts.is_empty()), (1, true), "{kept:?}");
         stack.stop().await;
     }
 }
