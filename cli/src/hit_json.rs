@@ -9,6 +9,7 @@ pub(crate) fn reply(reply: &SearchResponse) -> Value {
     json!({
         "fingerprint": reply.fingerprint,
         "truncated": reply.truncated,
+        "unknown_letters": reply.unknown_letters,
         "not_in_gallery_probability": reply.not_in_gallery_probability,
         "hits": reply.hits.iter().map(hit).collect::<Value>(),
     })

@@ -28,7 +28,28 @@ pub(crate) struct EncoderModel {
 pub(crate) struct EncodedQuery {
     pub(crate) embedding: Embedding,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) uncounted: Uncounted,
+}
+
+/// What of a query's texts did not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Uncounted {
+    /// A text was longer than the model reads; its end.
     pub(crate) truncated: bool,
+    /// Letters that the model has no token for, in words.
+    pub(crate) unknown_letters: String,
+}
+
+impl Uncounted {
+    /// Adds what of another text did not count.
+    pub(crate) fn join(mut self, other: &Self) -> Self {
+        self.truncated |= other.truncated;
+        if !self.unknown_letters.is_empty() && !other.unknown_letters.is_empty() {
+            self.unknown_letters.push_str(", ");
+        }
+        self.unknown_letters.push_str(&other.unknown_letters);
+        self
+    }
 }
 
 /// The embeddings of some images, each for itself.
@@ -234,15 +255,16 @@ fn single(
     mut results: Vec<proto::EncodeResult>,
     field: &str,
 ) -> Result<EncodedQuery, SearchError> {
-    let (embedding, truncated) = embedding(results.pop().ok_or_else(|| malformed("an empty reply"))?, field)?;
-    Ok(EncodedQuery { embedding, fingerprint: parse_fingerprint(&fingerprint)?, truncated })
+    let (embedding, uncounted) = embedding(results.pop().ok_or_else(|| malformed("an empty reply"))?, field)?;
+    Ok(EncodedQuery { embedding, fingerprint: parse_fingerprint(&fingerprint)?, uncounted })
 }
 
-fn embedding(result: proto::EncodeResult, field: &str) -> Result<(Embedding, bool), SearchError> {
+fn embedding(result: proto::EncodeResult, field: &str) -> Result<(Embedding, Uncounted), SearchError> {
     match result.outcome {
         Some(Outcome::Embedding(found)) => {
             let embedding = Embedding::normalized(found.values).map_err(malformed)?;
-            Ok((embedding, result.truncated))
+            let (truncated, unknown_letters) = (result.truncated, result.unknown_letters);
+            Ok((embedding, Uncounted { truncated, unknown_letters }))
         }
         Some(Outcome::Error(error)) => Err(from_status(Status::new(Code::from(error.code), error.message), field)),
         None => Err(malformed("a result without outcome")),

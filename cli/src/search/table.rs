@@ -24,6 +24,9 @@ pub(super) fn print(reply: &SearchResponse, shown: &Shown<'_>) {
     if reply.truncated {
         say!("a description is longer than the model reads; its end did not count");
     }
+    if !reply.unknown_letters.is_empty() {
+        say!("the model has no token for some letters, which did not count: {}", reply.unknown_letters);
+    }
     if reply.hits.is_empty() {
         say!("no image in the gallery meets the conditions");
     } else {

@@ -137,7 +137,8 @@ fn response(ranking: Ranking) -> proto::SearchResponse {
     proto::SearchResponse {
         hits: ranking.hits.into_iter().map(hit_message).collect(),
         fingerprint: ranking.fingerprint.to_string(),
-        truncated: ranking.truncated,
+        truncated: ranking.uncounted.truncated,
+        unknown_letters: ranking.uncounted.unknown_letters,
         not_in_gallery_probability: ranking.not_in_gallery,
     }
 }

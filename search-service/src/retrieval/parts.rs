@@ -2,6 +2,7 @@
 
 use super::query::{Part, PartKind, SearchSpec, field_of};
 use crate::SearchError;
+use crate::encoder_client::Uncounted;
 use crate::encoder_pool::EncoderPool;
 use crate::validation::invalid;
 use descry_model::Embedding;
@@ -63,13 +64,13 @@ impl WeightedParts {
     }
 }
 
-/// Encodes all parts at the same time. Also tells whether a text was longer than the model reads.
+/// Encodes all parts at the same time. Also tells what of the texts did not count.
 pub(super) async fn encode(
     encoders: &EncoderPool,
     store: &dyn VectorStore,
     search: &SearchSpec,
     generation: &Generation,
-) -> Result<(WeightedParts, bool), SearchError> {
+) -> Result<(WeightedParts, Uncounted), SearchError> {
     let count = search.parts.len();
     let stored = stored_embeddings(store, search, generation).await?;
     let encoding = search.parts.iter().enumerate().map(|(index, part)| {
@@ -77,10 +78,10 @@ pub(super) async fn encode(
         encode_part(encoders, &stored, part, generation, field)
     });
     let encoded = futures::future::try_join_all(encoding).await?;
-    let truncated = encoded.iter().any(|(_, truncated)| *truncated);
+    let uncounted = encoded.iter().fold(Uncounted::default(), |all, (_, uncounted)| all.join(uncounted));
     let weights = search.parts.iter().map(|part| part.weight);
     let parts = encoded.into_iter().map(|(embedding, _)| embedding).zip(weights).collect();
-    Ok((WeightedParts::new(parts)?, truncated))
+    Ok((WeightedParts::new(parts)?, uncounted))
 }
 
 async fn stored_embeddings(
@@ -105,30 +106,30 @@ async fn encode_part(
     part: &Part,
     generation: &Generation,
     field: impl Fn(&str) -> String,
-) -> Result<(Embedding, bool), SearchError> {
-    let (embedding, fingerprint, truncated) = match &part.kind {
+) -> Result<(Embedding, Uncounted), SearchError> {
+    let (embedding, fingerprint, uncounted) = match &part.kind {
         PartKind::GalleryImage(image_id) => {
             let embedding = stored.get(image_id).cloned().ok_or_else(|| {
                 invalid(field("image_id"), format!("gallery {:?} has no image {image_id:?}", generation.gallery))
             })?;
-            return Ok((embedding, false));
+            return Ok((embedding, Uncounted::default()));
         }
-        PartKind::Embedding(embedding, fingerprint) => (embedding.clone(), fingerprint.clone(), false),
+        PartKind::Embedding(embedding, fingerprint) => (embedding.clone(), fingerprint.clone(), Uncounted::default()),
         PartKind::Text(text) => {
             let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
             let encoded = encoder.encode_text(text.clone(), &field("text")).await?;
-            (encoded.embedding, encoded.fingerprint, encoded.truncated)
+            (encoded.embedding, encoded.fingerprint, encoded.uncounted)
         }
         PartKind::Image(image) => {
             let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
             let encoded = encoder
                 .encode_query_image(image.clone(), generation.settings.apply_exif_orientation, &field("image"))
                 .await?;
-            (encoded.embedding, encoded.fingerprint, false)
+            (encoded.embedding, encoded.fingerprint, Uncounted::default())
         }
     };
     generation.require_model(&fingerprint, embedding.dimension())?;
-    Ok((embedding, truncated))
+    Ok((embedding, uncounted))
 }
 
 #[cfg(test)]

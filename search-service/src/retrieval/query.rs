@@ -2,6 +2,7 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
+use crate::encoder_client::Uncounted;
 use crate::validation::{check_address, check_filter, check_id, invalid};
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{Hit, SearchFilter};
@@ -61,7 +62,7 @@ pub(crate) enum Fusion {
 pub(crate) struct Ranking {
     pub(crate) hits: Vec<RankedHit>,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) truncated: bool,
+    pub(crate) uncounted: Uncounted,
     /// Probability that nobody in the gallery matches, where the gallery is calibrated.
     pub(crate) not_in_gallery: Option<f32>,
 }

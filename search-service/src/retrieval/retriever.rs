@@ -7,6 +7,7 @@ use super::sightings;
 use crate::SearchError;
 use crate::calibration::Calibrations;
 use crate::config::RequestLimits;
+use crate::encoder_client::Uncounted;
 use crate::encoder_pool::EncoderPool;
 use crate::validation::{check_id, invalid};
 use descry_model::Embedding;
@@ -88,15 +89,15 @@ impl Retriever {
         is_of_another_model
     }
 
-    /// The parts of a query, whether a text was longer than the model reads, and the generation that they are for.
-    async fn encoded(&self, search: &SearchSpec) -> Result<(WeightedParts, bool, Generation), SearchError> {
+    /// The parts of a query, what of the texts did not count, and the generation that they are for.
+    async fn encoded(&self, search: &SearchSpec) -> Result<(WeightedParts, Uncounted, Generation), SearchError> {
         let generation = self.store.resolve(&search.gallery).await?;
-        let (parts, truncated) = encode(&self.encoders, &*self.store, search, &generation).await?;
-        Ok((parts, truncated, generation))
+        let (parts, uncounted) = encode(&self.encoders, &*self.store, search, &generation).await?;
+        Ok((parts, uncounted, generation))
     }
 
     async fn attempt(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
-        let (parts, truncated, generation) = self.encoded(search).await?;
+        let (parts, uncounted, generation) = self.encoded(search).await?;
         let ranker = Ranker {
             store: &*self.store,
             search,
@@ -115,7 +116,7 @@ impl Retriever {
         if search.group_by_person {
             sightings::add(&*self.store, &generation, &search.filter, self.limits.max_sightings, &mut hits).await?;
         }
-        Ok(Ranking { hits, fingerprint: generation.fingerprint, truncated, not_in_gallery })
+        Ok(Ranking { hits, fingerprint: generation.fingerprint, uncounted, not_in_gallery })
     }
 }
 
