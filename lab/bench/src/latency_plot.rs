@@ -144,7 +144,19 @@ fn ticks(values: &Range<f64>) -> Vec<f64> {
         all.filter(|tick| values.contains(tick)).collect()
     };
     let coarse = if powers > 5 { with(&[1.0]) } else { with(&[1.0, 2.0, 5.0]) };
-    if coarse.len() >= 3 { coarse } else { with(&[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]) }
+    if coarse.len() >= 3 {
+        return coarse;
+    }
+    let fine = with(&[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+    if !fine.is_empty() {
+        return fine;
+    }
+    // Between two of these: even steps of a round width.
+    let width = values.end - values.start;
+    let power = 10_f64.powi((width / 3.0).log10().floor() as i32);
+    let step = [1.0, 2.0, 5.0].into_iter().map(|step| step * power).find(|step| width / step < 6.0).unwrap_or(width);
+    let from = (values.start / step).ceil() as i64;
+    (from..from + 6).map(|count| count as f64 * step).filter(|tick| values.contains(tick)).collect()
 }
 
 /// As many digits as there are: ticks are round.
