@@ -29,9 +29,9 @@ const JPEG_START: &[u8] = &[0xFF, 0xD8, 0xFF];
 /// With `apply_exif_orientation` the image is turned upright first, as Pillow's `ImageOps.exif_transpose` does it: by the
 /// EXIF data of JPEG, PNG and WebP, else by their XMP data. Damaged data turn nothing. The published methods do not turn.
 ///
-/// Of damaged files those are refused that Pillow refuses by default: a JPEG that is cut short; a PNG whose header, palette
-/// or other chunk before the pixels has a wrong checksum, or whose pixels are damaged or not all there. A PNG without its
-/// `IEND` chunk is read, and a JPEG of one scan that lacks nothing but its end marker.
+/// Of damaged files those are refused that Pillow refuses by default: a JPEG that is cut short, be it by its end marker alone; a
+/// PNG whose header, palette or other chunk before the pixels has a wrong checksum, or whose pixels are damaged or not all
+/// there. A PNG without its `IEND` chunk is read. `png_file.rs` and `jpeg.rs` list where we differ.
 ///
 /// # Errors
 /// [`ModelError::ImageTooLarge`] above `max_pixels`; [`ModelError::Image`] for anything that is not a whole image.
@@ -40,7 +40,7 @@ pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_orientation: bool)
         let notes = if apply_exif_orientation { jpeg::notes(bytes) } else { ImageNotes::default() };
         (jpeg::decode(bytes, max_pixels)?, notes.orientation())
     } else if bytes.starts_with(png_file::SIGNATURE) {
-        let file = PngFile::open(bytes)?;
+        let file = PngFile::open(bytes, apply_exif_orientation)?;
         (file.decode(max_pixels)?, file.notes.orientation())
     } else {
         decode_others(bytes, max_pixels)?

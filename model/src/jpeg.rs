@@ -18,24 +18,10 @@ use std::panic::{catch_unwind, resume_unwind};
 /// one header can disagree.
 ///
 /// # Errors
-/// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for data that is cut short or that libjpeg cannot decode.
+/// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for data that is cut short, that comes in more scans than any program
+/// writes, or that libjpeg cannot decode.
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
-    if is_complete(bytes) {
-        return decode_whole(bytes, max_pixels);
-    }
-    let cut_short = || ModelError::Image { reason: "the JPEG data is cut short (no end marker)".to_owned() };
-    if !has_one_scan(bytes) {
-        return Err(cut_short());
-    }
-    // A file that lacks nothing but the end marker is read, as Pillow reads most of these. Whether that is so is seen by what
-    // libjpeg makes of other data in its place: bits that are still needed change the picture.
-    let bytes = bytes.strip_suffix(&[0xFF]).unwrap_or(bytes);
-    let ended_by = |filling: &[u8]| decode_whole(&[bytes, filling, &[0xFF, END_OF_IMAGE]].concat(), max_pixels);
-    let image = ended_by(&[])?;
-    if ended_by(&[0b1010_1010; 64])? == image { Ok(image) } else { Err(cut_short()) }
-}
-
-fn decode_whole(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
+    check_segments(bytes)?;
     // libjpeg's fatal errors arrive as unwinding, without a panic message.
     match catch_unwind(|| decode_or_unwind(bytes, max_pixels)) {
         Ok(result) => result,
@@ -49,7 +35,7 @@ fn decode_whole(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
 
 /// libjpeg's words, with what they mean where it speaks in numbers.
 fn explain(message: String) -> String {
-    const LOSSLESS: [&str; 6] = ["0xc3", "0xc5", "0xc6", "0xc7", "0xcb", "0xcd"];
+    const LOSSLESS: [&str; 8] = ["0xc3", "0xc5", "0xc6", "0xc7", "0xcb", "0xcd", "0xce", "0xcf"];
     if message.contains("precision") {
         return format!("{message}; JPEGs of 8 bits a sample are read, convert it to one");
     }
@@ -123,29 +109,33 @@ pub(crate) fn notes(bytes: &[u8]) -> ImageNotes {
     notes
 }
 
-/// Whether the data goes on to the end marker. libjpeg fills the missing rest of a cut file with grey, and its embedding
-/// would be quietly wrong. Segments are walked, because a thumbnail in the header has an end marker of its own.
-fn is_complete(bytes: &[u8]) -> bool {
-    Segments::of(bytes).any(|segment| segment.marker == END_OF_IMAGE)
-}
-
-/// Whether one baseline scan holds all components: its last pixels are the end of the data. Of progressive files and the
-/// like nobody knows without the end marker whether another scan was to come.
-fn has_one_scan(bytes: &[u8]) -> bool {
-    let (mut components, mut scans) = (None, Vec::new());
-    for Segment { marker, content } in Segments::of(bytes) {
+/// Checks that the data goes on to the end marker, and how often it goes over the picture.
+///
+/// libjpeg fills the missing rest of a cut file with grey, and its embedding would be quietly wrong. That nothing but the
+/// marker is missing cannot be seen from outside, so such a file is refused, too, as Pillow refuses most of them. Segments are
+/// walked, because a thumbnail in the header has an end marker of its own.
+///
+/// Each scan may cost as much as decoding the whole picture, and needs ten bytes.
+fn check_segments(bytes: &[u8]) -> Result<(), ModelError> {
+    let refused = |reason: String| Err(ModelError::Image { reason });
+    let mut scans = 0;
+    for Segment { marker, .. } in Segments::of(bytes) {
         match marker {
-            BASELINE | EXTENDED => components = content.get(5).copied(),
-            START_OF_SCAN => scans.push(content.first().copied()),
+            START_OF_SCAN if scans == MAX_SCANS => {
+                return refused(format!(
+                    "the JPEG data comes in more than {MAX_SCANS} scans, which no program writes; save the picture again"
+                ));
+            }
+            START_OF_SCAN => scans += 1,
+            END_OF_IMAGE => return Ok(()),
             _ => {}
         }
     }
-    components.is_some() && scans == [components]
+    refused("the JPEG data is cut short (no end marker)".to_owned())
 }
 
-/// Starts of frames with Huffman coding whose scans are read once.
-const BASELINE: u8 = 0xC0;
-const EXTENDED: u8 = 0xC1;
+/// Progressive files come in about ten scans.
+const MAX_SCANS: usize = 200;
 const END_OF_IMAGE: u8 = 0xD9;
 const START_OF_SCAN: u8 = 0xDA;
 const APPLICATION_1: u8 = 0xE1;
@@ -229,7 +219,29 @@ mod tests {
     fn every_cut_is_noticed() {
         assert!(decode(PROGRESSIVE, MAX_PIXELS).is_ok());
         for length in 2..PROGRESSIVE.len() - 1 {
-            assert!(!is_complete(&PROGRESSIVE[..length]), "cut to {length} bytes");
+            assert!(check_segments(&PROGRESSIVE[..length]).is_err(), "cut to {length} bytes");
+        }
+    }
+
+    /// Each costs as much as the whole picture, and hardly a byte.
+    #[test]
+    fn there_are_not_more_scans_than_anybody_writes() {
+        let scan = PROGRESSIVE.windows(2).rposition(|pair| pair == [0xFF, START_OF_SCAN]).unwrap();
+        let end = PROGRESSIVE.len() - 2;
+        let of_scans = |count: usize| {
+            let again = PROGRESSIVE[scan..scan + 2 + usize::from(PROGRESSIVE[scan + 3])].repeat(count);
+            [&PROGRESSIVE[..end], &again, &PROGRESSIVE[end..]].concat()
+        };
+        let refused = decode(&of_scans(MAX_SCANS), MAX_PIXELS).unwrap_err().to_string();
+        assert!(refused.contains("more than 200 scans"), "{refused}");
+        assert!(check_segments(&of_scans(100)).is_ok());
+    }
+
+    #[test]
+    fn every_process_that_is_not_read_is_named() {
+        for process in ["0xc3", "0xce", "0xcf"] {
+            let told = explain(format!("Unsupported JPEG process: SOF type {process}"));
+            assert!(told.contains("lossless or hierarchical"), "{told}");
         }
     }
 

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod method;
 mod orientation;
 mod png_file;
+mod png_notes;
 mod resize;
 pub mod text_input;
 mod text_tokenizer;

@@ -5,21 +5,27 @@
 //!   own, which counts.
 //! - Pixels must be whole. A file that ends behind them, with no `IEND`, or without the data's own checksum, is read.
 //!
-//! In one thing we are stricter: compressed data that end properly but too early refuse the file, where Pillow leaves the
-//! rest of the picture black without a word.
+//! We are stricter where Pillow makes black of what it does not have, without a word: for compressed data that end properly
+//! but too early, and for an image of a palette without the palette. A header that names another compression than there is
+//! refuses the file as well.
+//!
+//! We read what Pillow refuses for things beside the pixels: texts and colour profiles of more than a mebibyte, which we leave
+//! alone, and a file that breaks off within a chunk behind the pixels.
 
 use crate::ModelError;
 use crate::orientation::ImageNotes;
+use crate::png_notes::NoteTaker;
 use crate::resize::RgbImage;
 use flate2::Crc;
-use flate2::read::ZlibDecoder;
 use png::{ColorType, DecodeOptions, Decoder, DecodingError, InterlaceInfo, Limits, Reader, Transformations};
-use std::io::{Cursor, ErrorKind, Read as _};
+use std::io::{Cursor, ErrorKind};
 
 /// What every PNG file begins with.
 pub(crate) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
-/// As Pillow: a longer text is not unpacked.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// Of a chunk beside its content: length, name and checksum.
+const CHUNK_BYTES: usize = 12;
+/// Where the header tells how pixels are stored.
+const COLOR_TYPE_AT: usize = 9;
 /// Room for the decoder beside the pixels.
 const DECODER_BYTES: u64 = 1 << 20;
 /// A decoder needs a few rows; no pixel has more than eight bytes.
@@ -35,13 +41,17 @@ pub(crate) struct PngFile {
 impl PngFile {
     /// Reads the chunks.
     ///
+    /// - `takes_notes`: whether what the file says of its orientation is kept
+    ///
     /// # Errors
-    /// [`ModelError::Image`] for a checksum that is wrong before the pixels, and for a file without pixels.
-    pub(crate) fn open(bytes: &[u8]) -> Result<Self, ModelError> {
-        let mut notes = ImageNotes::default();
-        let (mut essence, mut pixel_data) = (SIGNATURE.to_vec(), Vec::new());
+    /// [`ModelError::Image`] for a checksum that is wrong before the pixels, for a palette of more than 256 colours, and for a
+    /// file without pixels.
+    pub(crate) fn open(bytes: &[u8], takes_notes: bool) -> Result<Self, ModelError> {
+        let mut notes = takes_notes.then(NoteTaker::default);
+        let (mut essence, mut palette, mut pixel_data) = (SIGNATURE.to_vec(), None, Vec::new());
         let chunks = Chunks { rest: bytes.get(SIGNATURE.len()..).unwrap_or_default() };
         let mut place = Place::BeforePixels;
+        let mut is_indexed = false;
         for chunk in chunks {
             place = match (place, &chunk.name) {
                 (_, b"IEND") => break,
@@ -50,23 +60,36 @@ impl PngFile {
                     Place::Pixels
                 }
                 (Place::Pixels | Place::BehindPixels, _) => Place::BehindPixels,
-                (Place::BeforePixels, _) => {
+                (Place::BeforePixels, name) => {
                     chunk.check()?;
-                    if matches!(&chunk.name, b"IHDR" | b"PLTE") {
-                        write_chunk(&mut essence, &chunk.name, &[chunk.content])?;
+                    match name {
+                        b"IHDR" => {
+                            is_indexed = chunk.content.get(COLOR_TYPE_AT) == Some(&(ColorType::Indexed as u8));
+                            write_chunk(&mut essence, b"IHDR", &[chunk.content])?;
+                        }
+                        // Of several the last counts. Elsewhere a palette is only a proposal.
+                        b"PLTE" if is_indexed => palette = Some(whole_colors(chunk.content)?),
+                        _ => {}
                     }
                     Place::BeforePixels
                 }
             };
-            if !matches!(place, Place::Pixels) {
-                chunk.take_notes(&mut notes);
+            if let Some(notes) = &mut notes
+                && !matches!(place, Place::Pixels)
+            {
+                notes.take(&chunk);
             }
         }
         if pixel_data.is_empty() {
             return Err(refused("the PNG data is cut short (no pixels)"));
         }
+        if let Some(palette) = palette {
+            // Every colour that a palette does not have is black, and the decoder wants at least one.
+            write_chunk(&mut essence, b"PLTE", &[if palette.is_empty() { &[0; 3] } else { palette }])?;
+        }
         write_chunk(&mut essence, b"IDAT", &pixel_data)?;
-        Ok(Self { essence, notes })
+        write_chunk(&mut essence, b"IEND", &[])?;
+        Ok(Self { essence, notes: notes.map(|taker| taker.notes).unwrap_or_default() })
     }
 
     /// Decodes the pixels; the size in the header is checked first.
@@ -74,27 +97,60 @@ impl PngFile {
     /// # Errors
     /// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for pixels that are damaged or not all there.
     pub(crate) fn decode(&self, max_pixels: u64) -> Result<RgbImage, ModelError> {
-        let mut options = DecodeOptions::default();
-        options.set_ignore_crc(true);
-        options.set_ignore_adler32(false);
-        let mut decoder = Decoder::new_with_options(Cursor::new(self.essence.as_slice()), options);
-        decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-        let header = decoder.read_header_info().map_err(unreadable)?;
-        let (width, height) = (header.width, header.height);
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels > max_pixels {
-            return Err(ModelError::ImageTooLarge { width, height, max_pixels });
+        // The decoder gives out all that it has taken in where another chunk begins, but of an interlaced image's data without
+        // their checksum where nothing does.
+        match decode_essence(&self.essence, max_pixels) {
+            Err(Fault::CutShort) => {
+                let without_end = self.essence.len().saturating_sub(CHUNK_BYTES);
+                decode_essence(&self.essence[..without_end], max_pixels).map_err(ModelError::from)
+            }
+            decoded => decoded.map_err(ModelError::from),
         }
-        let bytes = pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(DECODER_BYTES);
-        decoder.set_limits(Limits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) });
-        let mut reader = decoder.read_info().map_err(unreadable)?;
-        let samples = read_samples(&mut reader)?;
-        Ok(RgbImage {
-            width: width as usize,
-            height: height as usize,
-            samples: to_rgb(reader.output_color_type().0, samples),
-        })
     }
+}
+
+/// Why an essence does not decode.
+enum Fault {
+    CutShort,
+    Other(ModelError),
+}
+
+impl From<DecodingError> for Fault {
+    fn from(error: DecodingError) -> Self {
+        if is_cut_short(&error) { Self::CutShort } else { Self::Other(refused(&error.to_string())) }
+    }
+}
+
+impl From<Fault> for ModelError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::CutShort => refused("the PNG data is cut short (pixels are missing)"),
+            Fault::Other(error) => error,
+        }
+    }
+}
+
+fn decode_essence(essence: &[u8], max_pixels: u64) -> Result<RgbImage, Fault> {
+    let mut options = DecodeOptions::default();
+    options.set_ignore_crc(true);
+    options.set_ignore_adler32(false);
+    let mut decoder = Decoder::new_with_options(Cursor::new(essence), options);
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let header = decoder.read_header_info()?;
+    let (width, height) = (header.width, header.height);
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > max_pixels {
+        return Err(Fault::Other(ModelError::ImageTooLarge { width, height, max_pixels }));
+    }
+    let bytes = pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(DECODER_BYTES);
+    decoder.set_limits(Limits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) });
+    let mut reader = decoder.read_info()?;
+    let samples = read_samples(&mut reader)?;
+    Ok(RgbImage {
+        width: width as usize,
+        height: height as usize,
+        samples: to_rgb(reader.output_color_type().0, samples),
+    })
 }
 
 /// Where among the chunks.
@@ -106,12 +162,12 @@ enum Place {
     BehindPixels,
 }
 
-struct Chunk<'data> {
-    name: [u8; 4],
+pub(crate) struct Chunk<'data> {
+    pub(crate) name: [u8; 4],
     /// As much of it as there is.
-    content: &'data [u8],
+    pub(crate) content: &'data [u8],
     /// `None` where the file ends before it.
-    checksum: Option<u32>,
+    pub(crate) checksum: Option<u32>,
 }
 
 impl Chunk<'_> {
@@ -126,32 +182,6 @@ impl Chunk<'_> {
         Err(refused(&format!(
             "the PNG data is {fault} (the checksum of its chunk {name} is wrong); save the file again"
         )))
-    }
-
-    /// Keeps what can say which way up the image is. Of two notes of a kind the last one counts.
-    fn take_notes(&self, notes: &mut ImageNotes) {
-        const XMP: &[u8] = b"XML:com.adobe.xmp";
-        const RAW_EXIF: &[u8] = b"Raw profile type exif";
-        if self.checksum.is_none() {
-            return;
-        }
-        if &self.name == b"eXIf" {
-            notes.exif = Some(self.content.to_vec());
-            return;
-        }
-        let Some((keyword, rest)) = split_at_zero(self.content) else { return };
-        let text = match &self.name {
-            b"tEXt" => Some(rest.to_vec()),
-            b"zTXt" => rest.strip_prefix(&[0]).and_then(unpack),
-            b"iTXt" => international_text(rest),
-            _ => None,
-        };
-        match (keyword, text) {
-            (XMP, Some(text)) => notes.xmp = Some(text),
-            // An image's own chunk comes before a text.
-            (RAW_EXIF, Some(text)) if notes.exif.is_none() => notes.exif = raw_profile(&text),
-            _ => {}
-        }
     }
 }
 
@@ -176,42 +206,22 @@ impl<'data> Iterator for Chunks<'data> {
     }
 }
 
-fn split_at_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|&byte| byte == 0)?;
-    Some((&bytes[..end], &bytes[end + 1..]))
-}
-
-/// The text behind an `iTXt` chunk's keyword: two marks of its compression, two names, and the text.
-fn international_text(rest: &[u8]) -> Option<Vec<u8>> {
-    let (&[is_compressed, method], rest) = rest.split_first_chunk()?;
-    let (_, rest) = split_at_zero(rest)?;
-    let (_, text) = split_at_zero(rest)?;
-    match (is_compressed, method) {
-        (0, _) => Some(text.to_vec()),
-        (_, 0) => unpack(text),
-        _ => None,
+/// The colours of a palette without what is left over behind the last; the decoder takes three bytes for one.
+fn whole_colors(palette: &[u8]) -> Result<&[u8], ModelError> {
+    const MAX_COLORS: usize = 256;
+    let colors = palette.len() / 3;
+    if colors > MAX_COLORS {
+        return Err(refused(&format!(
+            "its palette has {colors} colours, expected at most {MAX_COLORS}; save the file again"
+        )));
     }
-}
-
-fn unpack(compressed: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    ZlibDecoder::new(compressed).take(MAX_TEXT_BYTES + 1).read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= MAX_TEXT_BYTES).then_some(text)
-}
-
-/// The bytes of ImageMagick's text form: three lines, then hexadecimal digits.
-fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
-    let lines = text.split(|&byte| byte == b'\n').skip(3);
-    let digits: Vec<u8> = lines.flatten().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let (pairs, []) = digits.as_chunks() else { return None };
-    pairs.iter().map(|&[high, low]| Some((digit(high)? << 4) | digit(low)?)).collect()
+    Ok(&palette[..3 * colors])
 }
 
 fn write_chunk(file: &mut Vec<u8>, name: &[u8; 4], parts: &[&[u8]]) -> Result<(), ModelError> {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let length = u32::try_from(bytes).map_err(|_| refused("its PNG chunks are over 4 GiB"))?;
-    file.reserve(bytes + 12);
+    file.reserve(bytes + CHUNK_BYTES);
     file.extend(length.to_be_bytes());
     file.extend(name);
     parts.iter().for_each(|part| file.extend(*part));
@@ -221,8 +231,8 @@ fn write_chunk(file: &mut Vec<u8>, name: &[u8; 4], parts: &[&[u8]]) -> Result<()
 }
 
 /// Every row's samples, eight bits each.
-fn read_samples(reader: &mut Reader<Cursor<&[u8]>>) -> Result<Vec<u8>, ModelError> {
-    let too_long = || refused("its rows are too long");
+fn read_samples(reader: &mut Reader<Cursor<&[u8]>>) -> Result<Vec<u8>, Fault> {
+    let too_long = || Fault::Other(refused("its rows are too long"));
     let (width, height) = reader.info().size();
     let size = reader.output_buffer_size().ok_or_else(too_long)?;
     let stride = reader.output_line_size(width).ok_or_else(too_long)?;
@@ -242,11 +252,9 @@ fn read_samples(reader: &mut Reader<Cursor<&[u8]>>) -> Result<Vec<u8>, ModelErro
                 }
             },
             Ok(None) => return Ok(samples),
-            // The essence ends behind the pixels, and the data's own checksum may be missing.
-            Err(DecodingError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof && read == rows => {
-                return Ok(samples);
-            }
-            Err(error) => return Err(unreadable(error)),
+            // The pixels are all there; the data's own checksum may be missing.
+            Err(error) if read == rows && is_cut_short(&error) => return Ok(samples),
+            Err(error) => return Err(error.into()),
         }
         read += 1;
     }
@@ -279,11 +287,15 @@ fn refused(reason: &str) -> ModelError {
     ModelError::Image { reason: reason.to_owned() }
 }
 
-fn unreadable(error: DecodingError) -> ModelError {
-    if let DecodingError::IoError(error) = &error
-        && error.kind() == ErrorKind::UnexpectedEof
-    {
-        return refused("the PNG data is cut short (pixels are missing)");
+/// Whether data ends before it should. The decoder tells some of its reasons in words only.
+fn is_cut_short(error: &DecodingError) -> bool {
+    const WORDS: [&str; 2] = ["InsufficientInput", "does not have enough data"];
+    match error {
+        DecodingError::IoError(error) => error.kind() == ErrorKind::UnexpectedEof,
+        DecodingError::Format(reason) => {
+            let reason = reason.to_string();
+            WORDS.iter().any(|words| reason.contains(words))
+        }
+        DecodingError::Parameter(_) | DecodingError::LimitsExceeded => false,
     }
-    refused(&error.to_string())
 }

@@ -126,6 +126,32 @@ def pngs():
         begin = start[:8] + header(width, height, interlaced=1)
         yield f"interlaced_{width}x{height}.png", begin + chunk(b"IDAT", content) + end
         yield f"interlaced_{width}x{height}_cut.png", begin + chunk(b"IDAT", content[:-4])
+    # A decoder has taken in the end of such data long before it gives out the pixels.
+    for width, height in ((64, 128), (128, 256), (128, 384), (256, 256)):
+        content = io.BytesIO()
+        Image.new("RGB", (width, height), (90, 90, 90)).save(content, "PNG")
+        yield f"flat_{width}x{height}.png", content.getvalue()
+    padded = picture(64, 128)
+    padded.paste((0, 0, 0), (0, 32, 64, 128))
+    content = io.BytesIO()
+    padded.save(content, "PNG")
+    yield "padded.png", content.getvalue()
+    yield "padded_cut.png", content.getvalue()[:-40]
+    yield "data_too_short.png", start + chunk(b"IDAT", zlib.compress(rows[:200])) + end
+    yield "data_of_7_rows.png", start + chunk(b"IDAT", zlib.compress(rows[:196])) + end
+    indices = chunk(b"IDAT", zlib.compress(bytes([0, 0, 1, 2, 200] * 2)))
+    entries = bytes(range(9, 255)) * 8
+    for name, palettes in {"none": [], "empty": [0], "4_bytes": [4], "5_bytes": [5], "767_bytes": [767], "769_bytes": [769],
+                           "771_bytes": [771], "in_two": [3, 6]}.items():
+        chunks = b"".join(chunk(b"PLTE", entries[count:2 * count]) for count in palettes)
+        yield f"palette_{name}.png", start[:8] + header(4, 2, color=3) + chunks + indices + end
+    yield "palette_of_colours.png", start + chunk(b"PLTE", entries[:31]) + pixels + end
+    yield "palette_before_header.png", start[:8] + chunk(b"PLTE", entries[:31]) + start[8:] + pixels + end
+    yield "compression_method_1.png", start[:8] + chunk(b"IHDR", start[16:26] + b"\1" + start[27:29]) + pixels + end
+    long_text = zlib.compress(bytes(2 << 20))
+    yield "long_text.png", start + chunk(b"zTXt", b"a\0\0" + long_text) + pixels + end
+    yield "long_profile.png", start + chunk(b"iCCP", b"a\0\0" + long_text) + pixels + end
+    yield "cut_in_text_behind.png", start + pixels + text[:-5]
 
 
 def directory(value=6, kind=3, count=1, order="<", tag=0x0112, before=(), head=None, outside=b""):
