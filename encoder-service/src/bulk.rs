@@ -4,6 +4,7 @@ use crate::{EncodeError, EncodedImage, Encoder, Urgency};
 use descry_model::Embedding;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use ndarray::Array2;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -65,11 +66,18 @@ pub async fn encode_each_image<Tag>(
     Ok(())
 }
 
+/// The embeddings of a list of texts, and how much of the texts is in them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedTexts {
+    /// `[texts, dimension]` f32, rows of unit length, in the order of the texts.
+    pub features: Array2<f32>,
+    /// How many texts were longer than the model reads.
+    pub truncated: usize,
+    /// How many texts have letters that the model's vocabulary lacks.
+    pub with_unknown_letters: usize,
+}
+
 /// Encodes texts.
-///
-/// # Shapes
-/// - returns: `[texts.len(), dimension]` f32, rows of unit length, in the order of `texts`; and how many texts were
-///   longer than the model reads
 ///
 /// # Errors
 /// [`EncodeError`] naming the first text that cannot be encoded, counted from 1.
@@ -77,11 +85,9 @@ pub async fn encode_all_texts(
     encoder: &Encoder,
     texts: &[String],
     progress: impl Fn(usize),
-) -> Result<(Array2<f32>, usize), EncodeError> {
-    let truncated = std::cell::Cell::new(0);
-    let count_truncated = &truncated;
-    let unknown = std::cell::Cell::new(0);
-    let count_unknown = &unknown;
+) -> Result<EncodedTexts, EncodeError> {
+    let (truncated, with_unknown_letters) = (Cell::new(0), Cell::new(0));
+    let (count_truncated, count_unknown) = (&truncated, &with_unknown_letters);
     let group_length = GROUP.min(encoder.limits().max_items);
     let groups = futures::stream::iter(texts.chunks(group_length).enumerate()).map(|(index, group)| async move {
         let encoded = encoder.encode_texts(group.to_vec(), Urgency::BULK).await?;
@@ -96,11 +102,7 @@ pub async fn encode_all_texts(
         Ok(embeddings)
     });
     let features = collect(encoder, texts.len(), groups.buffered(GROUPS_IN_FLIGHT), progress).await?;
-    if unknown.get() > 0 {
-        let (count, of) = (unknown.get(), texts.len());
-        tracing::warn!("{count} of {of} texts have letters that the model's vocabulary lacks, which do not count");
-    }
-    Ok((features, truncated.get()))
+    Ok(EncodedTexts { features, truncated: truncated.get(), with_unknown_letters: with_unknown_letters.get() })
 }
 
 async fn collect(

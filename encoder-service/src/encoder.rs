@@ -309,7 +309,11 @@ impl Prepare<OnnxTextTower> for TextPreparation {
         };
         let tokenized = tokenizer.tokenize(&text).map_err(|source| name.invalid(source))?;
         if tokenized.is_blank() && !self.allow_blank_texts {
-            return Err(name.invalid(ModelError::EmptyText));
+            let reason = match tokenized.unknown_letters {
+                Some(letters) => ModelError::UnknownLetters { letters },
+                None => ModelError::EmptyText,
+            };
+            return Err(name.invalid(reason));
         }
         let lost = Lost { truncated: tokenized.truncated, unknown_letters: tokenized.unknown_letters };
         Ok(Prepared { item: tokenized.token_ids, lost })
@@ -371,5 +375,31 @@ mod tests {
         let raw = RawText { name: ItemName { list: "text", index: None }, text: "abc".to_owned() };
         let refused = preparation.prepare(raw).err().unwrap();
         assert!(matches!(&refused, EncodeError::InvalidItem { item, .. } if item == "text"), "{refused}");
+    }
+
+    #[test]
+    fn a_text_of_unknown_letters_is_refused_with_them_where_blank_ones_are() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/tokenizer.json");
+        let bytes = std::fs::read(folder).unwrap();
+        let vocabulary = descry_model::Vocabulary::of_tokenizer(&bytes).unwrap();
+        let input = descry_model::TextInput {
+            context_length: 24,
+            vocabulary_size: usize::try_from(vocabulary.highest_id + 1).unwrap(),
+            start_of_text_id: vocabulary.start_of_text_id,
+            end_of_text_id: vocabulary.end_of_text_id,
+            mask_id: vocabulary.mask_id,
+            padding_id: 0,
+        };
+        let prepare = |text: &str, allow_blank_texts| {
+            let tokenizer = Some(TextTokenizer::from_bytes(&bytes, input.clone()).unwrap());
+            let preparation = TextPreparation { tokenizer, max_text_bytes: 100, allow_blank_texts };
+            let name = ItemName { list: "texts", index: Some(0) };
+            preparation.prepare(RawText { name, text: text.to_owned() })
+        };
+        let refused = prepare("x", false).err().unwrap().to_string();
+        assert!(refused.contains("no token for 'x'"), "{refused}");
+        assert!(prepare(" ", false).err().unwrap().to_string().contains("empty"));
+        let taken = prepare("x", true).ok().unwrap();
+        assert!(taken.lost.unknown_letters.is_some() && taken.item.len() == 2);
     }
 }

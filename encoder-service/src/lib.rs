@@ -19,7 +19,7 @@ mod tower;
 mod tower_metrics;
 
 pub use activation_ranges::RangeObserver;
-pub use bulk::{encode_all_images, encode_all_texts, encode_each_image};
+pub use bulk::{EncodedTexts, encode_all_images, encode_all_texts, encode_each_image};
 pub use config::{BatchingConfig, EncoderConfig, InputLimits, SessionConfig};
 pub use device::{CudnnSearch, DeviceConfig, DeviceName, DevicePrecision, DeviceReport, has_exact_int8_products};
 pub use encoder::{EncodedImage, EncodedText, Encoder, Intake, Workers};

@@ -72,7 +72,7 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
-    /// A text of nothing but letters that a vocabulary without an unknown token drops.
+    /// A text of nothing but letters that the vocabulary lacks.
     #[error(
         "nothing of the text is left: the model's vocabulary has no token for {letters}; say it in other words, or use a \
          model with a complete vocabulary such as CLIP's own"

@@ -4,7 +4,7 @@
 //! encoding; `tokenizer.json` does the encoding alone, so the cleaning happens here, in that order.
 
 use crate::text_input::{read_limited, without_mark};
-use crate::vocabulary_gaps::{VocabularyGaps, describe_lost};
+use crate::vocabulary_gaps::{LostPiece, VocabularyGaps, describe_lost, settle_unknown_token};
 use crate::{ModelError, TextInput};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -16,14 +16,17 @@ pub struct TokenizedText {
     pub token_ids: Vec<i64>,
     /// Whether byte pairs were cut to fit the context length. The caller is told: the end of the text did not count.
     pub truncated: bool,
-    /// Letters that the vocabulary has no token for, in words: the embedding knows nothing of them. The caller is told.
+    /// Letters that the vocabulary has no token for, in words: the embedding knows nothing of them, or only that something
+    /// was there. The caller is told.
     pub unknown_letters: Option<String>,
+    /// Tokens between the marks that stand for something.
+    content_tokens: usize,
 }
 
 impl TokenizedText {
-    /// Whether nothing but the start and end marks is left.
+    /// Whether nothing is left but the start and end marks, and tokens that stand for what is unknown.
     pub fn is_blank(&self) -> bool {
-        self.token_ids.len() <= 2
+        self.content_tokens == 0
     }
 }
 
@@ -33,6 +36,8 @@ pub struct TextTokenizer {
     input: TextInput,
     /// `None` where the vocabulary expresses every text.
     gaps: Option<VocabularyGaps>,
+    /// Id of what stands for everything that the vocabulary lacks, if there is one.
+    unknown_id: Option<u32>,
 }
 
 impl TextTokenizer {
@@ -55,8 +60,10 @@ impl TextTokenizer {
         // Truncation and padding are ours: the file's own settings must not change ids.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| ModelError::Tokenizer { reason: error.to_string() })?;
+        let marks = [input.start_of_text_id, input.end_of_text_id];
+        let unknown_id = settle_unknown_token(&mut tokenizer, marks)?;
         let gaps = VocabularyGaps::of(&tokenizer);
-        let this = Self { tokenizer, input, gaps };
+        let this = Self { tokenizer, input, gaps, unknown_id };
         for (token, expected) in
             [(START_OF_TEXT, this.input.start_of_text_id), (END_OF_TEXT, this.input.end_of_text_id)]
         {
@@ -77,27 +84,31 @@ impl TextTokenizer {
     /// Cleans and encodes one text.
     ///
     /// # Errors
-    /// [`ModelError::UnknownLetters`] when nothing of the text is left but what the vocabulary lacks, which CLIP's never
-    /// does. [`ModelError::Tokenizer`] when the file's own rules fail.
+    /// [`ModelError::Tokenizer`] when the file's own rules fail.
     pub fn tokenize(&self, text: &str) -> Result<TokenizedText, ModelError> {
         let cleaned = clean_text(text);
-        let lost = self.gaps.as_ref().map(|gaps| gaps.lost(&self.tokenizer, &cleaned)).unwrap_or_default();
+        let mut lost = self.gaps.as_ref().map(|gaps| gaps.lost(&self.tokenizer, &cleaned)).unwrap_or_default();
+        // Places in the text cost time, and are only looked at for this.
+        let encoding = match self.unknown_id {
+            None => self.tokenizer.encode_fast(cleaned.as_str(), false),
+            Some(_) => self.tokenizer.encode(cleaned.as_str(), false),
+        }
+        .map_err(|error| ModelError::Tokenizer { reason: error.to_string() })?;
+        let is_known = |id: u32| Some(id) != self.unknown_id;
+        for (&id, &(start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+            if !is_known(id) {
+                lost.extend(LostPiece::at(&cleaned, start..end));
+            }
+        }
         let unknown_letters = (!lost.is_empty()).then(|| describe_lost(&lost));
-        let encoding = self
-            .tokenizer
-            .encode_fast(cleaned, false)
-            .map_err(|error| ModelError::Tokenizer { reason: error.to_string() })?;
         let room = self.input.context_length.saturating_sub(2);
         let truncated = encoding.len() > room;
         let mut token_ids = Vec::with_capacity(encoding.len().min(room) + 2);
         token_ids.push(self.input.start_of_text_id);
         token_ids.extend(encoding.get_ids().iter().take(room).map(|&id| i64::from(id)));
         token_ids.push(self.input.end_of_text_id);
-        let text = TokenizedText { token_ids, truncated, unknown_letters };
-        match text.unknown_letters {
-            Some(letters) if text.token_ids.len() <= 2 => Err(ModelError::UnknownLetters { letters }),
-            unknown_letters => Ok(TokenizedText { unknown_letters, ..text }),
-        }
+        let content_tokens = encoding.get_ids().iter().take(room).filter(|&&id| is_known(id)).count();
+        Ok(TokenizedText { token_ids, truncated, unknown_letters, content_tokens })
     }
 }
 
@@ -166,7 +177,7 @@ mod tests {
     fn tokenizer(letters: &str, last_letters: &str, unknown: Option<&str>) -> TextTokenizer {
         let mut tokens: Vec<String> = letters.chars().map(String::from).collect();
         tokens.extend(last_letters.chars().map(|letter| format!("{letter}</w>")));
-        tokens.extend(unknown.map(str::to_owned));
+        tokens.extend(unknown.filter(|&token| token != END_OF_TEXT).map(str::to_owned));
         tokens.extend([START_OF_TEXT, END_OF_TEXT].map(str::to_owned));
         let vocabulary: serde_json::Map<_, _> =
             tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
@@ -205,18 +216,67 @@ mod tests {
         assert_eq!(told("add a 7"), r#"'7' at the end of "7", 'd' at the end of "add""#);
         assert_eq!(told("faxa"), r#"'x' in "faxa""#);
         assert_eq!(told("dié"), r#"'é' at the end of "dié""#);
-        let refused = of_few_captions.tokenize("x").unwrap_err().to_string();
-        assert!(refused.contains(r#"'x' at the end of "x""#), "{refused}");
+        let nothing_left = of_few_captions.tokenize("x").unwrap();
+        assert!(nothing_left.is_blank() && nothing_left.token_ids.len() == 2, "{nothing_left:?}");
+        assert_eq!(told("x"), r#"'x' at the end of "x""#);
         assert!(of_few_captions.tokenize("!").unwrap().is_blank());
         let missing = of_few_captions.missing_letters().unwrap();
         assert!(missing.starts_with("no token for b c e g") && missing.contains("and for b c d e"), "{missing}");
     }
 
     #[test]
-    fn an_unknown_token_of_the_vocabulary_stands_for_what_it_lacks() {
+    fn what_became_the_unknown_token_is_told() {
         let with_unknown = tokenizer("fia", "fia", Some("<unk>"));
         assert_eq!(with_unknown.missing_letters(), None);
-        assert_eq!(with_unknown.tokenize("fix").unwrap().token_ids, [7, 0, 1, 6, 8]);
+        let fix = with_unknown.tokenize("a fix").unwrap();
+        assert_eq!(fix.token_ids, [7, 5, 0, 1, 6, 8]);
+        assert_eq!(fix.unknown_letters.as_deref(), Some(r#"'x' at the end of "fix""#));
+        assert!(!fix.is_blank());
+        let two_bytes = with_unknown.tokenize("fié if").unwrap();
+        assert_eq!(two_bytes.unknown_letters.as_deref(), Some(r#"'é' at the end of "fié""#));
+        let nothing_known = with_unknown.tokenize("x").unwrap();
+        assert_eq!(nothing_known.token_ids, [7, 6, 8]);
+        assert!(nothing_known.is_blank() && nothing_known.unknown_letters.is_some(), "{nothing_known:?}");
+        assert_eq!(with_unknown.tokenize("if").unwrap().unknown_letters, None);
+    }
+
+    /// Hugging Face names CLIP's end mark the unknown token, and the text tower reads a text up to its first end mark.
+    #[test]
+    fn an_end_mark_for_unknown_letters_cuts_no_text() {
+        let with_end_mark = tokenizer("fia", "fia", Some(END_OF_TEXT));
+        let fix = with_end_mark.tokenize("fxa if").unwrap();
+        assert_eq!(fix.token_ids, [6, 0, 5, 1, 3, 7]);
+        assert_eq!(fix.unknown_letters.as_deref(), Some(r#"'x' in "fxa""#));
+        assert!(with_end_mark.missing_letters().is_some());
+        let nothing_left = with_end_mark.tokenize("x").unwrap();
+        assert!(nothing_left.is_blank() && nothing_left.unknown_letters.is_some(), "{nothing_left:?}");
+    }
+
+    #[test]
+    fn words_that_became_the_unknown_token_are_told_whole() {
+        let of_words = |unknown: &str| {
+            let json = serde_json::json!({
+                "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+                "added_tokens": [], "decoder": null, "pre_tokenizer": {"type": "Whitespace"},
+                "model": {
+                    "type": "WordLevel", "unk_token": unknown,
+                    "vocab": {"red": 0, "<unk>": 1, START_OF_TEXT: 2, END_OF_TEXT: 3},
+                },
+            });
+            let input = TextInput {
+                context_length: 77,
+                vocabulary_size: 4,
+                start_of_text_id: 2,
+                end_of_text_id: 3,
+                mask_id: None,
+                padding_id: 0,
+            };
+            TextTokenizer::from_bytes(&serde_json::to_vec(&json).unwrap(), input)
+        };
+        let text = of_words("<unk>").unwrap().tokenize("red coat").unwrap();
+        assert_eq!(text.unknown_letters.as_deref(), Some(r#""coat""#));
+        let refused = of_words(END_OF_TEXT).err().unwrap().to_string();
+        assert!(refused.contains("unknown"), "{refused}");
     }
 
     #[test]

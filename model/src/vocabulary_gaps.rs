@@ -1,11 +1,17 @@
-//! Letters for which a vocabulary of byte pairs has no token.
+//! Letters for which a vocabulary has no token.
 //!
 //! A byte-pair tokenizer without an unknown token drops what its vocabulary lacks without a word, in the library used here
-//! as in the published ones: of a vocabulary made of too few captions, `fix` becomes `f` and `i`, and the embedding is
-//! that of another text. Models are trained on what is left, so it stays that way; but whoever asks is told. CLIP's own vocabulary holds every byte, within and at the end of a word, and has no gaps.
-//! A vocabulary with an unknown token says by itself that something was there; the tower was trained to read that.
+//! as in the published ones: of a vocabulary made of too few captions, `fix` becomes `f` and `i`, and the embedding is that of
+//! another text. With an unknown token it only says that something was there. Models are trained on what is left, so it
+//! stays that way; but whoever asks is told. CLIP's own vocabulary holds every byte, within and at the end of a word, and has
+//! no gaps.
+//!
+//! Hugging Face names CLIP's end mark the unknown token. The text tower reads a text up to its first end mark, so such a
+//! vocabulary is taken for one without an unknown token.
 
+use crate::ModelError;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use tokenizers::models::bpe::BPE;
 use tokenizers::tokenizer::normalizer::OffsetReferential;
 use tokenizers::tokenizer::pre_tokenizer::{OffsetType, PreTokenizedString};
@@ -25,14 +31,31 @@ pub(crate) struct VocabularyGaps {
 
 /// A part of a text that is lost.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LostLetter {
-    letter: char,
-    at_end: bool,
-    word: String,
+pub(crate) enum LostPiece {
+    Letter { letter: char, at_end: bool, word: String },
+    Word(String),
+}
+
+impl LostPiece {
+    /// What stands at these bytes of a text; `None` where nothing does.
+    pub(crate) fn at(text: &str, place: Range<usize>) -> Option<Self> {
+        let start = text.floor_char_boundary(place.start);
+        let end = text.ceil_char_boundary(place.end);
+        let piece = text.get(start..end)?;
+        let first = piece.chars().next()?;
+        let (before, behind) = (&text[..start], &text[end..]);
+        let word_start = before.rfind(char::is_whitespace).map_or(0, |space| text.ceil_char_boundary(space + 1));
+        let word_end = behind.find(char::is_whitespace).map_or(text.len(), |space| end + space);
+        let word = text.get(word_start..word_end)?;
+        if piece.len() == first.len_utf8() {
+            return Some(Self::Letter { letter: first, at_end: end == word_end, word: word.to_owned() });
+        }
+        Some(Self::Word(piece.to_owned()))
+    }
 }
 
 impl VocabularyGaps {
-    /// `None` for a vocabulary that expresses every text, or says where it cannot.
+    /// `None` for a vocabulary that expresses every text, or has an unknown token for what it cannot.
     pub(crate) fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let bpe = pairs_without_unknown_token(tokenizer)?;
         let pre_tokenizer = tokenizer.get_pre_tokenizer().and_then(|found| serde_json::to_string(found).ok());
@@ -52,7 +75,7 @@ impl VocabularyGaps {
 
     /// The letters and digits of a cleaned text that the vocabulary drops. Punctuation does not count: without it the words
     /// are the same.
-    pub(crate) fn lost(&self, tokenizer: &Tokenizer, text: &str) -> BTreeSet<LostLetter> {
+    pub(crate) fn lost(&self, tokenizer: &Tokenizer, text: &str) -> BTreeSet<LostPiece> {
         let mut lost = BTreeSet::new();
         let Some(bpe) = pairs_without_unknown_token(tokenizer) else { return lost };
         let text = self.special.iter().fold(text.to_owned(), |text, token| text.replace(token, " "));
@@ -67,7 +90,7 @@ impl VocabularyGaps {
             for (letter, is_known, at_end) in self.letters(&word, &known) {
                 if !is_known && letter.is_alphanumeric() {
                     let word = self.readable(&word);
-                    lost.insert(LostLetter { letter, at_end, word });
+                    lost.insert(LostPiece::Letter { letter, at_end, word });
                 }
             }
         }
@@ -118,16 +141,44 @@ impl VocabularyGaps {
 }
 
 /// The letters and where they stand, for a message.
-pub(crate) fn describe_lost(lost: &BTreeSet<LostLetter>) -> String {
+pub(crate) fn describe_lost(lost: &BTreeSet<LostPiece>) -> String {
     const SHOWN: usize = 5;
-    let name = |LostLetter { letter, at_end, word }: &LostLetter| {
-        format!("{letter:?} {} {word:?}", if *at_end { "at the end of" } else { "in" })
+    let name = |piece: &LostPiece| match piece {
+        LostPiece::Letter { letter, at_end: true, word } => format!("{letter:?} at the end of {word:?}"),
+        LostPiece::Letter { letter, at_end: false, word } => format!("{letter:?} in {word:?}"),
+        LostPiece::Word(word) => format!("{word:?}"),
     };
     let mut text = lost.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
     if lost.len() > SHOWN {
         text += &format!(" and {} more", lost.len() - SHOWN);
     }
     text
+}
+
+/// The id that stands for what the vocabulary lacks. One of the `marks` cannot: of byte pairs it is given up, and what the
+/// vocabulary lacks is dropped.
+///
+/// # Errors
+/// [`ModelError::Tokenizer`] for other vocabularies whose unknown token is one of the marks.
+pub(crate) fn settle_unknown_token(tokenizer: &mut Tokenizer, marks: [i64; 2]) -> Result<Option<u32>, ModelError> {
+    let unknown_id = match tokenizer.get_model() {
+        ModelWrapper::BPE(bpe) => bpe.unk_token.as_ref().and_then(|token| tokenizer.token_to_id(token)),
+        ModelWrapper::WordPiece(pieces) => tokenizer.token_to_id(&pieces.unk_token),
+        ModelWrapper::WordLevel(words) => tokenizer.token_to_id(&words.unk_token),
+        ModelWrapper::Unigram(pieces) => serde_json::to_value(pieces)
+            .ok()
+            .and_then(|settings| settings.get("unk_id")?.as_u64())
+            .and_then(|id| u32::try_from(id).ok()),
+    };
+    let Some(id) = unknown_id.filter(|&id| marks.contains(&i64::from(id))) else { return Ok(unknown_id) };
+    let ModelWrapper::BPE(bpe) = tokenizer.get_model() else {
+        let reason = format!("its unknown token has id {id}, which is the start or end mark's; give it one of its own");
+        return Err(ModelError::Tokenizer { reason });
+    };
+    let mut bpe = bpe.clone();
+    bpe.unk_token = None;
+    tokenizer.with_model(bpe);
+    Ok(None)
 }
 
 fn pairs_without_unknown_token(tokenizer: &Tokenizer) -> Option<&BPE> {
