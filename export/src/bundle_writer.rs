@@ -1,6 +1,7 @@
 //! A bundle on disk, complete or not there at all.
 
-use crate::{ExportError, abandoned};
+use crate::ExportError;
+use crate::abandoned::{self, PlaceLock};
 use descry_model::manifest::MANIFEST_FILE;
 use descry_model::text_input::read_limited;
 use descry_model::{Manifest, ParityBounds, sha256_hex};
@@ -32,7 +33,7 @@ impl StagedBundle {
         manifest.files = files.iter().map(|(name, content)| ((*name).to_owned(), sha256_hex(content))).collect();
         manifest.fingerprint = manifest.compute_fingerprint().to_string();
         let staging = abandoned::staging_path(target);
-        let lock = abandoned::claim(&staging)?;
+        let lock = abandoned::claim(&staging, target)?;
         let staged = Self { staging, target: target.to_owned(), manifest, published: false, _lock: lock };
         for (name, content) in files {
             write_file(&staged.staging.join(name), &content)?;
@@ -83,6 +84,7 @@ impl StagedBundle {
     /// [`ExportError::Unwritable`].
     pub fn publish(mut self) -> Result<Manifest, ExportError> {
         let unwritable = |source| ExportError::Unwritable { path: self.target.clone(), source };
+        let _place = PlaceLock::take(&self.target).map_err(unwritable)?;
         // Again: the folder may have changed while the towers were verified.
         check_target(&self.target)?;
         let replaced = self.staging.with_extension(abandoned::REPLACED);
