@@ -259,7 +259,8 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 pub const VISION_FILE: &str = "vision.onnx";
 /// File name of the text tower.
 pub const TEXT_FILE: &str = "text.onnx";
-/// File name of the tokenizer. Absent from bundles whose vocabulary no given tokenizer fits; those take token ids only.
+/// File name of the tokenizer. Absent from bundles that were exported without one, as somebody asked for; those take token
+/// ids only.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// File name of the golden inputs and outputs.
 pub const PARITY_FILE: &str = "parity.npz";
