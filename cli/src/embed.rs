@@ -5,6 +5,7 @@ mod image_rows;
 use crate::interrupt::{self, EXIT_INTERRUPTED};
 use crate::job_display::{print_failures, print_inputs};
 use crate::output::say;
+use crate::split_features::LostOfTexts;
 use crate::{model, progress};
 use anyhow::Context as _;
 use descry_encoder::encode_all_texts;
@@ -80,12 +81,10 @@ async fn embed(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => None,
         Some(texts) => {
             let bar = progress::bar(texts.len(), "texts");
-            let (rows, truncated) = encode_all_texts(&encoder, texts, |count| bar.inc(count as u64)).await?;
+            let encoded = encode_all_texts(&encoder, texts, |count| bar.inc(count as u64)).await?;
             bar.finish_and_clear();
-            if truncated > 0 {
-                say!("{truncated} texts are longer than the model reads; their ends do not count");
-            }
-            Some(rows)
+            LostOfTexts::of(&encoded).tell("texts");
+            Some(encoded.features)
         }
     };
     if let Some(images) = &images {

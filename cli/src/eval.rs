@@ -50,13 +50,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let dataset = Dataset::load_with_images(arguments.dataset, &arguments.root, &arguments.split)?;
     let (encoder, _workers) = model::open(&arguments.model).await?;
-    let SplitFeatures { images, captions, truncated } = encode_split(&encoder, &dataset).await?;
+    let SplitFeatures { images, captions, lost } = encode_split(&encoder, &dataset).await?;
     let metrics =
         retrieval_metrics(captions.view(), &dataset.caption_identities(), images.view(), &dataset.image_identities())?;
     if arguments.json {
         let mut report = serde_json::to_value(&metrics).context("writing JSON")?;
         if let Some(fields) = report.as_object_mut() {
-            fields.insert("truncated".to_owned(), truncated.into());
+            fields.insert("truncated".to_owned(), lost.truncated.into());
+            fields.insert("with_unknown_letters".to_owned(), lost.with_unknown_letters.into());
         }
         say!("{report}");
         return Ok(ExitCode::SUCCESS);
@@ -65,9 +66,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if metrics.unmatched_queries > 0 {
         say!("{} captions have no image of their person in the gallery; they are left out", metrics.unmatched_queries);
     }
-    if truncated > 0 {
-        say!("{truncated} captions are longer than the model reads; their ends do not count");
-    }
+    lost.tell("captions");
     say!("Rank-1 {:.2}  Rank-5 {:.2}  Rank-10 {:.2}", metrics.rank1, metrics.rank5, metrics.rank10);
     say!("mAP {:.2}  mINP {:.2}", metrics.map, metrics.minp);
     Ok(ExitCode::SUCCESS)

@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let background = Dataset::load_with_images(arguments.dataset, &arguments.root, &arguments.background)?;
     anyhow::ensure!(arguments.background != arguments.split, "the background must be another split: --background");
     let (encoder, _workers) = model::open(&arguments.model).await?;
-    let SplitFeatures { images, captions, truncated: _ } = encode_split(&encoder, &dataset).await?;
+    let SplitFeatures { images, captions, lost: _ } = encode_split(&encoder, &dataset).await?;
     let background = encode_captions(&encoder, &background).await?;
     let split = Split {
         image_identities: dataset.image_identities(),

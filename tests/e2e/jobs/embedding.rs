@@ -61,3 +61,16 @@ async fn nothing_is_left_of_an_interrupted_run() {
     assert_eq!(status.code(), Some(130), "{complaint}");
     assert_eq!(files(), 0, "{complaint}");
 }
+
+/// The demo's vocabulary has no `x` at the end of a word, and nothing else of that text.
+#[tokio::test]
+async fn texts_that_lose_letters_are_counted() {
+    let crops = Crops::write(1);
+    fs::write(crops.path("texts.txt"), "a man\nx\na man in a box\n").unwrap();
+    let (bundle, out) = (text(demo_bundle()), crops.path("e.npz"));
+    let printed = succeed(&["embed", "--model", &bundle, "--texts", &crops.path("texts.txt"), "--out", &out]);
+    assert!(printed.contains("2 texts have letters that the model's vocabulary lacks"), "{printed}");
+    let mut written = NpzReader::new(File::open(&out).unwrap()).unwrap();
+    let rows: Array2<f32> = written.by_name("texts").unwrap();
+    assert_eq!(rows.nrows(), 3);
+}
