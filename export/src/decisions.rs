@@ -100,8 +100,10 @@ pub(crate) fn decide(
             stated_size: format!("{}x{}", stated.height_px, stated.width_px),
         });
     }
+    let stretched_from =
+        square_side(positions).filter(|&side| may_resize && (side, side) != (grid.rows(), grid.columns()));
     let mut origins = vec![
-        ("image size taken from", describe_size(&size, method, grid, positions, stated.is_some())),
+        ("image size taken from", describe_size(&size, method, grid, stretched_from, stated.is_some())),
         ("stride taken from", stride.describe("--stride", |px| px, "nobody: assumed that patches do not overlap")),
     ];
     if method == Method::DmAdapter {
@@ -122,11 +124,14 @@ fn square_size(positions: usize, patch: usize) -> Result<(usize, usize), ExportE
 }
 
 /// Where the size is from, and which other one fits as well: sides that are swapped give as many patches.
+///
+/// - `stretched_from`: the side of the stored grid, where it is another
+/// - `is_stated`: whether the settings tell the grid
 fn describe_size(
     size: &Origin<(usize, usize)>,
     method: Method,
     grid: Grid,
-    positions: usize,
+    stretched_from: Option<usize>,
     is_stated: bool,
 ) -> String {
     let assumed = match method {
@@ -138,8 +143,13 @@ fn describe_size(
     };
     let show = |(height, width): (usize, usize)| format!("{height}x{width}");
     let mut text = size.describe("--image-size", show, &assumed);
+    if let Some(side) = stretched_from {
+        // To any size: the other order of the sides is as good a guess.
+        text += &format!("; position embeddings stretched from {side} x {side}");
+        return text;
+    }
     let is_square = grid.rows() == grid.columns();
-    if !is_square && !is_stated && grid.positions() == positions {
+    if !is_square && !is_stated {
         let (height, width) = (grid.height_px, grid.width_px);
         text += &format!(
             "; {width}x{height} would fit the position embeddings as well, and rank badly if {height}x{width} is right"

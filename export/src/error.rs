@@ -189,13 +189,16 @@ pub enum ExportError {
     },
     /// No tokenizer for a bundle that is to read texts.
     #[error(
-        "no tokenizer was found that fits the {vocabulary_size} token ids of the checkpoint's text tower; give the one it was \
-         trained with, --tokenizer FILE (a tokenizer.json or a merge table). --without-tokenizer makes a bundle that \
-         cannot be searched by text"
+        "no tokenizer was found that fits the {vocabulary_size} token ids of the checkpoint's text tower{}; give the one it \
+         was trained with, --tokenizer FILE (a tokenizer.json or a merge table). --without-tokenizer makes a bundle that \
+         cannot be searched by text",
+        .misfit.as_ref().map(|misfit| format!(" (not {misfit})")).unwrap_or_default()
     )]
     NoTokenizer {
         /// Ids of the text tower.
         vocabulary_size: usize,
+        /// The file that was found and does not fit, and why.
+        misfit: Option<String>,
     },
     /// A setting that has no usable value.
     #[error("setting `{name}`: {reason}")]

@@ -65,8 +65,7 @@ impl Export {
         let tokenizer = if request.without_tokenizer {
             None
         } else {
-            let found = find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?;
-            Some(found.ok_or(ExportError::NoTokenizer { vocabulary_size })?)
+            Some(find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?)
         };
         let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
         Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text, golden_inputs: None })

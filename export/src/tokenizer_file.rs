@@ -24,49 +24,52 @@ pub(crate) struct TokenizerFile {
 }
 
 /// Content of the `tokenizer.json` that belongs to a checkpoint, and where it came from in words: the given one, the one
-/// beside the checkpoint, or CLIP's own. `Ok(None)`: none was given and none is known.
+/// beside the checkpoint, or CLIP's own.
 ///
 /// - `vocabulary_size`: ids of the checkpoint's text tower; `None` where there is none yet
 ///
 /// # Errors
-/// [`ExportError`] when a given tokenizer is unusable or has ids that the tower does not know.
+/// [`ExportError::NoTokenizer`] when none was given and none is known; others when a given tokenizer is unusable or has ids
+/// that the tower does not know.
 pub fn tokenizer_json(
     given: Option<&Path>,
     checkpoint: Option<&Path>,
     vocabulary_size: Option<usize>,
-) -> Result<Option<(Vec<u8>, String)>, ExportError> {
+) -> Result<(Vec<u8>, String), ExportError> {
     let found = find_tokenizer(given, checkpoint, vocabulary_size.unwrap_or(VOCABULARY_SIZE))?;
-    Ok(found.map(|file| (file.json, file.origin)))
+    Ok((found.json, found.origin))
 }
 
-/// Finds the tokenizer for a tower that knows `vocabulary_size` ids. `Ok(None)`: none was given and none is known.
+/// Finds the tokenizer for a tower that knows `vocabulary_size` ids.
 ///
 /// # Errors
-/// [`ExportError`] when a given tokenizer is unusable or has ids that the tower does not know.
+/// As [`tokenizer_json`].
 pub(crate) fn find_tokenizer(
     given: Option<&Path>,
     checkpoint: Option<&Path>,
     vocabulary_size: usize,
-) -> Result<Option<TokenizerFile>, ExportError> {
+) -> Result<TokenizerFile, ExportError> {
     if let Some(path) = given {
-        return read_tokenizer(path, vocabulary_size).map(Some);
+        return read_tokenizer(path, vocabulary_size);
     }
     let mut origin = "CLIP's published merge table".to_owned();
+    let mut misfit = None;
     if let Some(path) = checkpoint.and_then(beside) {
         // It was not asked for by name, so it is used only where it fits.
         match read_tokenizer(&path, vocabulary_size) {
-            Ok(found) => return Ok(Some(found)),
+            Ok(found) => return Ok(found),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "the tokenizer beside the checkpoint does not fit");
                 origin += &format!(", as {} does not fit", path.display());
+                misfit = Some(format!("{}: {error}", path.display()));
             }
         }
     }
     if vocabulary_size == VOCABULARY_SIZE {
         let json = of_merges(&unpack(CLIP_MERGES, Path::new("CLIP's merge table"))?, VOCABULARY_SIZE)?;
-        return checked(json, vocabulary_size, origin).map(Some);
+        return checked(json, vocabulary_size, origin);
     }
-    Ok(None)
+    Err(ExportError::NoTokenizer { vocabulary_size, misfit })
 }
 
 fn beside(checkpoint: &Path) -> Option<std::path::PathBuf> {
@@ -195,7 +198,7 @@ mod tests {
     /// Awkward captions with the ids that the papers' tokenizer gives (`testdata/provenance.toml`).
     #[test]
     fn clips_merge_table_gives_the_papers_ids() {
-        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap().unwrap();
+        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap();
         let input = TextInput {
             context_length: 77,
             vocabulary_size: VOCABULARY_SIZE,
@@ -224,7 +227,7 @@ mod tests {
     /// `preserve_order`, as a build of the whole workspace is; the programs are not.
     #[test]
     fn clips_tokenizer_is_the_same_bytes_in_every_build() {
-        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap().unwrap();
+        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap();
         let expected = "6b7b5cb278eec0d38b7a755bf3963c21911ffd63b55b4d4c7a43ea64ae71ca54";
         assert_eq!(descry_model::sha256_hex(&found.json), expected);
     }
@@ -237,6 +240,6 @@ mod tests {
         assert!(of_merges(merges, 517).unwrap_err().to_string().contains("1 merges"));
         assert!(of_merges(merges, 100).is_err());
         assert!(of_merges("#version\nnopair\n", 516).is_err());
-        assert!(find_tokenizer(None, None, 512).unwrap().is_none());
+        assert!(matches!(find_tokenizer(None, None, 512), Err(ExportError::NoTokenizer { misfit: None, .. })));
     }
 }

@@ -44,8 +44,10 @@ fn swapped_sides_are_refused_where_the_settings_tell_the_grid() {
     }
     assert!(manifest(&fixture("dm-adapter/best.pth"), flags(Some((384, 128))), true).is_ok());
     // Of CLIP itself the settings state a square, which is stretched to any size.
-    for size in [(384, 128), (128, 384)] {
-        assert!(manifest(&fixture("clip-hf"), flags(Some(size)), true).is_ok(), "{size:?}");
+    for size in [(384, 128), (128, 384), (448, 112)] {
+        let summary = manifest(&fixture("clip-hf"), flags(Some(size)), true).unwrap().summary;
+        let expected = "--image-size, though the settings say 224x224; position embeddings stretched from 14 x 14";
+        assert_eq!(summary["image size taken from"], expected, "{size:?}");
     }
 }
 
@@ -108,6 +110,11 @@ fn a_bundle_without_a_tokenizer_must_be_asked_for() {
     let refused = manifest(&fixture("dm-adapter/best.pth"), ModelFlags::default(), false).unwrap_err();
     assert!(matches!(refused, ExportError::NoTokenizer { .. }), "{refused}");
     assert!(refused.to_string().contains("--tokenizer") && refused.to_string().contains("--without-tokenizer"));
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = without_settings(folder.path());
+    fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+    let message = manifest(&checkpoint, ModelFlags::default(), false).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json: unusable tokenizer: "), "{message}");
     let made = manifest(&fixture("dm-adapter/best.pth"), ModelFlags::default(), true).unwrap();
     assert!(!made.files.contains_key("tokenizer.json"));
 }

@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, with everything that is written, measured and told around them.
 
+mod contrasts;
 mod measurement;
 mod pace;
 mod preparation;
@@ -32,7 +33,12 @@ pub fn train(
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<TrainSummary, TrainError> {
     let mut folder = preparation::start(request)?;
-    match prepare(&mut folder, None) {
+    let prepared = prepare(&mut folder, None);
+    let checked = prepared.and_then(|prepared| {
+        contrasts::check_pairs(&prepared.pairs, &folder.description().recipe)?;
+        Ok(prepared)
+    });
+    match checked {
         Ok(prepared) => run(folder, prepared, None, observer, is_cancelled),
         Err(error) => {
             folder.abandon();

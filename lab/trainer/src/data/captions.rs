@@ -7,10 +7,11 @@ use ndarray::Array2;
 use std::num::NonZeroUsize;
 use std::thread;
 
-/// Tokenizes captions on all cores, in order; none is left out, blank ones are their start and end marks.
+/// Tokenizes captions on all cores, in order; none is left out. Blank ones, and those of which the vocabulary knows no letter,
+/// are their start and end marks.
 ///
 /// # Errors
-/// [`TrainError::Model`] for a caption that the vocabulary cannot express; [`TrainError::Thread`].
+/// [`TrainError::Model`] where the tokenizer's own rules fail; [`TrainError::Thread`].
 pub(super) fn tokenize_all(
     tokenizer: &TextTokenizer,
     captions: &[DatasetCaption],
@@ -44,9 +45,9 @@ pub(super) fn tokenize_all(
         tracing::info!(truncated, captions = captions.len(), "captions longer than the context were cut");
     }
     if with_unknown_letters > 0 {
-        let missing = tokenizer.missing_letters().unwrap_or_else(|| "other alphabets' letters missing".to_owned());
+        let missing = tokenizer.missing_letters().unwrap_or_else(|| "they are unknown to it".to_owned());
         let (count, of) = (with_unknown_letters, captions.len());
-        tracing::warn!("{count} of {of} captions have letters that do not count: the vocabulary has {missing}");
+        tracing::warn!("{count} of {of} captions have letters that the vocabulary lacks: {missing}");
     }
     Ok(token_ids)
 }
@@ -99,6 +100,16 @@ mod tests {
         assert_eq!(lengths, (0..101).map(|number| 2 + number % 7).collect::<Vec<_>>());
         assert_eq!(token_ids[0], [vocabulary.start_of_text_id, vocabulary.end_of_text_id]);
         assert!(tokenize_all(&tokenizer, &[]).unwrap().is_empty());
+    }
+
+    /// A run that was begun on such captions goes on with them.
+    #[test]
+    fn captions_of_unknown_letters_stop_no_run() {
+        let (demo, _) = fixture::tokenizer();
+        assert!(demo.missing_letters().is_some());
+        let captions = ["x", "a", "q x"].map(|text| DatasetCaption { text: text.to_owned(), identity: 1, image: 0 });
+        let token_ids = tokenize_all(&demo, &captions).unwrap();
+        assert_eq!(token_ids.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 2]);
     }
 
     #[test]

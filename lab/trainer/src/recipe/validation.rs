@@ -2,8 +2,8 @@
 
 use super::{
     AugmentationSettings, DeviceKind, DeviceSettings, DmAdapterSettings, InputSettings, LoadingSettings, LossSettings,
-    MatchingLoss, Method, OptimizerSettings, Recipe, SamplerSettings, ScheduleSettings, TowerSettings,
-    TrainingPrecision, UpPersonSettings,
+    Method, OptimizerSettings, Recipe, SamplerSettings, ScheduleSettings, TowerSettings, TrainingPrecision,
+    UpPersonSettings,
 };
 use crate::TrainError;
 use descry_model::method::clip::HEAD_WIDTH;
@@ -20,11 +20,6 @@ impl Recipe {
     pub fn validate(&self) -> Result<(), TrainError> {
         count("epochs", self.epochs, 1..=100_000)?;
         count("batch_size", self.batch_size, 1..=65_536)?;
-        if self.batch_size == 1 {
-            let reason = "is 1, expected at least 2: the loss compares a pair with the others of its batch, and of one pair \
-                          alone it is 0, whatever the weights; micro_batch_size saves memory and changes nothing else";
-            return refuse("batch_size", reason.to_owned());
-        }
         if let Some(pairs) = self.micro_batch_size {
             count("micro_batch_size", pairs, 1..=self.batch_size)?;
         }
@@ -57,13 +52,6 @@ impl Recipe {
         count("sampler.instances", instances, 1..=self.batch_size)?;
         if !self.batch_size.is_multiple_of(instances) {
             let reason = format!("is {instances}, which does not divide batch_size {}", self.batch_size);
-            return refuse("sampler.instances", reason);
-        }
-        if instances == self.batch_size && self.loss.matching == MatchingLoss::Sdm {
-            let reason = format!(
-                "is {instances}, the whole batch: with one identity there is nobody to tell it from, and the sdm loss only \
-                 makes all of it alike; take a batch of at least two identities"
-            );
             return refuse("sampler.instances", reason);
         }
         Ok(())

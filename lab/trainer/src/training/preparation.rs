@@ -1,5 +1,6 @@
 //! Everything a run needs before its first step.
 
+use super::contrasts;
 use crate::assembly::{Assembled, assemble};
 use crate::data::{EvaluationInputs, ImageCache, TrainingPairs, epoch_batches};
 use crate::model::Model;
@@ -7,7 +8,7 @@ use crate::parameters::saved;
 use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
-use descry_export::Checkpoint;
+use descry_export::{Checkpoint, ExportError};
 use descry_model::method::clip::TOKEN_EMBEDDING;
 use descry_model::text_input::read_limited;
 use descry_model::{MAX_TOKENIZER_BYTES, TextInput, TextTokenizer, Vocabulary};
@@ -60,14 +61,20 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
         recipe.device.threads = if recipe.device.kind == DeviceKind::Cpu { cores() } else { 1 };
     }
     recipe.validate()?;
+    contrasts::check_recipe(&recipe)?;
     let base = request.base.as_deref().map(Checkpoint::open).transpose()?;
     let ids =
         base.as_ref().and_then(|base| base.tensors.get(TOKEN_EMBEDDING)).and_then(|ids| ids.shape().first().copied());
-    let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids)?;
-    let Some((json, tokenizer)) = found else {
-        let reason = "none lies beside the base, and CLIP's own has other ids; give one".to_owned();
-        return Err(TrainError::Setting { name: "tokenizer".to_owned(), reason });
-    };
+    let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids);
+    let (json, tokenizer) = found.map_err(|error| match error {
+        ExportError::NoTokenizer { misfit, .. } => {
+            let beside =
+                misfit.map_or_else(|| "none lies beside the base".to_owned(), |misfit| format!("not {misfit}"));
+            let reason = format!("{beside}, and CLIP's own has other ids; give one");
+            TrainError::Setting { name: "tokenizer".to_owned(), reason }
+        }
+        other => TrainError::from(other),
+    })?;
     let description = RunDescription {
         recipe,
         base: request.base.clone(),
@@ -100,10 +107,6 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
         let reason = "there are fewer identities than one batch needs; lower batch_size".to_owned();
         return Err(TrainError::Setting { name: "sampler".to_owned(), reason });
     }
-    // A run that began with an earlier version may go on as it began.
-    if state.is_none() {
-        check_contrasts(&pairs, &batches, recipe.batch_size)?;
-    }
     let cache = ImageCache::new(pairs.image_paths().to_vec(), &recipe.input, &recipe.loading);
     if let Some(state) = state {
         cache.retry(&state.progress.unreadable_images)?;
@@ -117,28 +120,6 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
         return Err(TrainError::Setting { name: "evaluation.split".to_owned(), reason });
     }
     Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, shape, device })
-}
-
-/// Refuses pairs and batches in which there is nothing to compare: their loss is 0, or the same for any weights.
-fn check_contrasts(pairs: &TrainingPairs, batches: &[Vec<usize>], batch_size: usize) -> Result<(), TrainError> {
-    let refuse = |name: &str, reason: String| Err(TrainError::Setting { name: name.to_owned(), reason });
-    let (count, identities) = (pairs.len(), pairs.identity_count());
-    if identities < 2 {
-        return refuse(
-            "root",
-            format!("has pairs of {identities} identity, and telling people apart takes at least two"),
-        );
-    }
-    if batches.iter().any(|batch| batch.len() == 1) {
-        let other = (2..batch_size).rev().chain(batch_size + 1..).find(|size| count % size != 1);
-        let reason = format!(
-            "is {batch_size}, which leaves one of the {count} pairs alone in each epoch's last batch, where its loss is 0; \
-             {} does not",
-            other.unwrap_or(count)
-        );
-        return refuse("batch_size", reason);
-    }
-    Ok(())
 }
 
 fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {

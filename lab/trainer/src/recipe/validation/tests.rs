@@ -19,11 +19,6 @@ fn refused(name: &str, change: impl FnOnce(&mut Recipe)) {
 fn numbers_out_of_range_are_named() {
     refused("epochs", |recipe| recipe.epochs = 0);
     refused("batch_size", |recipe| recipe.batch_size = 0);
-    refused("batch_size", |recipe| recipe.batch_size = 1);
-    refused("sampler.instances", |recipe| {
-        recipe.batch_size = 4;
-        recipe.sampler = SamplerSettings::Identity { instances: 4 };
-    });
     refused("micro_batch_size", |recipe| recipe.micro_batch_size = Some(129));
     refused("micro_batch_size", |recipe| recipe.micro_batch_size = Some(0));
     refused("input.context_length", |recipe| recipe.input.context_length = 2);
