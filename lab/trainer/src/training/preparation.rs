@@ -66,14 +66,11 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
     let ids =
         base.as_ref().and_then(|base| base.tensors.get(TOKEN_EMBEDDING)).and_then(|ids| ids.shape().first().copied());
     let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids);
-    let (json, tokenizer) = found.map_err(|error| match error {
-        ExportError::NoTokenizer { misfit, .. } => {
-            let beside =
-                misfit.map_or_else(|| "none lies beside the base".to_owned(), |misfit| format!("not {misfit}"));
-            let reason = format!("{beside}, and CLIP's own has other ids; give one");
-            TrainError::Setting { name: "tokenizer".to_owned(), reason }
-        }
-        other => TrainError::from(other),
+    let (json, tokenizer) = found.map_err(|error| {
+        let ExportError::NoTokenizer { misfit, .. } = error else { return TrainError::from(error) };
+        let beside = misfit.map_or_else(|| "none lies beside the base".to_owned(), |misfit| format!("not {misfit}"));
+        let reason = format!("{beside}, and CLIP's own has other ids; give one");
+        TrainError::Setting { name: "tokenizer".to_owned(), reason }
     })?;
     let description = RunDescription {
         recipe,
