@@ -129,8 +129,19 @@ async fn update(galleries: &Galleries<'_>, client: &mut Client) {
     let records = folder.path().join("records.csv");
     let csv = "image_id,person_id,camera_id,weather\n02.jpg,8,c2,rain\n03.jpg,9,,sun\nnobody.jpg,1,c1,sun\n";
     fs::write(&records, csv).unwrap();
-    let said = galleries.succeed(&["update", "lobby", "--metadata", records.to_str().unwrap()]);
+    let update = ["update", "lobby", "--metadata", records.to_str().unwrap()];
+    let said = galleries.succeed(&update);
     assert!(said.contains("2 of 3 records"), "{said}");
+    // What a record does not say is kept, until it is to be cleared.
+    let kept = stored_images(client, "lobby").await;
+    for image_id in ["02.jpg", "03.jpg"] {
+        let captured_at = |images: &std::collections::BTreeMap<String, StoredImage>| {
+            images[image_id].metadata.as_ref().unwrap().captured_at
+        };
+        assert_eq!(captured_at(&kept), captured_at(&before), "{image_id}");
+        assert!(captured_at(&kept).is_some());
+    }
+    galleries.succeed(&[&update[..], &["--clear-metadata"]].concat());
     let after = stored_images(client, "lobby").await;
     for (image_id, person_id, camera_id, weather) in [("02.jpg", "8", Some("c2"), "rain"), ("03.jpg", "9", None, "sun")]
     {
