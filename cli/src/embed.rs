@@ -87,11 +87,13 @@ async fn embed(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(encoded.features)
         }
     };
+    // Nothing is printed before the archive is whole, or gone: whoever reads along may end before it is.
     if let Some(images) = &images {
-        print_failures(&images.first_failures, images.failed);
-        print_inputs(&images.inputs);
-        anyhow::ensure!(!images.ids.is_empty(), "no image can be read; nothing is written");
-        if images.failed > 0 && !arguments.skip_bad {
+        if images.ids.is_empty() || (images.failed > 0 && !arguments.skip_bad) {
+            drop(archive);
+            print_failures(&images.first_failures, images.failed);
+            print_inputs(&images.inputs);
+            anyhow::ensure!(!images.ids.is_empty(), "no image can be read; nothing is written");
             say!("{} images failed, nothing is written; --skip-bad writes the rows of the others", images.failed);
             return Ok(ExitCode::FAILURE);
         }
@@ -103,6 +105,10 @@ async fn embed(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     archive.add_texts("fingerprint", &[encoder.fingerprint().to_string()])?;
     archive.finish()?;
+    if let Some(images) = &images {
+        print_failures(&images.first_failures, images.failed);
+        print_inputs(&images.inputs);
+    }
     let left_out = images.as_ref().map_or(0, |images| images.failed);
     let left_out = if left_out == 0 { String::new() } else { format!(" ({left_out} left out)") };
     say!(

@@ -10,6 +10,9 @@ use tonic::{Response, Status};
 const MAX_REPLY_BYTES: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a silent connection is asked for a sign of life, and how long that may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// What calls the service.
 pub(crate) type Service = SearchServiceClient<Channel>;
 
@@ -31,7 +34,14 @@ impl Connection {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(wrong());
         }
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| wrong())?.connect_timeout(CONNECT_TIMEOUT);
+        // A service that vanished without a word, as behind a router that forgot the connection, is noticed: whoever waits
+        // for a match or an acknowledgement would wait for ever.
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|_| wrong())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
         let channel = endpoint.connect().await;
         channel.map(Self::over).map_err(|source| ClientError::NoService { url: url.to_owned(), source })
     }

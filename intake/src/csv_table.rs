@@ -8,6 +8,8 @@ use crate::text_lines::{MAX_LINE_BYTES, TOO_LONG};
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What may stand between cells, and what it is called.
 const SEPARATORS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];
@@ -19,7 +21,19 @@ pub(crate) struct CsvTable<'a> {
     pub(crate) columns: TableColumns,
     /// Whether blanks behind the separators are no part of the cells, as in `image_id, person_id`.
     skips_blanks: bool,
+    read: Arc<WhatWasRead>,
 }
+
+/// What was read of the file, ahead of the records that were taken.
+#[derive(Default)]
+struct WhatWasRead {
+    quotes: AtomicU64,
+    /// Since the last record was taken.
+    bytes_of_record: AtomicU64,
+}
+
+/// Longest record, in bytes: cells may hold several lines, but not the rest of a file behind a quote.
+const MAX_RECORD_BYTES: u64 = 4 * MAX_LINE_BYTES;
 
 impl<'a> CsvTable<'a> {
     /// Reads the header. What stands between the cells is what the header has most of, outside of quotes.
@@ -28,7 +42,9 @@ impl<'a> CsvTable<'a> {
     /// [`IntakeError::Malformed`] for an empty file; [`IntakeError::MalformedRecord`] for an unusable header; others as
     /// [`open_text`].
     pub(crate) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, IntakeError> {
-        let mut text = BufReader::new(BoundedLines { reader: open_text(path, max_bytes)?, line: 1, bytes: 0 });
+        let read = Arc::<WhatWasRead>::default();
+        let bounded = BoundedLines { reader: open_text(path, max_bytes)?, line: 1, bytes: 0, read: Arc::clone(&read) };
+        let mut text = BufReader::new(bounded);
         let mut header = Vec::new();
         while header.trim_ascii().is_empty() {
             if text.read_until(b'\n', &mut header).map_err(IntakeError::unreadable(path))? == 0 {
@@ -54,7 +70,7 @@ impl<'a> CsvTable<'a> {
         if (separator == b'\t') != is_tsv || separator == b';' {
             columns.notes.insert(0, format!("its cells are separated by {name}"));
         }
-        Ok(Self { path, reader, columns, skips_blanks })
+        Ok(Self { path, reader, columns, skips_blanks, read })
     }
 
     /// Gives each row with its line to `take`; empty cells are left out.
@@ -62,15 +78,35 @@ impl<'a> CsvTable<'a> {
     /// # Errors
     /// What `take` said, or [`IntakeError::MalformedRecord`].
     pub(crate) fn read(self, mut take: impl FnMut(u64, Record) -> Result<(), IntakeError>) -> Result<(), IntakeError> {
-        let Self { path, mut reader, columns, skips_blanks } = self;
-        for row in reader.records() {
+        let Self { path, mut reader, columns, skips_blanks, read } = self;
+        let mut last = (0, false);
+        let mut rows = reader.records();
+        loop {
+            read.bytes_of_record.store(0, Ordering::Relaxed);
+            let Some(row) = rows.next() else { break };
             let row = row.map_err(|error| fault(path, &error))?;
             let line = row.position().map_or(0, csv::Position::line);
+            let malformed =
+                |reason: &str| IntakeError::MalformedRecord { path: path.to_owned(), line, reason: reason.to_owned() };
+            // The library takes such a quote for a letter, and the cell would be another one than is meant.
+            if skips_blanks
+                && row.iter().any(|cell| cell.starts_with(' ') && cell.trim_start_matches(' ').starts_with('"'))
+            {
+                return Err(malformed("a blank stands before a quote; write the quote directly behind the separator"));
+            }
+            last = (line, row.iter().next_back().is_some_and(|cell| cell.contains('\n')));
             let cells = columns.names.iter().zip(&row).filter_map(|(name, cell)| {
                 let cell = if skips_blanks { cell.trim_start_matches(' ') } else { cell };
                 Some((name.clone()?, Value::from(Some(cell).filter(|cell| !cell.is_empty())?)))
             });
             take(line, cells.collect())?;
+        }
+        // A quote that nothing closes takes all records behind it into one cell.
+        if let (line, true) = last
+            && read.quotes.load(Ordering::Relaxed) % 2 == 1
+        {
+            let reason = "a quote is opened here, or before, that nothing closes".to_owned();
+            return Err(IntakeError::MalformedRecord { path: path.to_owned(), line, reason });
         }
         Ok(())
     }
@@ -114,11 +150,18 @@ struct BoundedLines<R> {
     reader: R,
     line: u64,
     bytes: u64,
+    read: Arc<WhatWasRead>,
 }
 
 impl<R: Read> Read for BoundedLines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
+        let quotes = buffer[..read].iter().filter(|&&byte| byte == b'"').count() as u64;
+        self.read.quotes.fetch_add(quotes, Ordering::Relaxed);
+        if self.read.bytes_of_record.fetch_add(read as u64, Ordering::Relaxed) > MAX_RECORD_BYTES {
+            let reason = format!("a record before line {} is longer than 4 MiB; is a quote never closed?", self.line);
+            return Err(io::Error::other(reason));
+        }
         for part in buffer[..read].split_inclusive(|&byte| byte == b'\n') {
             self.bytes += part.len() as u64;
             if self.bytes > MAX_LINE_BYTES {

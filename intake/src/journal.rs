@@ -4,7 +4,7 @@ use crate::image_entry::id_digest;
 use crate::{FileVersion, IntakeError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -47,15 +47,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of a job, or begins one, making its folder. A journal of another identity is begun anew: what it
+    /// Opens the journal of a job, or begins one. A journal of another identity is begun anew: what it
     /// tells of is gone. A torn end, such as a killed job leaves, is cut off.
     ///
     /// # Errors
-    /// [`IntakeError::JournalInUse`] while another process has it open; [`IntakeError::NotAJournal`] for any other file,
+    /// [`IntakeError::Missing`] for a folder that is not there; [`IntakeError::JournalInUse`] while another process has it
+    /// open; [`IntakeError::NotAJournal`] for any other file,
     /// which is left as it is; [`IntakeError::Unreadable`] and [`IntakeError::Unwritable`].
     pub fn open(path: &Path, identity: &JobIdentity) -> Result<Self, IntakeError> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(IntakeError::unwritable(folder))?;
+        // A folder that is not there is more often a slip of the pen than a wish.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(IntakeError::Missing { path: folder.to_owned() });
         }
         let mut options = OpenOptions::new();
         let mut file = options
@@ -161,6 +163,7 @@ fn read(path: &Path, file: &File, identity: &JobIdentity) -> Result<(HashMap<u12
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
 
     const VERSION_ONE: FileVersion = FileVersion { bytes: 10, modified_ms: -5 };
     const VERSION_TWO: FileVersion = FileVersion { bytes: 10, modified_ms: 6 };
@@ -172,7 +175,10 @@ mod tests {
     #[test]
     fn a_later_job_knows_what_an_earlier_one_did() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("jobs/lobby.journal");
+        let missing = folder.path().join("jobs/lobby.journal");
+        let refused = Journal::open(&missing, &identity(1));
+        assert!(matches!(refused, Err(IntakeError::Missing { .. })));
+        let path = folder.path().join("lobby.journal");
         let mut journal = Journal::open(&path, &identity(1)).unwrap();
         journal.record("a \"quoted\"\nname.jpg", &VERSION_ONE).unwrap();
         journal.record("b.jpg", &VERSION_ONE).unwrap();

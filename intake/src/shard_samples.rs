@@ -67,8 +67,9 @@ enum Naming<'a> {
 
 fn naming(path: &str) -> Naming<'_> {
     let file_name = path.rsplit('/').next().unwrap_or(path);
-    // Hidden files are left out as in folders; macOS adds one to each image that has the image's ending.
-    if file_name.starts_with('.') {
+    // What is hidden, or in a hidden folder, is left out as in folders; macOS adds a hidden file to each image that has the
+    // image's ending.
+    if path.split('/').any(|part| part.starts_with('.') && part != "." && part != "..") {
         return Naming::Hidden;
     }
     let Some((_, extension)) = file_name.split_once('.') else { return Naming::Other };
@@ -182,7 +183,7 @@ impl ShardSamples {
             Naming::Hidden => self.leave_out(image_files::HIDDEN, path),
             Naming::Other => self.leave_out(&image_files::kind_of(path.rsplit('/').next().unwrap_or(path)), path),
             Naming::Sidecar { key, ending } => {
-                self.make_room(key, 0);
+                self.make_room(path, key, 0);
                 let content = if bytes <= MAX_SIDECAR_BYTES {
                     members.content()?
                 } else {
@@ -210,10 +211,10 @@ impl ShardSamples {
         version: FileVersion,
     ) -> io::Result<Result<(), String>> {
         if let Err(reason) = version.check_size(self.max_image_bytes) {
-            self.make_room(key, 0);
+            self.make_room(path, key, 0);
             return Ok(Err(reason));
         }
-        self.make_room(key, version.bytes);
+        self.make_room(path, key, version.bytes);
         let content = match members.content()? {
             Ok(content) => content,
             Err(reason) => return Ok(Err(reason)),
@@ -236,14 +237,46 @@ impl ShardSamples {
     }
 
     /// Ends the sample in hand if the next member is of another, or does not fit in beside it.
-    fn make_room(&mut self, key: &str, bytes: u64) {
+    fn make_room(&mut self, path: &str, key: &str, bytes: u64) {
         let Sample { key: current, images, image_bytes, sidecars, .. } = &self.sample;
         let is_full = images.len() + sidecars.len() >= MAX_SAMPLE_MEMBERS
             || (!images.is_empty() && image_bytes.saturating_add(bytes) > self.max_image_bytes);
-        if current != key || is_full {
+        if current != key {
             self.close_sample();
             self.sample.key = key.to_owned();
+        } else if is_full {
+            self.close_all_but(stem(path));
         }
+    }
+
+    /// Ends what is done of a sample that does not fit into memory: all but the members of one image, and what tells of all
+    /// images of the sample.
+    fn close_all_but(&mut self, of_image: &str) {
+        let key = self.sample.key.clone();
+        let (images, done): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sample.images).into_iter().partition(|image| stem(&image.image_id) == of_image);
+        let is_needed = |sidecar: &&Sidecar| stem(&sidecar.path) == of_image || stem(&sidecar.path) == key;
+        let carried: Vec<Sidecar> = self.sample.sidecars.iter().filter(is_needed).cloned().collect();
+        if done.is_empty() || images.len() + carried.len() >= MAX_SAMPLE_MEMBERS {
+            self.sample.images = done.into_iter().chain(images).collect();
+            self.close_sample();
+            self.sample.key = key;
+            return;
+        }
+        // What is carried over may tell of an image that is still to come.
+        let is_stray = |sidecar: &Sidecar| stem(&sidecar.path) != of_image && stem(&sidecar.path) != key;
+        let sidecars = std::mem::take(&mut self.sample.sidecars);
+        for sidecar in sidecars.iter().filter(|sidecar| is_stray(sidecar)) {
+            let tells = self.sample.has_refused || done.iter().any(|image| sidecar.tells_of(&key, &image.image_id));
+            if !tells && self.strays.len() < MAX_STRAYS {
+                self.strays.push((id_digest(stem(&sidecar.path)), self.origin(&sidecar.path)));
+            }
+        }
+        self.get_ready(&key, done, &sidecars);
+        let image_bytes = images.iter().map(|image| image.version.bytes).sum();
+        // What tells of all images has told of those that are done.
+        let has_refused = self.sample.has_refused || carried.iter().any(|sidecar| stem(&sidecar.path) == key);
+        self.sample = Sample { key, images, image_bytes, sidecars: carried, has_refused };
     }
 
     fn close_sample(&mut self) {
@@ -254,8 +287,13 @@ impl ShardSamples {
                 self.strays.push((id_digest(stem(&sidecar.path)), self.origin(&sidecar.path)));
             }
         }
+        self.get_ready(&key, images, &sidecars);
+    }
+
+    /// Gives images with what the sidecars of their sample say of them.
+    fn get_ready(&mut self, key: &str, images: Vec<ImageEntry>, sidecars: &[Sidecar]) {
         for mut image in images {
-            match known(&key, &image.image_id, &sidecars) {
+            match known(key, &image.image_id, sidecars) {
                 Ok(metadata) => {
                     image.metadata = metadata;
                     self.ready.push_back(Ok(image));

@@ -14,6 +14,7 @@ const SIDECARS: [&str; 3] = ["txt", "cls", "json"];
 const SAMPLE_FIELDS: [&str; 3] = ["__key__", "__url__", "image_id"];
 
 /// One of them.
+#[derive(Clone)]
 pub(crate) struct Sidecar {
     pub(crate) path: String,
     ending: &'static str,

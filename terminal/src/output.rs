@@ -47,7 +47,7 @@ pub fn line(text: Arguments<'_>) {
     write(&format!("{}{}\n", &text[..text.len() - line.len()], Printable(line)));
 }
 
-/// As [`line`], and line feeds and tabs stay.
+/// As [`line()`], and line feeds and tabs stay.
 pub fn lines(text: Arguments<'_>) {
     write(&escaped_lines(&text.to_string()));
 }

@@ -1,6 +1,7 @@
 //! Progress for whoever reads standard error through a pipe or from a file: a plain line now and then, where a terminal
 //! has a bar.
 
+use crate::output;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,10 +31,10 @@ impl PipedProgress {
     }
 
     /// Writes a line to standard error if it is time for one. To be called whenever something is done.
-    #[expect(clippy::print_stderr, reason = "progress is no part of what a program prints")]
     pub fn say(&mut self, done: u64, failed: u64) {
         if let Some(line) = self.line(done, failed) {
-            eprintln!("{line}");
+            // A log that takes nothing more must not end the work.
+            output::complain(&line);
         }
     }
 

@@ -60,8 +60,21 @@ async fn run(program: &Path, found: &Match) -> Result<(), String> {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(status.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("took more than {} s and was ended", TIME_LIMIT.as_secs())),
+        Err(_) => {
+            end_all(&mut child).await;
+            Err(format!("took more than {} s and was ended", TIME_LIMIT.as_secs()))
+        }
     }
+}
+
+/// Ends a program and what it began: it leads a group of its own, and a script's last command is another process.
+async fn end_all(child: &mut Child) {
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // A group that is gone needs no ending.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.wait().await;
 }
 
 fn start(program: &Path, found: &Match) -> std::io::Result<Child> {
@@ -81,6 +94,7 @@ fn start(program: &Path, found: &Match) -> std::io::Result<Child> {
 mod tests {
     use super::*;
     use descry_proto::search::v1::{Hit, WatchMatch};
+    use tokio::io::AsyncReadExt as _;
 
     fn found(image_id: &str) -> Match {
         let hit = Hit { image_id: image_id.to_owned(), score: 0.5, ..Hit::default() };
@@ -95,6 +109,20 @@ mod tests {
         let mut shell = std::process::Command::new("sh");
         assert!(shell.args(["-c", write, "sh", content]).arg(&path).status().unwrap().success());
         path
+    }
+
+    #[tokio::test]
+    async fn what_a_command_began_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // Both hold the pipe open; it ends when both are gone.
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & echo began; sleep 1000"]).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.current_dir(folder.path()).spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let mut began = [0; 6];
+        output.read_exact(&mut began).await.unwrap();
+        end_all(&mut child).await;
+        assert_eq!(output.read(&mut began).await.unwrap(), 0);
     }
 
     #[tokio::test]

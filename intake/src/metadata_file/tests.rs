@@ -115,3 +115,19 @@ fn no_more_is_read_than_the_limit() {
     let message = read_metadata(&path).unwrap_err().to_string();
     assert!(message.contains("mebibyte"), "{message}");
 }
+
+/// pandas refuses both: records would become part of a cell, or a quote part of a value.
+#[test]
+fn quotes_take_nothing_along_that_is_not_theirs() {
+    let open = "image_id,caption\na.png,\"red coat\nb.png,blue\nc.png,green\n";
+    assert!(check("m.csv", open).unwrap_err().to_string().contains("nothing closes"));
+    let spaced = "image_id, caption\na.png, \"red coat\"\n";
+    assert!(check("m.csv", spaced).unwrap_err().to_string().contains("before a quote"));
+    // Cells of several lines, and inches, are neither.
+    let fine = "image_id,caption\na.png,\"red\ncoat\"\nb.png,a 5\" knife\nc.png,last\n";
+    let by_id = check("m.csv", fine).unwrap();
+    assert_eq!(by_id["a.png"].attributes["caption"], "red\ncoat");
+    assert_eq!(by_id["b.png"].attributes["caption"], "a 5\" knife");
+    let long = format!("image_id,caption\na.png,\"{}", "line\n".repeat(2 << 20));
+    assert!(check("m.csv", &long).unwrap_err().to_string().contains("never closed"));
+}

@@ -134,3 +134,31 @@ fn everything_else_is_counted() {
     let (nothing, left_out) = read_all("s.tar", &archive(&[]));
     assert!(nothing.is_empty() && left_out[0].0.contains("inputs without"), "{left_out:?}");
 }
+
+/// Names with a dot before the ending make one sample of a whole archive, which does not fit into memory.
+#[test]
+fn an_image_keeps_what_tells_of_it_wherever_a_large_sample_is_cut() {
+    let mut members: Vec<(String, Vec<u8>)> = vec![("cam.json".to_owned(), br#"{"camera_id": "c1"}"#.to_vec())];
+    for number in 0..40 {
+        members.push((format!("cam.{number:04}.cls"), format!("{number}").into_bytes()));
+        members.push((format!("cam.{number:04}.png"), b"x".to_vec()));
+        members.push((format!("cam.{number:04}.txt"), b"a coat".to_vec()));
+    }
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, content)| (name.as_str(), &content[..])).collect();
+    let (outcomes, left_out) = read_all("s.tar", &archive(&members));
+    assert_eq!((outcomes.len(), left_out), (40, Vec::new()));
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let (image_id, known) = outcome.as_ref().unwrap();
+        assert_eq!(*image_id, format!("cam.{number:04}.png"));
+        assert_eq!(known.person_id, Some(number.to_string()), "{image_id}");
+        assert_eq!(known.camera_id.as_deref(), Some("c1"), "{image_id}");
+        assert_eq!(known.attributes.get("caption").map(String::as_str), Some("a coat"), "{image_id}");
+    }
+}
+
+#[test]
+fn hidden_folders_are_left_out_as_on_a_disk() {
+    let (outcomes, left_out) = read_all("s.tar", &archive(&[(".thumbs/a.png", b"x"), ("./b/c.png", b"y")]));
+    assert_eq!(ids(&outcomes).len(), 1);
+    assert_eq!(left_out.iter().map(|(_, count)| count).sum::<u64>(), 1);
+}

@@ -18,7 +18,7 @@ fn numbers(report: &Value) -> [u64; 4] {
 async fn what_the_journal_knows_is_not_even_read() {
     let stack = TestStack::start().await;
     let crops = Crops::write(30);
-    let (folder, journal) = (crops.folder(), crops.path("notes/lobby.journal"));
+    let (folder, journal) = (crops.folder(), crops.path("lobby.journal"));
     let arguments =
         ["index", &folder, "--server", &stack.search_url, "--gallery", "lobby", "--journal", &journal, "--json"];
     assert_eq!(numbers(&last_json(&succeed(&arguments))), [30, 0, 0, 0]);
