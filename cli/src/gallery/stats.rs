@@ -77,10 +77,21 @@ fn table(statistics: &GalleryStatistics) -> Option<Table> {
     for (name, values) in lists.filter(|(_, values)| !values.counts.is_empty()) {
         is_empty = false;
         let mut name = name.to_owned();
-        for count in &values.counts {
+        // What names each image, as its path does, tells nothing by its values.
+        let names_each = values.left_out > 0 && values.counts.iter().all(|count| count.images == 1);
+        if names_each {
+            let different = values.counts.len() as u64 + values.left_out;
+            let images = statistics.images - values.images_without;
+            table.add([
+                std::mem::take(&mut name),
+                format!("{different} values, each of its own image"),
+                images.to_string(),
+            ]);
+        }
+        for count in values.counts.iter().filter(|_| !names_each) {
             table.add([std::mem::take(&mut name), count.value.clone(), count.images.to_string()]);
         }
-        if values.left_out > 0 {
+        if values.left_out > 0 && !names_each {
             table.add([String::new(), format!("and {} other values", values.left_out), String::new()]);
         }
         if values.images_without > 0 {
