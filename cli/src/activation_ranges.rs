@@ -1,12 +1,13 @@
 //! The ranges of activations on a calibration set, for int8 bundles.
 
+use crate::captions::MAX_CAPTION_FILE_BYTES;
 use anyhow::Context as _;
 use descry_encoder::{EncoderConfig, OnnxTextTower, OnnxVisionTower, RangeObserver, Tower as _};
 use descry_evaluation::{Dataset, DatasetLayout};
 use descry_export::{ActivationRanges, Export, GoldenInputs, RANGE_PREFIX};
-use descry_intake::image_files;
+use descry_intake::{image_files, read_text};
 use descry_model::TextTokenizer;
-use descry_model::text_input::{decode_text, read_limited};
+use descry_model::text_input::read_limited;
 use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,6 @@ const MAX_IMAGES: usize = 128;
 const MAX_CAPTIONS: usize = 512;
 const MAX_IMAGE_PIXELS: u64 = 50_000_000;
 const MAX_IMAGE_BYTES: u64 = 64 << 20;
-const MAX_CAPTIONS_BYTES: u64 = 64 << 20;
 /// What a plain folder's captions stand in, one a line.
 const CAPTIONS_FILE: &str = "captions.txt";
 
@@ -39,10 +39,8 @@ impl CalibrationSet {
             }
             None => {
                 let captions = folder.join(CAPTIONS_FILE);
-                let text = read_limited(&captions, MAX_CAPTIONS_BYTES)
-                    .map_err(anyhow::Error::from)
-                    .and_then(|bytes| decode_text(bytes).map_err(anyhow::Error::msg))
-                    .with_context(|| format!("cannot read {}: one caption a line is expected", captions.display()))?;
+                let text = read_text(&captions, MAX_CAPTION_FILE_BYTES)
+                    .context("one caption a line is expected beside the images")?;
                 let found = image_files::find(folder);
                 if let Some(error) = found.unreadable.into_iter().next() {
                     return Err(error).context("cannot read the whole folder");

@@ -1,9 +1,12 @@
 //! Captions with or without the person they describe.
 
 use anyhow::Context as _;
-use descry_terminal::whole_file;
+use descry_intake::read_text;
 use serde::Deserialize;
 use std::path::Path;
+
+/// Largest file of captions, in bytes: all of them are held at once.
+pub(crate) const MAX_CAPTION_FILE_BYTES: u64 = 256 << 20;
 
 /// A description, and whom it describes if that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,7 +33,7 @@ pub(crate) fn read_captions(path: &Path) -> anyhow::Result<Vec<Caption>> {
         "{}: expected .txt (one caption a line) or .jsonl (a JSON string or {{\"text\": …, \"person_id\": …}} a line)",
         path.display()
     );
-    let content = whole_file::read_text(path, whole_file::MAX_LIST_BYTES)?;
+    let content = read_text(path, MAX_CAPTION_FILE_BYTES)?;
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     if has_extension("txt") {
         return Ok(lines.map(|(_, line)| Caption { text: line.trim().to_owned(), person_id: None }).collect());
@@ -51,7 +54,7 @@ pub(crate) fn read_captions(path: &Path) -> anyhow::Result<Vec<Caption>> {
 mod tests {
     use super::*;
 
-    fn read(name: &str, content: &str) -> anyhow::Result<Vec<Caption>> {
+    fn read(name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<Vec<Caption>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -66,6 +69,16 @@ mod tests {
         let lines = "\"a man\"\n{\"text\": \"a woman\", \"person_id\": \"7\"}\n{\"text\": \"a girl\"}\n";
         let expected = [caption("a man", None), caption("a woman", Some("7")), caption("a girl", None)];
         assert_eq!(read("c.jsonl", lines).unwrap(), expected);
+    }
+
+    #[test]
+    fn captions_are_utf_8_or_say_what_they_are() {
+        let expected = [Caption { text: "ä".to_owned(), person_id: None }];
+        assert_eq!(read("c.txt", "\u{feff}ä\n").unwrap(), expected);
+        let utf16: Vec<u8> = "\u{feff}ä\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read("c.txt", utf16).unwrap(), expected);
+        assert!(read("c.txt", b"abc\xff").unwrap_err().to_string().contains("UTF-8"));
+        assert!(read_captions(Path::new("/nowhere/c.txt")).unwrap_err().to_string().contains("/nowhere"));
     }
 
     #[test]

@@ -32,14 +32,6 @@ pub enum TerminalError {
         /// The most that is read.
         max_bytes: u64,
     },
-    /// A file that should be text.
-    #[error("{path} is no UTF-8 text: byte {at} belongs to no letter; save it as UTF-8")]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// Where the first such byte is, counted from 0.
-        at: usize,
-    },
     /// An output in a folder that is not there.
     #[error("cannot write {path}: there is no folder {folder}; create it, or correct the path")]
     NoFolder {

@@ -8,9 +8,6 @@ use std::path::Path;
 /// The most that is read of a picture.
 pub const MAX_IMAGE_BYTES: u64 = 64 << 20;
 
-/// The most that is read of a list of texts, of captions and the like.
-pub const MAX_LIST_BYTES: u64 = 256 << 20;
-
 /// Reads a file or a pipe, as a shell hands it over, of at most `max_bytes`.
 ///
 /// # Errors
@@ -21,16 +18,6 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, TerminalError> {
     let metadata = std::fs::metadata(path).map_err(unreadable(path))?;
     check(path, &metadata, |kind| kind.is_pipe())?;
     read_open(path, File::open(path).map_err(unreadable(path))?, max_bytes)
-}
-
-/// As [`read`], for text in UTF-8. A byte order mark is left out.
-///
-/// # Errors
-/// As [`read`]; [`TerminalError::NotText`].
-pub fn read_text(path: &Path, max_bytes: u64) -> Result<String, TerminalError> {
-    let text = String::from_utf8(read(path, max_bytes)?)
-        .map_err(|error| TerminalError::NotText { path: path.to_owned(), at: error.utf8_error().valid_up_to() })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// As [`read`], for a path that somebody else named: nothing but a regular file, and never waiting for one.
@@ -128,7 +115,7 @@ mod tests {
         assert!(error.contains("list.txt") && error.contains("2.00 KiB"), "{error}");
         // Sparse: the size alone decides, nothing is read.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(read_regular(&path, MAX_LIST_BYTES), Err(TerminalError::TooLarge { .. })));
+        assert!(matches!(read_regular(&path, MAX_IMAGE_BYTES), Err(TerminalError::TooLarge { .. })));
     }
 
     #[test]
@@ -155,16 +142,5 @@ mod tests {
             assert_eq!(read(&path, 100).is_ok(), is_read);
             drop(writing.join());
         }
-    }
-
-    #[test]
-    fn texts_are_utf_8_with_or_without_a_mark() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.txt");
-        std::fs::write(&path, "\u{feff}ä\n").unwrap();
-        assert_eq!(read_text(&path, 100).unwrap(), "ä\n");
-        std::fs::write(&path, b"abc\xff").unwrap();
-        let error = read_text(&path, 100).unwrap_err().to_string();
-        assert!(error.contains("byte 3") && error.contains("UTF-8"), "{error}");
     }
 }
