@@ -1,6 +1,8 @@
-//! Compiles the `.proto` files with protox, so that no `protoc` needs to be installed.
+//! Compiles the `.proto` files with protox, so that no `protoc` needs to be installed, and writes down what each request
+//! may hold.
 
-use prost::Message as _;
+mod build_shapes;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
@@ -8,10 +10,17 @@ use std::{env, fs};
 #[expect(clippy::disallowed_methods, reason = "Cargo tells a build script its output folder this way only")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=descry");
-    let files = ["descry/encoder/v1/encoder.proto", "descry/search/v1/search.proto"];
-    let descriptors = protox::compile(files, ["."])?;
+    println!("cargo:rerun-if-changed=build_shapes.rs");
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(["descry/encoder/v1/encoder.proto", "descry/search/v1/search.proto"])?;
     let output = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(output.join("descry_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // With the limits, which the set of plain messages leaves out.
+    fs::write(output.join("descry_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(output.join("descry_shapes.rs"), build_shapes::shapes(&compiler.descriptor_pool())?)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("::descry_wire::CheckedCodec")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -118,6 +118,9 @@ impl EncoderConfig {
         if self.limits.max_items == 0 || self.limits.max_items > max_queued_images.min(max_queued_texts) {
             return fault("limits.max_items", "must be 1 to the smaller of batching.max_queued_images and _texts");
         }
+        if self.limits.max_items > MAX_ITEMS {
+            return fault("limits.max_items", "must be at most 4096, as encoder.proto says");
+        }
         if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
             return fault("batching.max_queued_*", "must be at most 1000000");
         }
@@ -154,6 +157,7 @@ impl EncoderConfig {
     }
 }
 
+const MAX_ITEMS: usize = 4096;
 const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
 const MAX_THREADS: usize = 256;

@@ -29,5 +29,10 @@ pub mod search {
     }
 }
 
+/// What requests may hold, from the limits in the `.proto` files.
+mod shapes {
+    include!(concat!(env!("OUT_DIR"), "/descry_shapes.rs"));
+}
+
 /// The encoded `FileDescriptorSet` of all of it, for server reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descry_descriptor.bin"));

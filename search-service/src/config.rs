@@ -152,6 +152,8 @@ pub struct RequestLimits {
     pub max_attributes: usize,
     /// Bytes of all names and values of one image's attributes.
     pub max_attributes_bytes: usize,
+    /// Cameras of one gallery that are kept for a time of their own.
+    pub max_retention_cameras: usize,
     /// Galleries in the store.
     pub max_galleries: usize,
     /// Parts of one query.
@@ -241,9 +243,21 @@ impl SearchConfig {
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
             ("limits.max_sightings", self.limits.max_sightings, 1..=1_000_000),
             ("limits.max_match_streams", self.limits.max_match_streams, 1..=100_000),
-            ("limits.max_query_parts", self.limits.max_query_parts, 1..=1_000),
+            // Beyond these the `.proto` files refuse a request in any case.
+            ("limits.max_query_parts", self.limits.max_query_parts, 1..=256),
+            ("limits.max_judged", self.limits.max_judged, 1..=4_096),
+            ("limits.max_batch_searches", self.limits.max_batch_searches, 1..=1_024),
+            ("limits.max_filter_values", self.limits.max_filter_values, 1..=10_000),
+            ("limits.max_filter_conditions", self.limits.max_filter_conditions, 1..=1_024),
             ("limits.max_filter_depth", self.limits.max_filter_depth, 1..=32),
-            ("limits.max_page_images", self.limits.max_page_images, 1..=100_000),
+            ("limits.max_deleted_ids", self.limits.max_deleted_ids, 1..=100_000),
+            ("limits.max_image_bytes", self.limits.max_image_bytes, 1..=64 << 20),
+            ("limits.max_text_bytes", self.limits.max_text_bytes, 1..=1 << 20),
+            ("limits.max_id_bytes", self.limits.max_id_bytes, 1..=1 << 16),
+            ("limits.max_attributes", self.limits.max_attributes, 0..=1_024),
+            ("limits.max_retention_cameras", self.limits.max_retention_cameras, 0..=10_000),
+            ("limits.max_page_images", self.limits.max_page_images, 1..=16_384),
+            ("limits.max_calibration_captions", self.limits.max_calibration_captions, 1..=100_000),
             ("watches.poll_interval_ms", self.watches.poll_interval_ms as usize, 10..=86_400_000),
             ("indexing.chunk_images", self.indexing.chunk_images, 1..=1024),
             ("indexing.chunks_in_flight", self.indexing.chunks_in_flight, 1..=64),

@@ -2,6 +2,7 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
+use crate::retention::Retention;
 use descry_store::{GalleryAddress, GallerySettings, ImageMetadata, SearchFilter};
 
 const MAX_GALLERY_NAME_BYTES: usize = 63;
@@ -52,6 +53,15 @@ pub(crate) fn check_metadata(metadata: &ImageMetadata, limits: &RequestLimits) -
         return Err(invalid("metadata.attributes", reason));
     }
     Ok(())
+}
+
+/// Cameras with a time of their own: everybody who lists galleries reads them all.
+pub(crate) fn check_retention(retention: &Retention, limits: &RequestLimits) -> Result<(), SearchError> {
+    let (count, max) = (retention.camera_ms.len(), limits.max_retention_cameras);
+    if count > max {
+        return Err(invalid("retention.camera_ms", format!("{count} cameras, at most {max} are allowed")));
+    }
+    retention.camera_ms.keys().try_for_each(|camera_id| check_id("retention.camera_ms", camera_id, limits))
 }
 
 /// A gallery, or a generation of one such as `lobby.2`.

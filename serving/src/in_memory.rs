@@ -22,7 +22,7 @@ const PIPE_BYTES: usize = 1 << 20;
 /// # Errors
 /// [`ServerError::Descriptor`].
 pub fn in_memory_channel(routes: Routes, descriptor_set: &[u8]) -> Result<Channel, ServerError> {
-    let requests = RequestLayer { methods: MethodNames::read(&[descriptor_set])?, timeout: None };
+    let requests = RequestLayer { methods: MethodNames::read(&[descriptor_set])?, timeout: None, sizes: None };
     let (connections, accepted) = mpsc::channel::<DuplexStream>(4);
     let incoming = ReceiverStream::new(accepted).map(Ok::<_, io::Error>);
     tokio::spawn(async move {

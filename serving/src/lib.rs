@@ -7,6 +7,7 @@ pub mod config;
 mod connection;
 pub mod deadline;
 mod in_memory;
+mod message_size;
 mod method_names;
 pub mod program;
 pub mod prometheus;

@@ -1,11 +1,12 @@
-//! The methods that a server knows.
+//! The methods that a server knows, and what their requests may carry.
 //!
 //! Paths come from outside; only known ones may become labels and span fields, or a caller could fill the memory with
 //! made-up names.
 
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
-use std::collections::HashMap;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A method's name and its service's.
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) struct MethodName {
     pub(crate) service: Arc<str>,
     pub(crate) method: Arc<str>,
+    /// Whether its requests may hold files or embeddings, which take megabytes.
+    pub(crate) carries_data: bool,
 }
 
 /// The known methods, by path.
@@ -27,7 +30,9 @@ impl MethodNames {
     pub(crate) fn read(descriptor_sets: &[&[u8]]) -> Result<Self, prost::DecodeError> {
         let mut by_path = HashMap::new();
         for encoded in descriptor_sets {
-            for file in FileDescriptorSet::decode(*encoded)?.file {
+            let files = FileDescriptorSet::decode(*encoded)?.file;
+            let messages = messages(&files);
+            for file in &files {
                 for service in &file.service {
                     let name = match file.package() {
                         "" => service.name().to_owned(),
@@ -35,14 +40,15 @@ impl MethodNames {
                     };
                     let name: Arc<str> = name.into();
                     for method in &service.method {
+                        let carries_data = carries_data(method.input_type(), &messages, &mut HashSet::new());
                         let method: Arc<str> = method.name().into();
                         let path = format!("/{name}/{method}");
-                        by_path.insert(path, MethodName { service: Arc::clone(&name), method });
+                        by_path.insert(path, MethodName { service: Arc::clone(&name), method, carries_data });
                     }
                 }
             }
         }
-        let unknown = MethodName { service: "unknown".into(), method: "unknown".into() };
+        let unknown = MethodName { service: "unknown".into(), method: "unknown".into(), carries_data: false };
         Ok(Self { by_path: Arc::new(by_path), unknown })
     }
 
@@ -50,6 +56,35 @@ impl MethodNames {
     pub(crate) fn of(&self, path: &str) -> &MethodName {
         self.by_path.get(path).unwrap_or(&self.unknown)
     }
+}
+
+/// All messages by their full names, as fields refer to them: with a dot in front.
+fn messages(files: &[prost_types::FileDescriptorProto]) -> HashMap<String, &DescriptorProto> {
+    let mut messages = HashMap::new();
+    let mut left: Vec<(String, &DescriptorProto)> = Vec::new();
+    for file in files {
+        let package = if file.package().is_empty() { String::new() } else { format!(".{}", file.package()) };
+        left.extend(file.message_type.iter().map(|message| (package.clone(), message)));
+    }
+    while let Some((parent, message)) = left.pop() {
+        let name = format!("{parent}.{}", message.name());
+        left.extend(message.nested_type.iter().map(|nested| (name.clone(), nested)));
+        messages.insert(name, message);
+    }
+    messages
+}
+
+/// Whether a message, or one within it, has bytes or a list of floats.
+fn carries_data<'a>(
+    name: &'a str,
+    messages: &HashMap<String, &'a DescriptorProto>,
+    seen: &mut HashSet<&'a str>,
+) -> bool {
+    let Some(message) = messages.get(name).filter(|_| seen.insert(name)) else { return false };
+    let is_data = |field: &FieldDescriptorProto| {
+        field.r#type() == Type::Bytes || (field.r#type() == Type::Float && field.label() == Label::Repeated)
+    };
+    message.field.iter().any(|field| is_data(field) || carries_data(field.type_name(), messages, seen))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::connection::ConnectionInfo;
 use crate::deadline::{Deadline, callers_limit};
+use crate::message_size::MeasuredBody;
 use crate::method_names::MethodNames;
 use crate::request_record::{RecordedBody, RequestRecord};
 use descry_retry::overloaded;
@@ -26,6 +27,17 @@ pub(crate) struct RequestLayer {
     pub(crate) methods: MethodNames,
     /// Longest time until the answer begins; a stream's answer may go on for longer.
     pub(crate) timeout: Option<Duration>,
+    /// Largest messages; none within a process, where they have passed the outer door.
+    pub(crate) sizes: Option<MessageSizes>,
+}
+
+/// Largest messages of a request, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageSizes {
+    /// Where files or embeddings may be in them.
+    pub(crate) with_data: usize,
+    /// Of all other methods.
+    pub(crate) plain: usize,
 }
 
 /// Records, limits and traces the requests to `inner`.
@@ -64,6 +76,7 @@ where
         let deadline = limit.and_then(Deadline::after);
 
         let method = self.layer.methods.of(request.uri().path()).clone();
+        let carries_data = method.carries_data;
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
         if let Some(ConnectionInfo { tcp, request_slots }) = request.extensions_mut().remove() {
             // Where tonic looks for the caller's address.
@@ -74,6 +87,13 @@ where
                 return Box::pin(std::future::ready(Ok(answer)));
             };
             record.hold(slot);
+        }
+        if let Some(sizes) = self.layer.sizes {
+            if let Some(refusal) = foreign_content(request.headers()) {
+                return Box::pin(std::future::ready(Ok(record.answer(refusal))));
+            }
+            let max_bytes = if carries_data { sizes.with_data } else { sizes.plain };
+            request = request.map(|body| Body::new(MeasuredBody::new(body, max_bytes)));
         }
 
         let mut context = record.context();
@@ -99,6 +119,23 @@ where
     }
 }
 
+/// Refuses what is no gRPC. tonic would take it for such, and find fault with the bytes.
+fn foreign_content(headers: &http::HeaderMap) -> Option<http::Response<Body>> {
+    let given = headers.get(http::header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let given = given.as_deref().unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    if matches!(kind, "application/grpc" | "application/grpc+proto") {
+        return None;
+    }
+    // A header is as long as its sender likes.
+    let shown: String = given.chars().take(100).collect();
+    let message = format!("content-type: {shown:?} is not application/grpc, which is all that is spoken here");
+    let mut refusal = Status::invalid_argument(message).into_http();
+    // For callers that speak HTTP alone.
+    *refusal.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Some(refusal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +144,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     async fn answered_within(timeout: Option<Duration>, grpc_timeout: Option<&str>) -> (tonic::Code, Duration) {
-        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout };
+        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout, sizes: None };
         let hanging = tower::service_fn(async |_: http::Request<Body>| {
             std::future::pending::<Result<http::Response<Body>, Infallible>>().await
         });
@@ -139,7 +176,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_knows_what_is_left() {
-        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout: Some(Duration::from_secs(9)) };
+        let timeout = Some(Duration::from_secs(9));
+        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout, sizes: None };
         let asking = tower::service_fn(async |_: http::Request<Body>| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let mut answer = http::Response::new(Body::empty());
@@ -161,5 +199,24 @@ mod tests {
         assert_eq!(asked(Some("5S")).await, (3, Some(5)));
         // What goes on after the answer began is limited by its caller alone.
         assert_eq!(asked(Some("1H")).await, (7, Some(3600)));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_grpc_is_refused_as_such() {
+        let sizes = Some(MessageSizes { with_data: 100, plain: 10 });
+        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout: None, sizes };
+        let answering =
+            tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(http::Response::new(Body::empty())));
+        let content = async |kind: &str| {
+            let request = http::Request::builder().header("content-type", kind).body(Body::empty()).unwrap();
+            let answer = layer.clone().layer(answering).oneshot(request).await.unwrap();
+            (answer.status().as_u16(), Status::from_header_map(answer.headers()).map(|status| status.code()))
+        };
+        for kind in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8"] {
+            assert_eq!(content(kind).await, (200, None), "{kind}");
+        }
+        for kind in ["", "text/plain", "application/json", "application/grpc+json", "application/grpcx"] {
+            assert_eq!(content(kind).await, (415, Some(tonic::Code::InvalidArgument)), "{kind}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::ConfigError;
 use crate::connection::Connection;
 use crate::method_names::MethodNames;
-use crate::request::RequestLayer;
+use crate::request::{MessageSizes, RequestLayer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -34,6 +34,8 @@ pub struct ServerConfig {
     pub request_timeout_ms: u64,
     /// Largest request message in bytes.
     pub max_message_bytes: usize,
+    /// The same for methods whose requests hold neither files nor embeddings.
+    pub max_plain_message_bytes: usize,
     /// How long running requests may take to finish after a shutdown signal, in milliseconds.
     pub drain_ms: u64,
 }
@@ -82,6 +84,7 @@ impl ServerConfig {
             ("server.max_concurrent_requests", self.max_concurrent_requests as u64),
             ("server.request_timeout_ms", self.request_timeout_ms),
             ("server.max_message_bytes", self.max_message_bytes as u64),
+            ("server.max_plain_message_bytes", self.max_plain_message_bytes as u64),
         ];
         match at_least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((setting, _)) => Err(ConfigError::Value { setting, reason: "must be at least 1".to_owned() }),
@@ -163,6 +166,10 @@ pub async fn serve(
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         ])?,
         timeout: Some(Duration::from_millis(config.request_timeout_ms)),
+        sizes: Some(MessageSizes {
+            with_data: config.max_message_bytes,
+            plain: config.max_plain_message_bytes.min(config.max_message_bytes),
+        }),
     };
     let (begin_drain, draining) = tokio::sync::oneshot::channel::<()>();
     let cut_off = CancellationToken::new();

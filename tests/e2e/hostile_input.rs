@@ -69,7 +69,7 @@ async fn texts_that_are_none() {
     for text in ["", "   \n\t ", "\u{feff}\0\u{1}"] {
         check(encode_text(&mut client, text.to_owned()).await, Code::InvalidArgument, &["texts[0]", "empty"]);
     }
-    check(encode_text(&mut client, "a".repeat(10 << 20)).await, Code::InvalidArgument, &["texts[0]", "limit"]);
+    check(encode_text(&mut client, "a".repeat(100_000)).await, Code::InvalidArgument, &["texts[0]", "limit"]);
     check(
         client.encode_text(EncodeTextRequest { texts: Vec::new(), ..Default::default() }).await.map(|_| ()),
         Code::InvalidArgument,
@@ -99,7 +99,7 @@ async fn requests_that_make_no_sense() {
         (text_search("nowhere", "a man", 3), Code::NotFound, "nowhere"),
         (text_search("../etc", "a man", 3), Code::InvalidArgument, "gallery"),
         (text_search("lobby", "", 3), Code::InvalidArgument, "query.text: the text is empty"),
-        (text_search("lobby", &"a".repeat(10 << 20), 3), Code::InvalidArgument, "query.text"),
+        (text_search("lobby", &"a".repeat(100_000), 3), Code::InvalidArgument, "query.text"),
         (text_search("lobby", "a man", 1_000_000), Code::InvalidArgument, "limit"),
         (SearchRequest { query: None, ..base.clone() }, Code::InvalidArgument, "query"),
         (

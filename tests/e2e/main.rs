@@ -19,6 +19,8 @@ mod exports;
 mod forms;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
+// Requests that are no requests, byte by byte.
+mod hostile_messages;
 // The command line as its users run it: filling galleries, looking after them, moving and searching them.
 mod jobs;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.

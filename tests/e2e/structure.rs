@@ -13,6 +13,7 @@ fn repository() -> PathBuf {
 fn dependencies() -> HashMap<String, Vec<String>> {
     let packages = [
         "proto",
+        "wire",
         "retry",
         "store",
         "model",
@@ -50,6 +51,7 @@ fn dependencies_point_one_way() {
     let dependencies = dependencies();
     let forbidden = [
         ("descry-proto", vec!["descry-model", "descry-serving"]),
+        ("descry-wire", vec!["descry-proto", "descry-serving", "descry-model"]),
         ("descry-model", vec!["ort", "tonic", "descry-proto"]),
         ("descry-export", vec!["tonic", "ort", "descry-encoder", "descry-search"]),
         ("descry-evaluation", vec!["tonic", "ort"]),

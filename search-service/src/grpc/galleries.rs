@@ -6,7 +6,7 @@ use crate::SearchError;
 use crate::galleries::{Activation, CompareRequest};
 use crate::retention::Retention;
 use crate::statistics::Statistics;
-use crate::validation::{check_address, check_gallery_name, check_settings, invalid};
+use crate::validation::{check_address, check_gallery_name, check_retention, check_settings, invalid};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
 use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery};
@@ -35,6 +35,7 @@ impl SearchGrpc {
         let settings = gallery_settings(settings.unwrap_or_default())?;
         check_settings(&settings, &self.limits)?;
         let retention = retention.map(retention_of).transpose()?;
+        retention.iter().try_for_each(|retention| check_retention(retention, &self.limits))?;
         let (fingerprint, dimension) = if fingerprint.is_empty() {
             let model = self.encoders.first_model().await?;
             (model.fingerprint, model.dimension)
@@ -121,8 +122,10 @@ impl SearchGrpc {
     ) -> Result<proto::Gallery, SearchError> {
         let proto::SetRetentionRequest { gallery, retention } = request;
         check_gallery_name(&gallery)?;
+        let retention = retention_of(retention.unwrap_or_default())?;
+        check_retention(&retention, &self.limits)?;
         let gallery = self.store.resolve(&gallery).await?;
-        retention_of(retention.unwrap_or_default())?.put(&*self.store, &gallery).await?;
+        retention.put(&*self.store, &gallery).await?;
         let described = self.described_and_counted(&gallery).await?;
         if described.past_retention > 0 {
             let (gallery, count) = (&described.name, described.past_retention);

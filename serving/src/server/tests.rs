@@ -59,6 +59,7 @@ impl TestServer {
             max_concurrent_requests: 8,
             request_timeout_ms: 60_000,
             max_message_bytes: 1 << 20,
+            max_plain_message_bytes: 1 << 20,
             drain_ms: 100,
         };
         change(&mut config);
