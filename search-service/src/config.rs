@@ -33,6 +33,8 @@ pub struct SearchConfig {
     pub qdrant: QdrantSettings,
     /// Limits on what comes from outside.
     pub limits: RequestLimits,
+    /// Searches under load.
+    pub searching: SearchingConfig,
     /// Indexing.
     pub indexing: IndexingConfig,
     /// Removing what has been kept long enough.
@@ -208,6 +210,20 @@ pub enum KeptDescriptions {
     None,
 }
 
+/// Searches under load.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchingConfig {
+    /// How long a search should take while others wait, in milliseconds: so many are worked on together.
+    pub target_ms: u64,
+    /// Searches that are worked on together at most.
+    pub max_running: usize,
+    /// Searches that wait for their turn at most.
+    pub max_waiting: usize,
+    /// How long a search waits for its turn at most, in milliseconds.
+    pub max_wait_ms: u64,
+}
+
 /// Indexing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +274,10 @@ impl SearchConfig {
             ("limits.max_retention_cameras", self.limits.max_retention_cameras, 0..=10_000),
             ("limits.max_page_images", self.limits.max_page_images, 1..=16_384),
             ("limits.max_calibration_captions", self.limits.max_calibration_captions, 1..=100_000),
+            ("searching.target_ms", self.searching.target_ms as usize, 1..=60_000),
+            ("searching.max_running", self.searching.max_running, 1..=100_000),
+            ("searching.max_waiting", self.searching.max_waiting, 0..=1_000_000),
+            ("searching.max_wait_ms", self.searching.max_wait_ms as usize, 1..=3_600_000),
             ("watches.poll_interval_ms", self.watches.poll_interval_ms as usize, 10..=86_400_000),
             ("indexing.chunk_images", self.indexing.chunk_images, 1..=1024),
             ("indexing.chunks_in_flight", self.indexing.chunks_in_flight, 1..=64),

@@ -8,6 +8,7 @@ mod messages;
 mod searches;
 mod watching;
 
+use crate::admission::Admission;
 use crate::calibration::Calibrations;
 use crate::config::{RequestLimits, WatchConfig};
 use crate::encoder_pool::EncoderPool;
@@ -36,6 +37,8 @@ struct SearchGrpc {
     encoders: EncoderPool,
     calibrations: Calibrations,
     retriever: Retriever,
+    /// Whose turn it is to search.
+    admission: Admission,
     indexer: Indexer,
     limits: RequestLimits,
     indexing: IndexingConfig,
@@ -54,8 +57,18 @@ struct SearchGrpc {
 
 /// Adds the search service to a server's routes.
 pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, max_message_bytes: usize) {
-    let SearchService { galleries, store, encoders, limits, indexing, watches, descriptions, retention: _, shutdown } =
-        service;
+    let SearchService {
+        galleries,
+        store,
+        encoders,
+        limits,
+        searching,
+        indexing,
+        watches,
+        descriptions,
+        retention: _,
+        shutdown,
+    } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
     let retriever = Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), limits.clone());
     let grpc = SearchGrpc {
@@ -65,6 +78,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         counting: Semaphore::new(galleries::COUNTED_TOGETHER),
         indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
         retriever,
+        admission: Admission::new(&searching),
         encoders,
         calibrations,
         store,

@@ -4,6 +4,7 @@
 //! only the next: `grpc` (messages) → `retrieval`, `indexing`, `retention`, `watches`, `calibration` → `galleries` (every
 //! change of one) → `encoder_pool` and `descry-store`.
 
+mod admission;
 pub mod calibration;
 mod config;
 mod encoder_client;
@@ -23,7 +24,7 @@ mod watches;
 
 pub use config::{
     EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RequestLimits,
-    RetentionConfig, SearchConfig, StoreConfig, StoreKind, WatchConfig,
+    RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
 };
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
@@ -48,6 +49,7 @@ pub struct SearchService {
     galleries: Galleries,
     encoders: EncoderPool,
     limits: RequestLimits,
+    searching: SearchingConfig,
     indexing: IndexingConfig,
     watches: WatchConfig,
     descriptions: Descriptions,
@@ -80,6 +82,7 @@ impl SearchService {
             store,
             encoders: EncoderPool::new(encoders),
             limits: config.limits.clone(),
+            searching: config.searching.clone(),
             indexing: config.indexing.clone(),
             descriptions: Descriptions::open(&config.watches)?,
             watches: config.watches.clone(),

@@ -22,6 +22,7 @@ impl SearchGrpc {
     pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
         let search = search_spec(request)?;
         let span = tracing::info_span!("search", gallery = search.gallery, limit = search.limit);
+        let _turn = self.admission.turn().await?;
         Ok(response(self.retriever.search(search).instrument(span).await?))
     }
 
@@ -50,6 +51,7 @@ impl SearchGrpc {
         let search = search.ok_or_else(|| invalid("search", "give the search whose hits were judged"))?;
         let search = search_spec(search)?;
         let span = tracing::info_span!("refine", gallery = search.gallery, limit = search.limit);
+        let _turn = self.admission.turn().await?;
         let refined = self.retriever.refine(search, accepted_ids, rejected_ids).instrument(span).await;
         Ok(response(refined?))
     }
