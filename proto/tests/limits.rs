@@ -1,5 +1,8 @@
 //! Every list, text and file of every message has a limit, and what is beyond it is refused without being decoded.
 
+// Without this, lints count helpers of an integration test as shipped code.
+#![cfg(test)]
+
 use descry_proto::{encoder, search};
 use descry_wire::{Field, Kind, Shape, Shaped, check};
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};

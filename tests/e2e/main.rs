@@ -39,6 +39,8 @@ mod model_change;
 mod observability;
 // Images that lie on their side, as they are stored and upright.
 mod orientation;
+// More requests than the services can work on.
+mod overload;
 // What can be asked of a gallery: parts, rankings, filters, feedback; and what needs no encoder.
 mod queries;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.

@@ -89,12 +89,13 @@ impl WireError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(shape: &Shape, bytes: &[u8]) -> Result<(), WireError> {
-    Walk { elements_left: MAX_ELEMENTS }.message(shape, bytes, MAX_DEPTH).map_err(|error| match error {
-        WireError::Malformed { field, reason } if field.is_empty() => {
-            WireError::Malformed { field: "message".to_owned(), reason }
-        }
-        error => error,
-    })
+    let mut checked = Walk { elements_left: MAX_ELEMENTS }.message(shape, bytes, MAX_DEPTH);
+    if let Err(WireError::Malformed { field, .. }) = &mut checked
+        && field.is_empty()
+    {
+        "message".clone_into(field);
+    }
+    checked
 }
 
 struct Walk {

@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// Independent callers arrive like this: evenly spaced requests would never meet in a queue and flatter the service.
 #[derive(Debug)]
-pub(crate) struct PoissonArrivals {
+pub struct PoissonArrivals {
     gaps: Exp<f64>,
     random: ChaCha8Rng,
     elapsed_s: f64,
@@ -17,7 +17,7 @@ pub(crate) struct PoissonArrivals {
 
 impl PoissonArrivals {
     /// `None` unless the rate is a positive number.
-    pub(crate) fn new(requests_per_s: f64, seed: u64) -> Option<Self> {
+    pub fn new(requests_per_s: f64, seed: u64) -> Option<Self> {
         if !requests_per_s.is_finite() || requests_per_s <= 0.0 {
             return None;
         }

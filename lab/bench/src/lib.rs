@@ -31,6 +31,7 @@ mod tower_measurement;
 mod towers;
 mod workload;
 
+pub use arrivals::PoissonArrivals;
 pub use encoder_benchmark::run_encoder_benchmark;
 pub use encoder_plan::{EncoderPlan, LoadShape, Transport, WorkloadKind};
 pub use encoder_report::{

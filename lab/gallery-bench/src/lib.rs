@@ -4,7 +4,7 @@
 //! Must never be needed at serving time, and never print: it returns plain data that serialises to JSON, with the rows
 //! of a table beside it, and the caller draws them. What is measured: [`run_store_benchmark`] the store,
 //! [`run_service_benchmark`] the service against the store, [`measure_indexing`] indexing against the encoder,
-//! [`measure_accuracy`] served rankings against exact ones.
+//! [`measure_accuracy`] served rankings against exact ones, [`measure_overload`] a service that has more to do than it can.
 
 mod accuracy;
 mod accuracy_gallery;
@@ -12,6 +12,8 @@ mod error;
 mod exact_search;
 mod indexing;
 mod latencies;
+mod overload;
+mod overload_report;
 mod process_memory;
 mod ranking_metrics;
 mod report_row;
@@ -30,6 +32,8 @@ pub use accuracy::{AccuracyCaption, AccuracyPlan, AccuracyReport, measure_accura
 pub use accuracy_gallery::AccuracyImage;
 pub use error::GalleryBenchError;
 pub use indexing::{IndexingPlan, IndexingReport, measure_indexing};
+pub use overload::{OverloadPlan, measure_overload};
+pub use overload_report::{OverloadReport, OverloadStep};
 pub use process_memory::scratch_folder;
 pub use report_row::{ReportRow, Target};
 pub use service_benchmark::{ServicePlan, run_service_benchmark};

@@ -2,6 +2,7 @@
 
 mod models;
 mod outcome;
+mod overload;
 
 use super::json_output::JsonArguments;
 use clap::Subcommand;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// Images of an identity, where the number of identities is not given.
 const IMAGES_OF_AN_IDENTITY: u64 = 10;
 
-/// Measure galleries: the embedded store, the service around it, indexing, and the accuracy of what is served.
+/// Measure galleries: the embedded store, the service around it, indexing, the accuracy of what is served, and overload.
 ///
 /// Targets are for machines like the one in docs/SCALE.md; nothing fails beyond them.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,8 @@ Examples:
   descry bench search store --images 100000
   descry bench search service --images 20000
   descry bench search index --model bundles/cuhk --images crops
-  descry bench search accuracy --model bundles/cuhk --dataset cuhk-pedes --root data")]
+  descry bench search accuracy --model bundles/cuhk --dataset cuhk-pedes --root data
+  descry bench search overload --server http://127.0.0.1:50051 --gallery demo")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +38,7 @@ enum Command {
     Service(ServiceArguments),
     Index(models::IndexArguments),
     Accuracy(models::AccuracyArguments),
+    Overload(overload::OverloadArguments),
 }
 
 /// Measure the embedded store alone, filled with embeddings that look like a gallery's.
@@ -116,6 +119,7 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
         Command::Service(arguments) => run_service(arguments, stop).await,
         Command::Index(arguments) => models::run_index(arguments, stop).await,
         Command::Accuracy(arguments) => models::run_accuracy(arguments, stop).await,
+        Command::Overload(arguments) => overload::run(arguments, stop).await,
     }
 }
 
