@@ -66,6 +66,9 @@ pub enum ModelError {
         /// The limit.
         max_pixels: u64,
     },
+    /// Work on an image that ended early: its [`Patience`](crate::Patience) was over.
+    #[error("nobody waits for the image any more")]
+    Abandoned,
     /// A tokenizer file that cannot be used.
     #[error("unusable tokenizer: {reason}")]
     Tokenizer {

@@ -6,13 +6,13 @@
 
 use crate::jpeg;
 use crate::orientation::{ImageNotes, turn};
+use crate::patience::{Patience, PatientReader};
 use crate::png_file::{self, PngFile};
-use crate::resize::{RgbImage, resize};
+use crate::resize::{RgbImage, resize_patiently};
 use crate::{ImageInput, ModelError};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use ndarray::Array3;
-use std::io::Cursor;
 
 /// Decoder memory beyond the pixels themselves, in bytes: room for what a decoder of WebP keeps.
 const DECODER_OVERHEAD_BYTES_PER_PIXEL: u64 = 16;
@@ -20,7 +20,7 @@ const DECODER_OVERHEAD_BYTES_PER_PIXEL: u64 = 16;
 /// The file formats that decode, for messages.
 const FORMATS: &str = "JPEG, PNG, WebP or BMP";
 /// What every JPEG file begins with.
-const JPEG_START: &[u8] = &[0xFF, 0xD8, 0xFF];
+pub(crate) const JPEG_START: &[u8] = &[0xFF, 0xD8, 0xFF];
 
 /// Decodes an image file to 8-bit RGB the way Pillow's `convert("RGB")` does: alpha dropped, grey replicated, palette
 /// expanded. Of 16-bit samples the upper byte counts (Pillow clips 16-bit grey instead, which leaves little of it). The
@@ -36,24 +36,34 @@ const JPEG_START: &[u8] = &[0xFF, 0xD8, 0xFF];
 /// # Errors
 /// [`ModelError::ImageTooLarge`] above `max_pixels`; [`ModelError::Image`] for anything that is not a whole image.
 pub fn decode_image(bytes: &[u8], max_pixels: u64, apply_exif_orientation: bool) -> Result<RgbImage, ModelError> {
+    decode_patiently(bytes, max_pixels, apply_exif_orientation, Patience::ENDLESS)
+}
+
+fn decode_patiently(
+    bytes: &[u8],
+    max_pixels: u64,
+    apply_exif_orientation: bool,
+    patience: Patience<'_>,
+) -> Result<RgbImage, ModelError> {
     let (decoded, orientation) = if bytes.starts_with(JPEG_START) {
         let notes = if apply_exif_orientation { jpeg::notes(bytes) } else { ImageNotes::default() };
-        (jpeg::decode(bytes, max_pixels)?, notes.orientation())
+        (jpeg::decode(bytes, max_pixels, patience)?, notes.orientation())
     } else if bytes.starts_with(png_file::SIGNATURE) {
         let file = PngFile::open(bytes, apply_exif_orientation)?;
-        (file.decode(max_pixels)?, file.notes.orientation())
+        (file.decode(max_pixels, patience)?, file.notes.orientation())
     } else {
-        decode_others(bytes, max_pixels)?
+        decode_others(bytes, max_pixels, patience).map_err(|error| patience.or_abandoned(error))?
     };
+    patience.check()?;
     Ok(if apply_exif_orientation { turn(decoded, orientation) } else { decoded })
 }
 
 /// WebP and BMP.
-fn decode_others(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), ModelError> {
+fn decode_others(bytes: &[u8], max_pixels: u64, patience: Patience<'_>) -> Result<(RgbImage, Orientation), ModelError> {
     if bytes.is_empty() {
         return Err(ModelError::Image { reason: "the file is empty (0 bytes)".to_owned() });
     }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
+    let reader = ImageReader::new(PatientReader::new(bytes, patience)).with_guessed_format().map_err(unreadable)?;
     if reader.format().is_none() {
         return Err(ModelError::Image { reason: format!("the bytes are not {FORMATS}") });
     }
@@ -86,8 +96,22 @@ fn decode_others(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation
 /// # Errors
 /// As [`decode_image`].
 pub fn preprocess_image(bytes: &[u8], input: &ImageInput, max_pixels: u64) -> Result<Array3<f32>, ModelError> {
-    let decoded = decode_image(bytes, max_pixels, input.exif_rotation)?;
-    let resized = resize(&decoded, input.height_px, input.width_px);
+    preprocess_patiently(bytes, input, max_pixels, Patience::ENDLESS)
+}
+
+/// As [`preprocess_image`], as long as there is patience: the work ends some tens of milliseconds after that is over, for the
+/// largest pictures some hundreds.
+///
+/// # Errors
+/// As [`decode_image`]; [`ModelError::Abandoned`].
+pub fn preprocess_patiently(
+    bytes: &[u8],
+    input: &ImageInput,
+    max_pixels: u64,
+    patience: Patience<'_>,
+) -> Result<Array3<f32>, ModelError> {
+    let decoded = decode_patiently(bytes, max_pixels, input.exif_rotation, patience)?;
+    let resized = resize_patiently(&decoded, input.height_px, input.width_px, patience)?;
     Ok(normalise(&resized, input))
 }
 

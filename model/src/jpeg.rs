@@ -8,25 +8,26 @@
 
 use crate::ModelError;
 use crate::orientation::ImageNotes;
+use crate::patience::{Checkpoint, Patience, PatientReader};
 use crate::resize::RgbImage;
 use mozjpeg::Decompress;
 use mozjpeg::decompress::{DecompressStarted, Format};
 use std::io;
-use std::panic::{catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Decodes a JPEG to RGB. The size is checked as libjpeg itself reads it, before it allocates for pixels: two readers of
 /// one header can disagree.
 ///
 /// # Errors
 /// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for data that is cut short, that comes in more scans than any program
-/// writes, or that libjpeg cannot decode.
-pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
-    check_segments(bytes)?;
-    // libjpeg's fatal errors arrive as unwinding, without a panic message.
-    match catch_unwind(|| decode_or_unwind(bytes, max_pixels)) {
-        Ok(result) => result,
+/// writes, or that libjpeg cannot decode; [`ModelError::Abandoned`].
+pub(crate) fn decode(bytes: &[u8], max_pixels: u64, patience: Patience<'_>) -> Result<RgbImage, ModelError> {
+    let scans = check_segments(bytes)?;
+    // libjpeg's fatal errors arrive as unwinding, without a panic message. It leaves nothing behind that is used again.
+    match catch_unwind(AssertUnwindSafe(|| decode_or_unwind(bytes, &scans, max_pixels, patience))) {
+        Ok(result) => result.map_err(|error| patience.or_abandoned(error)),
         Err(fatal) => match fatal.downcast::<String>() {
-            Ok(message) => Err(ModelError::Image { reason: explain(*message) }),
+            Ok(message) => Err(patience.or_abandoned(ModelError::Image { reason: explain(*message) })),
             // Not libjpeg's: a defect of ours or of a library.
             Err(panic) => resume_unwind(panic),
         },
@@ -45,36 +46,64 @@ fn explain(message: String) -> String {
     message
 }
 
-fn decode_or_unwind(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ModelError> {
-    let unreadable = |error: io::Error| ModelError::Image { reason: error.to_string() };
-    let decompress = Decompress::new_mem(bytes).map_err(unreadable)?;
+/// - `scans`: where each of them begins; a few bytes between two can cost as much as all others
+fn decode_or_unwind(
+    bytes: &[u8],
+    scans: &[usize],
+    max_pixels: u64,
+    patience: Patience<'_>,
+) -> Result<RgbImage, ModelError> {
+    let source = PatientReader::with_borders(bytes, patience, scans);
+    let decompress = Decompress::new_reader(source).map_err(unreadable)?;
     let (width, height) = decompress.size();
-    if width as u64 * height as u64 > max_pixels {
+    let pixels = width as u64 * height as u64;
+    if pixels > max_pixels {
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         return Err(ModelError::ImageTooLarge { width: side(width), height: side(height), max_pixels });
     }
-    to_rgb(decompress.image().map_err(unreadable)?).map_err(unreadable)
+    if pixels.saturating_mul(scans.len() as u64) > max_pixels.saturating_mul(MAX_SCANS_OF_LARGEST) {
+        let reason = format!(
+            "the JPEG data goes over {width}x{height} pixels in {} scans, expected at most {MAX_SCANS_OF_LARGEST} times \
+             {max_pixels} pixels; save the picture again",
+            scans.len()
+        );
+        return Err(ModelError::Image { reason });
+    }
+    to_rgb(decompress.image().map_err(unreadable)?, patience)
 }
 
-fn to_rgb(started: Format<&[u8]>) -> io::Result<RgbImage> {
+fn unreadable(error: io::Error) -> ModelError {
+    ModelError::Image { reason: error.to_string() }
+}
+
+fn to_rgb(started: Format<PatientReader<'_>>, patience: Patience<'_>) -> Result<RgbImage, ModelError> {
     let (width, height, samples) = match started {
-        Format::RGB(started) => read(started)?,
+        Format::RGB(started) => read(started, patience)?,
         Format::Gray(started) => {
-            let (width, height, grey) = read(started)?;
+            let (width, height, grey) = read(started, patience)?;
             (width, height, grey.into_iter().flat_map(|level| [level; 3]).collect())
         }
         Format::CMYK(started) => {
-            let (width, height, inks) = read(started)?;
+            let (width, height, inks) = read(started, patience)?;
             (width, height, inks.chunks_exact(4).flat_map(rgb_of_inverted_cmyk).collect())
         }
     };
     Ok(RgbImage { width, height, samples })
 }
 
-fn read<Source: io::BufRead>(mut started: DecompressStarted<Source>) -> io::Result<(usize, usize, Vec<u8>)> {
+fn read(
+    mut started: DecompressStarted<PatientReader<'_>>,
+    patience: Patience<'_>,
+) -> Result<(usize, usize, Vec<u8>), ModelError> {
     let size = (started.width(), started.height());
-    let samples = started.read_scanlines::<u8>()?;
-    started.finish()?;
+    let mut checkpoint = Checkpoint::new(patience);
+    let mut samples = vec![0; started.min_flat_buffer_size()];
+    let row_length = samples.len() / size.1.max(1);
+    for row in samples.chunks_exact_mut(row_length.max(1)) {
+        started.read_scanlines_into(row).map_err(unreadable)?;
+        checkpoint.pass(row.len())?;
+    }
+    started.finish().map_err(unreadable)?;
     Ok((size.0, size.1, samples))
 }
 
@@ -96,11 +125,11 @@ pub(crate) fn notes(bytes: &[u8]) -> ImageNotes {
     let mut notes = ImageNotes::default();
     for segment in Segments::of(bytes).take_while(|segment| segment.marker != START_OF_SCAN) {
         match segment {
-            Segment { marker: APPLICATION_1, content } if content.starts_with(EXIF) => match &mut notes.exif {
+            Segment { marker: APPLICATION_1, content, .. } if content.starts_with(EXIF) => match &mut notes.exif {
                 Some(begun) => begun.extend(&content[EXIF.len()..]),
                 None => notes.exif = Some(content.to_vec()),
             },
-            Segment { marker: APPLICATION_1, content } if content.starts_with(XMP) => {
+            Segment { marker: APPLICATION_1, content, .. } if content.starts_with(XMP) => {
                 notes.xmp = Some(content[XMP.len()..].to_vec());
             }
             Segment { .. } => {}
@@ -109,40 +138,75 @@ pub(crate) fn notes(bytes: &[u8]) -> ImageNotes {
     notes
 }
 
-/// Checks that the data goes on to the end marker, and how often it goes over the picture.
+/// What the header says of the picture.
+pub(crate) struct Frame {
+    pub(crate) width: u16,
+    pub(crate) height: u16,
+    /// Whether it comes in several scans, each of them over the whole picture.
+    pub(crate) is_progressive: bool,
+}
+
+/// The frame that is decoded; `None` where there is none before the pixels, or only behind more segments than are read.
+pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
+    let mut segments =
+        Segments::of(bytes).take(MAX_HEADER_SEGMENTS).take_while(|segment| segment.marker != START_OF_SCAN);
+    let Segment { marker, content, .. } = segments.find(|segment| START_OF_FRAME.contains(&segment.marker))?;
+    let (&height, &width) = (content.get(1..)?.first_chunk()?, content.get(3..)?.first_chunk()?);
+    Some(Frame {
+        width: u16::from_be_bytes(width),
+        height: u16::from_be_bytes(height),
+        is_progressive: PROGRESSIVE_FRAMES.contains(&marker),
+    })
+}
+
+/// Checks that the data goes on to the end marker, and how often it goes over the picture. Returns where each scan begins.
 ///
 /// libjpeg fills the missing rest of a cut file with grey, and its embedding would be quietly wrong. That nothing but the
 /// marker is missing cannot be seen from outside, so such a file is refused, too, as Pillow refuses most of them. Segments are
 /// walked, because a thumbnail in the header has an end marker of its own.
 ///
 /// Each scan may cost as much as decoding the whole picture, and needs ten bytes.
-fn check_segments(bytes: &[u8]) -> Result<(), ModelError> {
+fn check_segments(bytes: &[u8]) -> Result<Vec<usize>, ModelError> {
     let refused = |reason: String| Err(ModelError::Image { reason });
-    let mut scans = 0;
-    for Segment { marker, .. } in Segments::of(bytes) {
+    let mut scans = Vec::new();
+    for (number, Segment { marker, position, .. }) in Segments::of(bytes).enumerate() {
         match marker {
-            START_OF_SCAN if scans == MAX_SCANS => {
+            _ if scans.is_empty() && number >= MAX_HEADER_SEGMENTS => {
+                return refused(format!(
+                    "the JPEG data begins with more than {MAX_HEADER_SEGMENTS} segments, which no program writes; save the \
+                     picture again"
+                ));
+            }
+            START_OF_SCAN if scans.len() == MAX_SCANS => {
                 return refused(format!(
                     "the JPEG data comes in more than {MAX_SCANS} scans, which no program writes; save the picture again"
                 ));
             }
-            START_OF_SCAN => scans += 1,
-            END_OF_IMAGE => return Ok(()),
+            START_OF_SCAN => scans.push(position),
+            END_OF_IMAGE => return Ok(scans),
             _ => {}
         }
     }
     refused("the JPEG data is cut short (no end marker)".to_owned())
 }
 
+/// Before the pixels: tables, and notes of up to 64 kB each.
+const MAX_HEADER_SEGMENTS: usize = 4_096;
 /// Progressive files come in about ten scans.
 const MAX_SCANS: usize = 200;
+/// Of an image of as many pixels as are allowed. No program that is known writes more than sixteen.
+const MAX_SCANS_OF_LARGEST: u64 = 24;
 const END_OF_IMAGE: u8 = 0xD9;
 const START_OF_SCAN: u8 = 0xDA;
 const APPLICATION_1: u8 = 0xE1;
+/// Of what libjpeg decodes: baseline, extended and progressive, coded by Huffman or arithmetically.
+const START_OF_FRAME: [u8; 5] = [0xC0, 0xC1, 0xC2, 0xC9, 0xCA];
+const PROGRESSIVE_FRAMES: [u8; 2] = [0xC2, 0xCA];
 
 /// A marker, and the bytes that belong to it.
 struct Segment<'data> {
     marker: u8,
+    position: usize,
     content: &'data [u8],
 }
 
@@ -175,16 +239,21 @@ impl<'data> Iterator for Segments<'data> {
             match marker {
                 END_OF_IMAGE => {
                     self.position = self.bytes.len();
-                    return Some(Segment { marker, content: &[] });
+                    return Some(Segment { marker, position, content: &[] });
                 }
-                // Fill bytes; then stuffed data, restart markers and other markers without a segment.
+                // Fill bytes; then stuffed data, restart markers and other markers without a segment. Where it looks for a
+                // restart marker, libjpeg skips the reserved ones below the frames' as well: what stands behind them counts.
                 0xFF => self.position += 1,
-                0x00 | 0x01 | 0xD0..=0xD8 => self.position += 2,
+                0x00..0xC0 | 0xD0..=0xD8 => self.position += 2,
                 _ => {
                     let &length = self.bytes.get(position + 2..)?.first_chunk()?;
                     self.position = position + 2 + usize::from(u16::from_be_bytes(length));
                     let end = self.position.min(self.bytes.len());
-                    return Some(Segment { marker, content: self.bytes.get(position + 4..end).unwrap_or_default() });
+                    return Some(Segment {
+                        marker,
+                        position,
+                        content: self.bytes.get(position + 4..end).unwrap_or_default(),
+                    });
                 }
             }
         }
@@ -192,79 +261,4 @@ impl<'data> Iterator for Segments<'data> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const PROGRESSIVE: &[u8] = include_bytes!("../tests/data/images/04_progressive.jpg");
-
-    const MAX_PIXELS: u64 = 1 << 24;
-
-    /// A marker that one reader takes for a segment and the other skips hides one image behind another.
-    #[test]
-    fn the_limit_holds_for_the_image_that_is_decoded() {
-        let frame = |marker: u8, content: &[u8]| {
-            let length = (content.len() as u16 + 2).to_be_bytes();
-            [&[0xFF, marker], &length[..], content].concat()
-        };
-        let size = 20_000_u16.to_be_bytes();
-        let start_of_frame = [&[8][..], &size, &size, &[1, 1, 0x11, 0]].concat();
-        let scan = frame(0xDA, &[1, 1, 0, 0, 63, 0]);
-        let bomb = [&[0xFF, 0xD8, 0xFF, 0x01][..], &frame(0xC0, &start_of_frame), &scan, &[0xFF, 0xD9]].concat();
-        let found = decode(&bomb, MAX_PIXELS);
-        assert!(matches!(found, Err(ModelError::ImageTooLarge { width: 20_000, .. })), "{found:?}");
-    }
-
-    #[test]
-    fn every_cut_is_noticed() {
-        assert!(decode(PROGRESSIVE, MAX_PIXELS).is_ok());
-        for length in 2..PROGRESSIVE.len() - 1 {
-            assert!(check_segments(&PROGRESSIVE[..length]).is_err(), "cut to {length} bytes");
-        }
-    }
-
-    /// Each costs as much as the whole picture, and hardly a byte.
-    #[test]
-    fn there_are_not_more_scans_than_anybody_writes() {
-        let scan = PROGRESSIVE.windows(2).rposition(|pair| pair == [0xFF, START_OF_SCAN]).unwrap();
-        let end = PROGRESSIVE.len() - 2;
-        let of_scans = |count: usize| {
-            let again = PROGRESSIVE[scan..scan + 2 + usize::from(PROGRESSIVE[scan + 3])].repeat(count);
-            [&PROGRESSIVE[..end], &again, &PROGRESSIVE[end..]].concat()
-        };
-        let refused = decode(&of_scans(MAX_SCANS), MAX_PIXELS).unwrap_err().to_string();
-        assert!(refused.contains("more than 200 scans"), "{refused}");
-        assert!(check_segments(&of_scans(100)).is_ok());
-    }
-
-    #[test]
-    fn every_process_that_is_not_read_is_named() {
-        for process in ["0xc3", "0xce", "0xcf"] {
-            let told = explain(format!("Unsupported JPEG process: SOF type {process}"));
-            assert!(told.contains("lossless or hierarchical"), "{told}");
-        }
-    }
-
-    #[test]
-    fn bytes_behind_the_end_do_no_harm() {
-        let mut appended = PROGRESSIVE.to_vec();
-        appended.extend(b"a camera's own notes");
-        assert_eq!(decode(&appended, MAX_PIXELS).unwrap(), decode(PROGRESSIVE, MAX_PIXELS).unwrap());
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_files_are_decoded_or_refused(position in 0..PROGRESSIVE.len(), byte: u8) {
-            let mut damaged = PROGRESSIVE.to_vec();
-            damaged[position] = byte;
-            if let Ok(image) = decode(&damaged, MAX_PIXELS) {
-                prop_assert_eq!(image.samples.len(), image.width * image.height * 3);
-            }
-        }
-
-        #[test]
-        fn arbitrary_bytes_are_refused(bytes: Vec<u8>) {
-            prop_assert!(decode(&bytes, MAX_PIXELS).is_err());
-        }
-    }
-}
+mod tests;

@@ -8,11 +8,13 @@ mod bundle;
 mod embedding;
 mod error;
 mod fingerprint;
+mod image_cost;
 mod image_preprocess;
 mod jpeg;
 pub mod manifest;
 pub mod method;
 mod orientation;
+mod patience;
 mod png_file;
 mod png_notes;
 mod resize;
@@ -24,9 +26,11 @@ pub use bundle::{Bundle, file_sha256};
 pub use embedding::Embedding;
 pub use error::ModelError;
 pub use fingerprint::{Fingerprint, sha256_hex};
-pub use image_preprocess::{decode_image, preprocess_image};
+pub use image_cost::image_cost;
+pub use image_preprocess::{decode_image, preprocess_image, preprocess_patiently};
 pub use manifest::{Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
 pub use method::Method;
+pub use patience::Patience;
 pub use resize::{RgbImage, resize};
 pub use text_tokenizer::{
     END_OF_TEXT, MASK, MAX_TOKENIZER_BYTES, START_OF_TEXT, TextTokenizer, TokenizedText, Vocabulary,

@@ -14,11 +14,13 @@
 
 use crate::ModelError;
 use crate::orientation::ImageNotes;
+use crate::patience::{Checkpoint, Patience, PatientReader};
 use crate::png_notes::NoteTaker;
 use crate::resize::RgbImage;
 use flate2::Crc;
 use png::{ColorType, DecodeOptions, Decoder, DecodingError, InterlaceInfo, Limits, Reader, Transformations};
-use std::io::{Cursor, ErrorKind};
+use std::cell::Cell;
+use std::io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom};
 
 /// What every PNG file begins with.
 pub(crate) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -30,6 +32,9 @@ const COLOR_TYPE_AT: usize = 9;
 const DECODER_BYTES: u64 = 1 << 20;
 /// A decoder needs a few rows; no pixel has more than eight bytes.
 const BYTES_PER_PIXEL: u64 = 8;
+
+/// Of compressed data behind the last pixel.
+const MAX_BYTES_BEHIND_PIXELS: usize = 1 << 16;
 
 /// A PNG file, its chunks read.
 pub(crate) struct PngFile {
@@ -95,18 +100,31 @@ impl PngFile {
     /// Decodes the pixels; the size in the header is checked first.
     ///
     /// # Errors
-    /// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for pixels that are damaged or not all there.
-    pub(crate) fn decode(&self, max_pixels: u64) -> Result<RgbImage, ModelError> {
+    /// [`ModelError::ImageTooLarge`]; [`ModelError::Image`] for pixels that are damaged or not all there;
+    /// [`ModelError::Abandoned`].
+    pub(crate) fn decode(&self, max_pixels: u64, patience: Patience<'_>) -> Result<RgbImage, ModelError> {
+        self.decode_either_way(max_pixels, patience).map_err(|error| patience.or_abandoned(error))
+    }
+
+    fn decode_either_way(&self, max_pixels: u64, patience: Patience<'_>) -> Result<RgbImage, ModelError> {
         // The decoder gives out all that it has taken in where another chunk begins, but of an interlaced image's data without
         // their checksum where nothing does.
-        match decode_essence(&self.essence, max_pixels) {
+        match decode_essence(&self.essence, max_pixels, patience) {
             Err(Fault::CutShort) => {
                 let without_end = self.essence.len().saturating_sub(CHUNK_BYTES);
-                decode_essence(&self.essence[..without_end], max_pixels).map_err(ModelError::from)
+                decode_essence(&self.essence[..without_end], max_pixels, patience).map_err(ModelError::from)
             }
             decoded => decoded.map_err(ModelError::from),
         }
     }
+}
+
+/// Width and height as the header says them, in pixels.
+pub(crate) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut chunks = Chunks { rest: bytes.get(SIGNATURE.len()..)? };
+    let header = chunks.next().filter(|chunk| &chunk.name == b"IHDR")?.content;
+    let (&width, rest) = header.split_first_chunk()?;
+    Some((u32::from_be_bytes(width), u32::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// Why an essence does not decode.
@@ -130,11 +148,13 @@ impl From<Fault> for ModelError {
     }
 }
 
-fn decode_essence(essence: &[u8], max_pixels: u64) -> Result<RgbImage, Fault> {
+fn decode_essence(essence: &[u8], max_pixels: u64, patience: Patience<'_>) -> Result<RgbImage, Fault> {
+    let bytes_left = Cell::new(usize::MAX);
+    let source = EssenceReader { data: PatientReader::new(essence, patience), bytes_left: &bytes_left };
     let mut options = DecodeOptions::default();
     options.set_ignore_crc(true);
     options.set_ignore_adler32(false);
-    let mut decoder = Decoder::new_with_options(Cursor::new(essence), options);
+    let mut decoder = Decoder::new_with_options(source, options);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let header = decoder.read_header_info()?;
     let (width, height) = (header.width, header.height);
@@ -145,12 +165,45 @@ fn decode_essence(essence: &[u8], max_pixels: u64) -> Result<RgbImage, Fault> {
     let bytes = pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(DECODER_BYTES);
     decoder.set_limits(Limits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) });
     let mut reader = decoder.read_info()?;
-    let samples = read_samples(&mut reader)?;
+    let samples = read_samples(&mut reader, &bytes_left, patience)?;
     Ok(RgbImage {
         width: width as usize,
         height: height as usize,
         samples: to_rgb(reader.output_color_type().0, samples),
     })
+}
+
+/// The essence, of which no more than so many bytes are given out.
+struct EssenceReader<'a> {
+    data: PatientReader<'a>,
+    bytes_left: &'a Cell<usize>,
+}
+
+impl BufRead for EssenceReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let piece = self.data.fill_buf()?;
+        Ok(&piece[..piece.len().min(self.bytes_left.get())])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.bytes_left.set(self.bytes_left.get().saturating_sub(bytes));
+        self.data.consume(bytes);
+    }
+}
+
+impl Read for EssenceReader<'_> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let left = target.len().min(self.bytes_left.get());
+        let read = self.data.read(&mut target[..left])?;
+        self.bytes_left.set(self.bytes_left.get().saturating_sub(read));
+        Ok(read)
+    }
+}
+
+impl Seek for EssenceReader<'_> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.data.seek(position)
+    }
 }
 
 /// Where among the chunks.
@@ -231,7 +284,11 @@ fn write_chunk(file: &mut Vec<u8>, name: &[u8; 4], parts: &[&[u8]]) -> Result<()
 }
 
 /// Every row's samples, eight bits each.
-fn read_samples(reader: &mut Reader<Cursor<&[u8]>>) -> Result<Vec<u8>, Fault> {
+fn read_samples(
+    reader: &mut Reader<EssenceReader<'_>>,
+    bytes_left: &Cell<usize>,
+    patience: Patience<'_>,
+) -> Result<Vec<u8>, Fault> {
     let too_long = || Fault::Other(refused("its rows are too long"));
     let (width, height) = reader.info().size();
     let size = reader.output_buffer_size().ok_or_else(too_long)?;
@@ -240,7 +297,13 @@ fn read_samples(reader: &mut Reader<Cursor<&[u8]>>) -> Result<Vec<u8>, Fault> {
     let rows = if reader.info().interlaced { interlaced_rows(width, height) } else { u64::from(height) };
     let mut samples = vec![0; size];
     let mut read = 0;
+    let mut checkpoint = Checkpoint::new(patience);
     loop {
+        if read == rows {
+            // Behind the pixels stands a checksum, and nobody has to unpack what else does.
+            bytes_left.set(MAX_BYTES_BEHIND_PIXELS);
+        }
+        checkpoint.pass(stride).map_err(Fault::Other)?;
         match reader.next_interlaced_row() {
             Ok(Some(row)) => match row.interlace() {
                 InterlaceInfo::Null(_) => {

@@ -3,6 +3,9 @@
 //! Source of the arithmetic: Pillow 13, `Resample.c`: triangle filter stretched by the shrink factor, coefficients
 //! rounded to 22 bits, each pass rounded to 8 bits. Pillow 13 runs the vertical pass first when that shrinks more.
 
+use crate::ModelError;
+use crate::patience::{Checkpoint, Patience};
+
 /// 8-bit RGB, rows from the top, three samples a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
@@ -19,12 +22,29 @@ const COEFFICIENT_BITS: u32 = 32 - 8 - 2;
 
 /// Resizes to exactly `height` × `width` without keeping the aspect ratio.
 pub fn resize(image: &RgbImage, height: usize, width: usize) -> RgbImage {
+    // Endless patience is never over, so the image that stands in is never seen.
+    resize_patiently(image, height, width, Patience::ENDLESS).unwrap_or_else(|_| image.clone())
+}
+
+/// As [`resize`], as long as there is patience.
+///
+/// # Errors
+/// [`ModelError::Abandoned`].
+pub(crate) fn resize_patiently(
+    image: &RgbImage,
+    height: usize,
+    width: usize,
+    patience: Patience<'_>,
+) -> Result<RgbImage, ModelError> {
+    let mut checkpoint = Checkpoint::new(patience);
     let shrink_vertical = image.height as i64 - height as i64;
     let shrink_horizontal = image.width as i64 - width as i64;
     if shrink_vertical > 0 && shrink_vertical > 2 * shrink_horizontal {
-        resize_horizontally(&resize_vertically(image, height), width)
+        let narrow = resize_vertically(image, height, &mut checkpoint)?;
+        resize_horizontally(&narrow, width, &mut checkpoint)
     } else {
-        resize_vertically(&resize_horizontally(image, width), height)
+        let narrow = resize_horizontally(image, width, &mut checkpoint)?;
+        resize_vertically(&narrow, height, &mut checkpoint)
     }
 }
 
@@ -53,9 +73,13 @@ fn windows(input: usize, output: usize) -> Vec<Window> {
         .collect()
 }
 
-fn resize_horizontally(image: &RgbImage, width: usize) -> RgbImage {
+fn resize_horizontally(
+    image: &RgbImage,
+    width: usize,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<RgbImage, ModelError> {
     if width == image.width {
-        return image.clone();
+        return Ok(image.clone());
     }
     let windows = windows(image.width, width);
     let mut samples = Vec::with_capacity(image.height * width * 3);
@@ -70,13 +94,14 @@ fn resize_horizontally(image: &RgbImage, width: usize) -> RgbImage {
             }
             samples.extend(sums.map(to_sample));
         }
+        checkpoint.pass(row.len())?;
     }
-    RgbImage { width, height: image.height, samples }
+    Ok(RgbImage { width, height: image.height, samples })
 }
 
-fn resize_vertically(image: &RgbImage, height: usize) -> RgbImage {
+fn resize_vertically(image: &RgbImage, height: usize, checkpoint: &mut Checkpoint<'_>) -> Result<RgbImage, ModelError> {
     if height == image.height {
-        return image.clone();
+        return Ok(image.clone());
     }
     let row_length = image.width * 3;
     let mut samples = Vec::with_capacity(height * row_length);
@@ -90,8 +115,9 @@ fn resize_vertically(image: &RgbImage, height: usize) -> RgbImage {
             }
         }
         samples.extend(sums.iter().map(|&sum| to_sample(sum)));
+        checkpoint.pass(window.coefficients.len() * row_length)?;
     }
-    RgbImage { width: image.width, height, samples }
+    Ok(RgbImage { width: image.width, height, samples })
 }
 
 fn to_sample(sum: i32) -> u8 {
