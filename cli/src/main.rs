@@ -6,6 +6,7 @@ mod confirmation;
 mod contact_sheet;
 mod demo;
 mod embed;
+mod encoders;
 mod eval;
 mod export;
 mod filter;
@@ -57,6 +58,7 @@ enum Command {
     Gallery(gallery::Arguments),
     Search(Box<search::Arguments>),
     Watch(watch::Arguments),
+    Encoders(encoders::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -86,5 +88,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Gallery(arguments) => gallery::run(arguments).await,
         Command::Search(arguments) => search::run(*arguments).await,
         Command::Watch(arguments) => watch::run(arguments).await,
+        Command::Encoders(arguments) => encoders::run(arguments).await,
     }
 }

@@ -5,9 +5,10 @@ use crate::{ClientError, Connection};
 use descry_proto::search::v1::{
     ActivateGenerationRequest, CalibrateRequest, Calibration, CompareGenerationsRequest, CompareGenerationsResponse,
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
-    DeleteWatchRequest, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
-    ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest, ListWatchesResponse,
-    RefineRequest, SearchBatchRequest, SearchBatchResponse, SearchRequest, SearchResponse, SetRetentionRequest, Watch,
+    DeleteWatchRequest, Encoder, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
+    ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest,
+    ListWatchesResponse, RefineRequest, SearchBatchRequest, SearchBatchResponse, SearchRequest, SearchResponse,
+    SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -139,6 +140,14 @@ impl Connection {
     pub async fn delete_watch(&self, gallery: &str, name: &str) -> Result<(), ClientError> {
         let request = DeleteWatchRequest { gallery: gallery.to_owned(), name: name.to_owned() };
         answer(self.service().delete_watch(request).await).map(drop)
+    }
+
+    /// The encoders that the service knows, and how each of them is.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn encoders(&self) -> Result<Vec<Encoder>, ClientError> {
+        answer(self.service().list_encoders(ListEncodersRequest {}).await).map(|reply| reply.encoders)
     }
 }
 

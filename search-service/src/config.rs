@@ -43,15 +43,27 @@ pub struct SearchConfig {
     pub watches: WatchConfig,
 }
 
-/// The encoder service.
+/// The encoder services.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderClientConfig {
-    /// Its address. New galleries are made for its model.
+    /// Where they are: addresses, or names behind each of which there may be many. New galleries are made for the model of
+    /// the first.
+    #[serde(deserialize_with = "listed")]
+    pub urls: Vec<String>,
+    /// In place of `urls`, where it is set.
     pub url: String,
-    /// Addresses of further encoders, which run other models: for galleries of these, and for model changes.
+    /// Further ones.
     #[serde(deserialize_with = "listed")]
     pub other_urls: Vec<String>,
+    /// Milliseconds after which names are resolved again.
+    pub resolve_interval_ms: u64,
+    /// Milliseconds after which a member is asked again which model it runs.
+    pub probe_interval_ms: u64,
+    /// Longest time for its answer to that, in milliseconds.
+    pub probe_timeout_ms: u64,
+    /// Milliseconds after which what a search needs is asked of another member as well; 0 for never.
+    pub hedge_ms: u64,
     /// Longest time for one call, in milliseconds.
     pub timeout_ms: u64,
     /// Longest time for connecting, in milliseconds.
@@ -62,6 +74,43 @@ pub struct EncoderClientConfig {
     pub min_retry_pause_ms: u64,
     /// The longest pause, in milliseconds.
     pub max_retry_pause_ms: u64,
+}
+
+/// The only one of `urls` unless something else is set.
+const DEFAULT_URL: &str = "http://127.0.0.1:50051";
+
+impl EncoderClientConfig {
+    /// Where encoders are, each place once, the one of new galleries first.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let first = if self.url.is_empty() { self.urls.clone() } else { vec![self.url.clone()] };
+        distinct(first.into_iter().chain(self.other_urls.iter().cloned()))
+    }
+
+    /// Further places, where the first encoder is in this process: what was named by somebody.
+    pub(crate) fn other_places(&self) -> Vec<String> {
+        let named = if self.urls == [DEFAULT_URL] { &[][..] } else { &self.urls };
+        distinct(named.iter().chain(&self.other_urls).cloned())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
+        if !self.url.is_empty() && self.urls != [DEFAULT_URL] {
+            return refused("encoder.url", "encoder.urls is set as well; name all encoders in encoder.urls");
+        }
+        if self.places().is_empty() {
+            return refused("encoder.urls", "is empty; name at least one encoder, as in http://127.0.0.1:50051");
+        }
+        Ok(())
+    }
+}
+
+fn distinct(urls: impl Iterator<Item = String>) -> Vec<String> {
+    urls.fold(Vec::new(), |mut all, url| {
+        if !all.contains(&url) {
+            all.push(url);
+        }
+        all
+    })
 }
 
 /// A list, or the text of one with commas between, as an environment variable gives it.
@@ -255,6 +304,7 @@ impl SearchConfig {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
+        self.encoder.check()?;
         let allowed = [
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
             ("limits.max_sightings", self.limits.max_sightings, 1..=1_000_000),
@@ -289,6 +339,11 @@ impl SearchConfig {
             ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
             ("indexing.max_bytes_in_memory", self.indexing.max_bytes_in_memory, self.limits.max_image_bytes..=1 << 40),
             ("qdrant.connections", self.qdrant.connections, 1..=256),
+            ("encoder.resolve_interval_ms", self.encoder.resolve_interval_ms as usize, 100..=86_400_000),
+            ("encoder.probe_interval_ms", self.encoder.probe_interval_ms as usize, 100..=3_600_000),
+            ("encoder.probe_timeout_ms", self.encoder.probe_timeout_ms as usize, 10..=600_000),
+            ("encoder.hedge_ms", self.encoder.hedge_ms as usize, 0..=3_600_000),
+            ("encoder.min_retry_pause_ms", self.encoder.min_retry_pause_ms as usize, 1..=3_600_000),
             ("encoder.timeout_ms", self.encoder.timeout_ms as usize, 1..=86_400_000),
         ];
         for (setting, value, range) in allowed {
@@ -331,6 +386,22 @@ mod tests {
     #[test]
     fn defaults_are_complete_and_allowed() {
         SearchConfig::load(None).unwrap();
+    }
+
+    #[test]
+    fn encoders_are_named_in_one_setting_or_in_two() {
+        let mut config = SearchConfig::load(None).unwrap();
+        assert_eq!(config.encoder.places(), [DEFAULT_URL]);
+        config.encoder.urls = ["http://a:1", "http://b:1", "http://a:1"].map(str::to_owned).into();
+        config.encoder.other_urls = vec!["http://c:1".to_owned()];
+        assert_eq!(config.encoder.places(), ["http://a:1", "http://b:1", "http://c:1"]);
+        config.encoder.url = "http://d:1".to_owned();
+        assert!(config.check().unwrap_err().to_string().contains("encoder.urls is set as well"));
+        config.encoder.urls = vec![DEFAULT_URL.to_owned()];
+        config.check().unwrap();
+        assert_eq!(config.encoder.places(), ["http://d:1", "http://c:1"]);
+        config.encoder = EncoderClientConfig { url: String::new(), urls: vec![], other_urls: vec![], ..config.encoder };
+        assert!(config.check().unwrap_err().to_string().contains("encoder.urls"));
     }
 
     #[test]

@@ -1,51 +1,144 @@
-//! The encoders, and which of them runs which model: during a model change there are two.
+//! The encoders: which of them runs which model, and who gets the next piece of work.
+//!
+//! `places` finds them, each `member` is asked again and again what it runs, `choice` takes the less loaded of two, and
+//! `asking` goes to another one where the first does not answer. `group` is what the rest of the service sees: all members
+//! of a gallery's model, as one encoder.
 
+mod asking;
+mod choice;
+mod group;
+mod hedging;
+mod load;
+mod member;
+mod places;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use group::EncoderGroup;
+pub(crate) use member::Standing;
+
+use self::hedging::Hedges;
+use self::member::Member;
+use self::places::{Places, nobody};
 use crate::SearchError;
+use crate::config::EncoderClientConfig;
 use crate::encoder_client::{EncoderClient, EncoderModel};
 use descry_model::Fingerprint;
-use std::sync::{Arc, PoisonError, RwLock};
+use descry_serving::deadline;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// All encoders that the service may ask. Clones share their connections.
+/// How names become addresses, and addresses encoders.
+pub(crate) trait Network: Send + Sync + 'static {
+    /// The addresses behind a name.
+    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+    /// A client of the encoder at `address`, or at what `url` says itself. Connects with the first call.
+    fn connect(&self, url: &str, address: Option<SocketAddr>) -> Result<EncoderClient, SearchError>;
+}
+
+/// The system's resolver, and connections over TCP.
+pub(crate) struct SystemNetwork {
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Network for SystemNetwork {
+    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&self, url: &str, address: Option<SocketAddr>) -> Result<EncoderClient, SearchError> {
+        EncoderClient::connect_lazily(url, address, self.connect_timeout)
+    }
+}
+
+/// All encoders that the service may ask. Clones share them.
 #[derive(Clone)]
-pub(crate) struct EncoderPool {
-    members: Arc<[Member]>,
+pub(crate) struct EncoderPool(Arc<Pool>);
+
+struct Pool {
+    places: Places,
+    hedges: Hedges,
+    config: EncoderClientConfig,
+    /// The model that new galleries are made for, as it was last said.
+    first_model: Mutex<Option<Fingerprint>>,
 }
 
-struct Member {
-    client: EncoderClient,
-    /// What it ran when it was last asked.
-    model: RwLock<Option<EncoderModel>>,
-}
-
-impl Member {
-    async fn ask(&self) -> Result<EncoderModel, SearchError> {
-        let model = self.client.model().await;
-        *self.model.write().unwrap_or_else(PoisonError::into_inner) = model.as_ref().ok().cloned();
-        model
-    }
-
-    fn runs(&self, fingerprint: &Fingerprint) -> Option<EncoderModel> {
-        let model = self.model.read().unwrap_or_else(PoisonError::into_inner);
-        model.clone().filter(|model| model.fingerprint == *fingerprint)
-    }
+/// How one encoder is at present.
+#[derive(Debug, Clone)]
+pub(crate) struct EncoderState {
+    pub(crate) url: String,
+    /// Empty for a name without addresses.
+    pub(crate) address: String,
+    pub(crate) standing: Standing,
+    /// Why it is left out.
+    pub(crate) reason: String,
+    pub(crate) model: Option<EncoderModel>,
+    pub(crate) in_flight: usize,
+    pub(crate) text_latency: Option<Duration>,
+    pub(crate) image_latency: Option<Duration>,
+    pub(crate) answered_calls: u64,
+    pub(crate) failed_calls: u64,
 }
 
 impl EncoderPool {
-    /// The first encoder is the one that new galleries are made for.
-    pub(crate) fn new(clients: impl IntoIterator<Item = EncoderClient>) -> Self {
-        let members = clients.into_iter().map(|client| Member { client, model: RwLock::default() });
-        Self { members: members.collect() }
+    /// `in_process` is the encoder of this process, which stands before those of the settings.
+    ///
+    /// # Errors
+    /// [`SearchError::Invalid`] for what is no address of an encoder.
+    pub(crate) fn open(
+        config: &EncoderClientConfig,
+        in_process: Option<EncoderClient>,
+        network: Arc<dyn Network>,
+    ) -> Result<Self, SearchError> {
+        let places = Places::open(config, in_process, network)?;
+        let hedges = Hedges::new(config.hedge_ms);
+        Ok(Self(Arc::new(Pool { places, hedges, config: config.clone(), first_model: Mutex::default() })))
     }
 
-    /// The model that new galleries are made for.
+    /// Resolves names again and again. Never ends.
+    pub(crate) async fn tend(&self) {
+        self.0.places.keep_resolving().await;
+    }
+
+    /// The model that new galleries are made for: that of the members of the first place. While these change to another
+    /// one it stays what it was, until none of them runs it any more.
+    ///
+    /// # Errors
+    /// [`SearchError::Unavailable`] when none of them answers.
     pub(crate) async fn first_model(&self) -> Result<EncoderModel, SearchError> {
-        match self.members.first() {
-            Some(member) => member.ask().await,
-            None => Err(SearchError::Encoder { reason: "no encoder is configured".to_owned() }),
+        self.0.places.resolve_new().await;
+        let members = self.members();
+        let of_first = |member: &&Arc<Member>| member.place == 0;
+        // Those that are left out are asked where there is no other.
+        let is_up = |member: &&Arc<Member>| member.standing_and_reason().0 != Standing::LeftOut;
+        let is_one_up = members.iter().filter(of_first).any(|member| is_up(&member));
+        let of_first = members.iter().filter(of_first).filter(|member| !is_one_up || is_up(member));
+        let limit = self.limit().min(Duration::from_millis(self.0.config.connect_timeout_ms));
+        let answers = futures::future::join_all(of_first.map(|member| member.ask(limit))).await;
+        let mut failure = None;
+        let mut models: Vec<EncoderModel> = Vec::with_capacity(answers.len());
+        for answer in answers {
+            match answer {
+                Ok(model) => models.push(model),
+                Err(error) => failure = Some(error),
+            }
         }
+        let mut first = self.0.first_model.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = match models.iter().find(|model| first.as_ref() == Some(&model.fingerprint)) {
+            Some(model) => model.clone(),
+            None => most_common(models).ok_or_else(|| failure.unwrap_or_else(|| nobody(&self.0.places.failures())))?,
+        };
+        *first = Some(model.fingerprint.clone());
+        Ok(model)
     }
 
-    /// The encoder of a gallery's model, and what it says of itself.
+    /// The encoders of a gallery's model, and what they say of it.
     ///
     /// # Errors
     /// [`SearchError::NoEncoder`] when all encoders run other models, [`SearchError::Unavailable`] when one
@@ -54,53 +147,161 @@ impl EncoderPool {
         &self,
         gallery: &str,
         fingerprint: &Fingerprint,
-    ) -> Result<(EncoderClient, EncoderModel), SearchError> {
-        let known = |member: &Member| member.runs(fingerprint).map(|model| (member.client.clone(), model));
-        if let Some(found) = self.members.iter().find_map(known) {
-            return Ok(found);
-        }
-        let answers = futures::future::join_all(self.members.iter().map(Member::ask)).await;
-        let mut running = Vec::new();
-        let mut unreachable = None;
-        for (member, answer) in self.members.iter().zip(answers) {
+    ) -> Result<(EncoderGroup, EncoderModel), SearchError> {
+        let model = match self.known(fingerprint) {
+            Some(model) => model,
+            None => match self.find(fingerprint).await {
+                Ok(model) => model,
+                Err(Some(error)) => return Err(error),
+                Err(None) => return Err(self.no_encoder(gallery, fingerprint)),
+            },
+        };
+        let (gallery, fingerprint) = (gallery.to_owned(), fingerprint.clone());
+        Ok((EncoderGroup { pool: self.clone(), gallery, fingerprint }, model))
+    }
+
+    fn known(&self, fingerprint: &Fingerprint) -> Option<EncoderModel> {
+        self.members().iter().find_map(|member| member.runs(fingerprint))
+    }
+
+    /// Asks those that are not known to run a model whether they do by now. An error without reason: all of them answer, and
+    /// run others.
+    async fn find(&self, fingerprint: &Fingerprint) -> Result<EncoderModel, Option<SearchError>> {
+        self.0.places.resolve_new().await;
+        let members = self.members();
+        let limit = self.limit();
+        let strangers = members.iter().filter(|member| member.runs(fingerprint).is_none());
+        let mut answers: FuturesUnordered<_> = strangers.map(|member| member.ask(limit)).collect();
+        // It may run the model, so its absence is the better reason.
+        let failures = self.0.places.failures();
+        let mut unreachable = if failures.is_empty() && !members.is_empty() { None } else { Some(nobody(&failures)) };
+        while let Some(answer) = answers.next().await {
             match answer {
-                Ok(model) if model.fingerprint == *fingerprint => return Ok((member.client.clone(), model)),
-                Ok(model) if running.contains(&model.fingerprint) => {}
-                Ok(model) => running.push(model.fingerprint),
-                // It may run the model, so its absence is the better reason.
+                Ok(model) if model.fingerprint == *fingerprint => return Ok(model),
+                Ok(_) => {}
                 Err(error) => unreachable = Some(error),
             }
         }
-        Err(unreachable.unwrap_or_else(|| SearchError::NoEncoder {
-            name: gallery.to_owned(),
-            model: fingerprint.clone(),
-            running,
-        }))
+        // Somebody else may have found one meanwhile.
+        self.known(fingerprint).ok_or(unreachable)
+    }
+
+    /// That no encoder runs a model, with what they run instead.
+    fn no_encoder(&self, gallery: &str, fingerprint: &Fingerprint) -> SearchError {
+        let running = self.known_models();
+        SearchError::NoEncoder { name: gallery.to_owned(), model: fingerprint.clone(), running }
+    }
+
+    fn known_models(&self) -> Vec<Fingerprint> {
+        let mut running: Vec<Fingerprint> = Vec::new();
+        for model in self.members().iter().filter_map(|member| member.model()) {
+            if !running.contains(&model.fingerprint) {
+                running.push(model.fingerprint);
+            }
+        }
+        running
     }
 
     /// The models of all encoders, each once.
     ///
     /// # Errors
-    /// Those of the first encoder that does not say what it runs.
+    /// Those of an encoder that never said what it runs, and still does not.
     pub(crate) async fn models(&self) -> Result<Vec<Fingerprint>, SearchError> {
-        let mut running: Vec<Fingerprint> = Vec::with_capacity(self.members.len());
-        for model in futures::future::try_join_all(self.members.iter().map(Member::ask)).await? {
-            if !running.contains(&model.fingerprint) {
-                running.push(model.fingerprint);
-            }
-        }
-        Ok(running)
-    }
-
-    /// Forgets what encoders ran: an answer came from another model than expected.
-    pub(crate) fn forget(&self) {
-        for member in self.members.iter() {
-            *member.model.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.places.resolve_new().await;
+        let members = self.members();
+        let strangers = members.iter().filter(|member| member.model().is_none());
+        let limit = self.limit();
+        futures::future::try_join_all(strangers.map(|member| member.ask(limit))).await?;
+        match self.0.places.failures() {
+            failures if failures.is_empty() => Ok(self.known_models()),
+            failures => Err(nobody(&failures)),
         }
     }
 
-    /// Whether the first encoder answers. Another one that is down takes its own model's galleries along, not all.
+    /// Whether an encoder of the first model answers. One of another model that is down takes that model's galleries along,
+    /// not all. Where the first place never answered, any other encoder will do: it may be of the same model.
+    ///
+    /// # Errors
+    /// Why none does.
     pub(crate) async fn ready(&self) -> Result<(), SearchError> {
-        self.first_model().await.map(drop)
+        let first = self.known_first_model();
+        let is_up = |member: &Arc<Member>| member.standing_and_reason().0 < Standing::LeftOut;
+        let is_first = |member: &Arc<Member>| match &first {
+            Some(first) => member.runs(first).is_some(),
+            None => false,
+        };
+        if self.members().iter().any(|member| is_first(member) && is_up(member)) {
+            return Ok(());
+        }
+        match self.first_model().await {
+            Ok(_) => Ok(()),
+            Err(_) if first.is_none() && self.members().iter().any(is_up) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
+
+    /// The model that new galleries are made for, as it was last said.
+    pub(crate) fn known_first_model(&self) -> Option<Fingerprint> {
+        self.0.first_model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How each encoder is, in the order of the settings; names without addresses too.
+    pub(crate) fn states(&self) -> Vec<EncoderState> {
+        let places = &self.0.places;
+        let state = |member: &Arc<Member>| {
+            let (standing, reason) = member.standing_and_reason();
+            let [text_latency, image_latency] = member.latencies();
+            EncoderState {
+                url: places.url(member.place).to_owned(),
+                address: member.address.clone(),
+                standing,
+                reason: reason.unwrap_or_default(),
+                model: member.model(),
+                in_flight: member.in_flight(),
+                text_latency,
+                image_latency,
+                answered_calls: member.answered_calls.load(Ordering::Relaxed),
+                failed_calls: member.failed_calls.load(Ordering::Relaxed),
+            }
+        };
+        let unresolved = |(url, reason): (&str, String)| EncoderState {
+            url: url.to_owned(),
+            address: String::new(),
+            standing: Standing::Unknown,
+            reason,
+            model: None,
+            in_flight: 0,
+            text_latency: None,
+            image_latency: None,
+            answered_calls: 0,
+            failed_calls: 0,
+        };
+        let unresolved = places.failures().into_iter().map(unresolved);
+        self.members().iter().map(state).chain(unresolved).collect()
+    }
+
+    fn members(&self) -> Arc<[Arc<Member>]> {
+        self.0.places.members()
+    }
+
+    fn hedges(&self) -> &Hedges {
+        &self.0.hedges
+    }
+
+    fn config(&self) -> &EncoderClientConfig {
+        &self.0.config
+    }
+
+    /// How long one call may take: not longer than the caller of the running request waits.
+    fn limit(&self) -> Duration {
+        let timeout = Duration::from_millis(self.0.config.timeout_ms);
+        deadline::remaining().map_or(timeout, |left| left.min(timeout))
+    }
+}
+
+/// Of as common ones the first.
+fn most_common(models: Vec<EncoderModel>) -> Option<EncoderModel> {
+    let count = |model: &EncoderModel| models.iter().filter(|other| other.fingerprint == model.fingerprint).count();
+    // Of equal keys the last one counts, so the order is turned.
+    models.iter().rev().max_by_key(|model| count(model)).cloned()
 }

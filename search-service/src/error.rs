@@ -48,7 +48,7 @@ pub enum SearchError {
     /// A model that no encoder runs.
     #[error(
         "gallery {name:?}: no encoder runs model {model}, but {}; start an encoder with that model and name it in \
-         encoder.other_urls, or move the gallery to a model that runs (descry gallery reembed)",
+         encoder.urls, or move the gallery to a model that runs (descry gallery reembed)",
         joined(running)
     )]
     NoEncoder {

@@ -1,6 +1,7 @@
 //! Between messages and the service's parts. What belongs to one kind of request is in a file beside this one.
 
 mod answers;
+mod encoders;
 mod galleries;
 mod images;
 mod index_stream;
@@ -149,4 +150,5 @@ serve![
     create_watch(CreateWatchRequest) -> Watch,
     list_watches(ListWatchesRequest) -> ListWatchesResponse,
     delete_watch(DeleteWatchRequest) -> DeleteWatchResponse,
+    list_encoders(ListEncodersRequest) -> ListEncodersResponse,
 ];

@@ -30,13 +30,14 @@ pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
 
 use crate::encoder_client::EncoderClient;
-use crate::encoder_pool::EncoderPool;
+use crate::encoder_pool::{EncoderPool, SystemNetwork};
 use crate::galleries::Galleries;
 use crate::watches::Descriptions;
 use descry_serving::{Health, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
@@ -58,19 +59,13 @@ pub struct SearchService {
 }
 
 impl SearchService {
-    /// Opens the configured store. The encoder is met over `encoder`, or at the configured address without one.
+    /// Opens the configured store. The first encoder is met over `encoder`, or at the configured addresses without one.
     ///
     /// # Errors
     /// [`SearchError`] when the store does not open or an address is malformed.
     pub async fn open(config: &SearchConfig, encoder: Option<Channel>) -> Result<Self, SearchError> {
-        let first = match encoder {
-            Some(channel) => EncoderClient::new(channel, config.encoder.clone()),
-            None => EncoderClient::connect_lazily(&config.encoder.url, &config.encoder)?,
-        };
-        let mut encoders = vec![first];
-        for url in &config.encoder.other_urls {
-            encoders.push(EncoderClient::connect_lazily(url, &config.encoder)?);
-        }
+        let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
+        let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let store: Arc<dyn VectorStore> = match config.store.kind {
             StoreKind::Embedded => {
                 Arc::new(EmbeddedStore::open(&config.embedded.path, (&config.embedded).into()).await?)
@@ -80,7 +75,7 @@ impl SearchService {
         Ok(Self {
             galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
             store,
-            encoders: EncoderPool::new(encoders),
+            encoders,
             limits: config.limits.clone(),
             searching: config.searching.clone(),
             indexing: config.indexing.clone(),
@@ -98,7 +93,10 @@ impl SearchService {
         let (encoders, store, shutdown) = (self.encoders.clone(), Arc::clone(&self.store), self.shutdown.clone());
         let naming = readiness::name_unsearchable(encoders, store, shutdown);
         let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());
-        tokio::join!(readiness::watch(self.encoders, self.store, health, self.shutdown), sweeping, naming, closing);
+        let (encoders, shutdown) = (self.encoders.clone(), self.shutdown.clone());
+        let resolving = async { shutdown.run_until_cancelled(encoders.tend()).await };
+        let watching = readiness::watch(self.encoders, self.store, health, self.shutdown);
+        tokio::join!(watching, sweeping, naming, closing, resolving);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.

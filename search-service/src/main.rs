@@ -9,7 +9,7 @@ use std::process::ExitCode;
 /// Serves galleries of person images over gRPC.
 ///
 /// Example: search-service --config search.yaml, or
-/// DESCRY_SEARCH__ENCODER__URL=http://encoder:50051 search-service
+/// DESCRY_SEARCH__ENCODER__URLS=http://encoder:50051 search-service
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

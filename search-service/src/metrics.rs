@@ -8,6 +8,9 @@ const RUNNING: &str = "descry_search_running";
 const WAITING: &str = "descry_search_waiting";
 const REFUSED: &str = "descry_search_refused_total";
 const MATCHES: &str = "descry_search_watch_matches_total";
+const ENCODER_UP: &str = "descry_search_encoder_up";
+const ENCODER_CALLS: &str = "descry_search_encoder_calls_total";
+const ENCODER_IN_FLIGHT: &str = "descry_search_encoder_in_flight";
 
 /// Describes the metrics; once a process.
 pub(crate) fn describe() {
@@ -20,6 +23,13 @@ pub(crate) fn describe() {
         "Searches that were refused because they could not have been answered in time."
     );
     metrics::describe_counter!(MATCHES, "Images that matched a watch and were streamed.");
+    metrics::describe_gauge!(ENCODER_UP, "Whether work goes to an encoder (1), or it is left out (0), by member.");
+    metrics::describe_gauge!(ENCODER_IN_FLIGHT, "Items that an encoder was given and did not answer yet, by member.");
+    metrics::describe_counter!(
+        ENCODER_CALLS,
+        "Calls to encoders, by member and outcome. Beside answered and failed ones: those that moved here from another \
+         member, and those that were made here as well because another one was slow (hedged)."
+    );
 }
 
 pub(crate) fn count_images(acknowledgements: &[Acknowledgement]) {
@@ -53,4 +63,17 @@ pub(crate) fn measure_line(running: usize, waiting: usize) {
 
 pub(crate) fn count_refused_search() {
     metrics::counter!(REFUSED).increment(1);
+}
+
+/// `member` is an address from the settings or from a resolver, never a caller's word.
+pub(crate) fn encoder_is_up(member: &str, is_up: bool) {
+    metrics::gauge!(ENCODER_UP, "member" => member.to_owned()).set(f64::from(u8::from(is_up)));
+}
+
+pub(crate) fn encoder_has_in_flight(member: &str, items: usize) {
+    metrics::gauge!(ENCODER_IN_FLIGHT, "member" => member.to_owned()).set(items as f64);
+}
+
+pub(crate) fn count_encoder_call(member: &str, outcome: &'static str) {
+    metrics::counter!(ENCODER_CALLS, "member" => member.to_owned(), "outcome" => outcome).increment(1);
 }

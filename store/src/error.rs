@@ -32,7 +32,7 @@ pub enum StoreError {
     /// Embeddings of one model meet a gallery of another.
     #[error(
         "gallery {name:?} is of model {gallery}, which is not model {given}; an encoder of the gallery's model is needed \
-         (encoder.url, encoder.other_urls), or a gallery of the other model"
+         (encoder.urls), or a gallery of the other model"
     )]
     FingerprintMismatch {
         /// The gallery.

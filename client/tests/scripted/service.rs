@@ -274,5 +274,6 @@ serve!(
         create_watch(CreateWatchRequest) -> Watch,
         list_watches(ListWatchesRequest) -> ListWatchesResponse,
         delete_watch(DeleteWatchRequest) -> DeleteWatchResponse,
+        list_encoders(ListEncodersRequest) -> ListEncodersResponse,
     ]
 );

@@ -6,7 +6,7 @@ use crate::encoder_pool::EncoderPool;
 use crate::galleries::{Acknowledgement, ImageWrite, Indexed, Role, Target};
 use crate::metadata_mask::MetadataMask;
 use descry_model::Embedding;
-use descry_store::{GalleryImage, ImageMetadata, StoreError, VectorStore};
+use descry_store::{GalleryImage, ImageMetadata, VectorStore};
 use std::collections::HashMap;
 
 /// What a generation holds of the images of a chunk, by id.
@@ -82,17 +82,7 @@ async fn encode(
     let generation = &target.generation;
     let contents = images.iter().map(|image| image.content.clone()).collect();
     let (encoder, _) = encoders.of(&generation.gallery, &generation.fingerprint).await?;
-    let encoded = encoder.encode_images(contents, generation.settings.apply_exif_orientation).await?;
-    if encoded.fingerprint != generation.fingerprint {
-        encoders.forget();
-        return Err(StoreError::FingerprintMismatch {
-            name: generation.gallery.clone(),
-            gallery: generation.fingerprint.clone(),
-            given: encoded.fingerprint,
-        }
-        .into());
-    }
-    Ok(encoded.embeddings)
+    encoder.encode_images(contents, generation.settings.apply_exif_orientation).await
 }
 
 /// One failure of the whole chunk, told to each of its images.

@@ -41,7 +41,8 @@ impl Retriever {
 
     async fn answer(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
         match self.attempt(search).await {
-            Err(error) if self.encoders_are_to_be_asked_again(&error) => self.attempt(search).await,
+            // The gallery was switched to another generation meanwhile, or encoders were.
+            Err(error) if error.is_of_another_model() => self.attempt(search).await,
             ranking => ranking,
         }
     }
@@ -73,20 +74,10 @@ impl Retriever {
     pub(crate) async fn embedding_of(&self, mut search: SearchSpec) -> Result<(Embedding, Generation), SearchError> {
         search.check(&self.limits)?;
         let encoded = match self.encoded(&search).await {
-            Err(error) if self.encoders_are_to_be_asked_again(&error) => self.encoded(&search).await,
+            Err(error) if error.is_of_another_model() => self.encoded(&search).await,
             encoded => encoded,
         };
         encoded.map(|(parts, _, generation)| (parts.sum().clone(), generation))
-    }
-
-    /// Whether another try may find the right model: an encoder was restarted with another one since it was last asked,
-    /// or the gallery was switched.
-    fn encoders_are_to_be_asked_again(&self, error: &SearchError) -> bool {
-        let is_of_another_model = error.is_of_another_model();
-        if is_of_another_model {
-            self.encoders.forget();
-        }
-        is_of_another_model
     }
 
     /// The parts of a query, what of the texts did not count, and the generation that they are for.

@@ -1,0 +1,337 @@
+//! One encoder: what it runs, how busy it is, and whether work goes to it.
+
+use super::load::Load;
+use crate::SearchError;
+use crate::encoder_client::{DEPENDENCY, EncoderClient, EncoderModel, Work};
+use crate::metrics;
+use descry_model::Fingerprint;
+use descry_retry::{Again, Retries, RetryPolicy};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// How willingly work is given to a member; the best ones get all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It answers.
+    Serving,
+    /// It is full, and said when it wants to see more.
+    Full,
+    /// It owes an answer for long, and is being asked whether it is there at all.
+    Suspected,
+    /// It broke off, refused, or does not answer.
+    LeftOut,
+    /// It was not asked yet.
+    Unknown,
+}
+
+/// The failures with nothing wrong on the way after which a member is left out.
+const MOST_FAILURES: u32 = 3;
+
+/// One encoder.
+pub(crate) struct Member {
+    /// Where of the configured places it was found.
+    pub(super) place: usize,
+    /// Its address, for people.
+    pub(super) address: String,
+    pub(super) client: EncoderClient,
+    texts: Load,
+    images: Load,
+    state: Mutex<State>,
+    /// Counts how often it fell silent; who waits for it then asks another one as well.
+    silence: watch::Sender<u64>,
+    /// The next probe is due sooner than its keeper believes.
+    due_changed: Notify,
+    pub(super) answered_calls: AtomicU64,
+    pub(super) failed_calls: AtomicU64,
+}
+
+struct State {
+    /// What it ran when it last said so.
+    model: Option<EncoderModel>,
+    left_out: Option<String>,
+    is_suspected: bool,
+    failures_in_a_row: u32,
+    /// For interactive work and for bulk: what is full for the one may have room for the other.
+    full_until: [Option<Instant>; 2],
+    /// Pauses between probes of one that is left out. They begin anew when it answered a call.
+    pauses: Retries,
+    has_failed_since_answer: bool,
+    next_probe: Instant,
+}
+
+impl Member {
+    pub(super) fn new(place: usize, address: String, client: EncoderClient, pauses: RetryPolicy) -> Self {
+        let state = State {
+            model: None,
+            left_out: None,
+            is_suspected: false,
+            failures_in_a_row: 0,
+            full_until: [None; 2],
+            pauses: pauses.begin(),
+            has_failed_since_answer: false,
+            next_probe: Instant::now(),
+        };
+        Self {
+            place,
+            address,
+            client,
+            texts: Load::default(),
+            images: Load::default(),
+            state: Mutex::new(state),
+            silence: watch::Sender::new(0),
+            due_changed: Notify::new(),
+            answered_calls: AtomicU64::new(0),
+            failed_calls: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it ran when it last said so, whether or not it answers now.
+    pub(super) fn model(&self) -> Option<EncoderModel> {
+        self.state().model.clone()
+    }
+
+    pub(super) fn runs(&self, fingerprint: &Fingerprint) -> Option<EncoderModel> {
+        self.model().filter(|model| model.fingerprint == *fingerprint)
+    }
+
+    pub(super) fn standing(&self, work: &Work) -> Standing {
+        self.state().standing(&[priority(work)])
+    }
+
+    /// Its standing for whatever work is worse off, and why it is left out.
+    pub(super) fn standing_and_reason(&self) -> (Standing, Option<String>) {
+        let state = self.state();
+        (state.standing(&[INTERACTIVE, BULK]), state.left_out.clone())
+    }
+
+    /// How long a full one does not want to see such work.
+    pub(super) fn full_for(&self, work: &Work) -> Option<Duration> {
+        let until = self.state().full_until[priority(work)]?;
+        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    pub(super) fn load(&self, work: &Work) -> &Load {
+        match work {
+            Work::Text(_) => &self.texts,
+            Work::QueryImage { .. } | Work::Images { .. } => &self.images,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.texts.in_flight() + self.images.in_flight()
+    }
+
+    /// The latency of texts and of images.
+    pub(super) fn latencies(&self) -> [Option<Duration>; 2] {
+        [self.texts.latency(), self.images.latency()]
+    }
+
+    /// Told when it falls silent from now on.
+    pub(super) fn silence(&self) -> watch::Receiver<u64> {
+        self.silence.subscribe()
+    }
+
+    /// Asks what it runs.
+    pub(super) async fn ask(&self, limit: Duration) -> Result<EncoderModel, SearchError> {
+        let asked = tokio::time::timeout(limit, self.client.model(limit)).await;
+        let is_silent = asked.is_err() || matches!(asked, Ok(Err(SearchError::DeadlineExceeded { .. })));
+        let silent = || {
+            let reason = format!("{} did not say within {} ms which model it runs", self.address, limit.as_millis());
+            SearchError::Unavailable { dependency: DEPENDENCY, reason }
+        };
+        let answer = match asked {
+            Ok(answer) if !is_silent => answer,
+            Ok(_) | Err(_) => Err(silent()),
+        };
+        match &answer {
+            Ok(model) => self.said(model),
+            Err(error) => {
+                self.leave_out(error.to_string());
+                if is_silent {
+                    self.silence.send_modify(|count| *count += 1);
+                }
+            }
+        }
+        answer
+    }
+
+    fn said(&self, model: &EncoderModel) {
+        let mut state = self.state();
+        let fingerprint = &model.fingerprint;
+        if let Some(earlier) = state.model.as_ref().filter(|earlier| earlier.fingerprint != *fingerprint) {
+            tracing::info!(member = self.address, %fingerprint, earlier = %earlier.fingerprint, "an encoder runs another model");
+        }
+        state.model = Some(model.clone());
+        if state.left_out.take().is_some() {
+            tracing::info!(member = self.address, "an encoder is back");
+        }
+        state.is_suspected = false;
+        drop(state);
+        metrics::encoder_is_up(&self.address, true);
+    }
+
+    /// It answered a call, whatever: it is there.
+    pub(super) fn answered(&self) {
+        self.answered_calls.fetch_add(1, Ordering::Relaxed);
+        metrics::count_encoder_call(&self.address, "answered");
+        let mut state = self.state();
+        state.failures_in_a_row = 0;
+        state.is_suspected = false;
+        if std::mem::take(&mut state.has_failed_since_answer) {
+            state.pauses.succeed();
+        }
+        if state.left_out.take().is_some() {
+            tracing::info!(member = self.address, "an encoder is back");
+            metrics::encoder_is_up(&self.address, true);
+        }
+    }
+
+    /// A call broke off, or it refused to serve. It is asked at once whether it is there, and after a pause when that
+    /// happened before.
+    pub(super) fn broke(&self, reason: &str) {
+        self.failed_calls.fetch_add(1, Ordering::Relaxed);
+        metrics::count_encoder_call(&self.address, "failed");
+        self.leave_out(reason.to_owned());
+    }
+
+    /// It failed a call with nothing wrong on the way.
+    pub(super) fn failed(&self, reason: &str) {
+        self.failed_calls.fetch_add(1, Ordering::Relaxed);
+        metrics::count_encoder_call(&self.address, "failed");
+        let mut state = self.state();
+        state.failures_in_a_row += 1;
+        let is_left_out = state.failures_in_a_row >= MOST_FAILURES;
+        drop(state);
+        if is_left_out {
+            self.leave_out(reason.to_owned());
+        }
+    }
+
+    /// It has no room for such work.
+    pub(super) fn push_back(&self, work: &Work, delay: Duration) {
+        self.state().full_until[priority(work)] = Instant::now().checked_add(delay);
+    }
+
+    /// It owes an answer for long.
+    pub(super) fn suspect(&self) {
+        let mut state = self.state();
+        if state.left_out.is_none() && !state.is_suspected {
+            state.is_suspected = true;
+            state.next_probe = Instant::now();
+            drop(state);
+            self.due_changed.notify_one();
+        }
+    }
+
+    /// It answered with another model than it said.
+    pub(super) fn changed_model(&self) {
+        let mut state = self.state();
+        state.model = None;
+        state.next_probe = Instant::now();
+        drop(state);
+        self.due_changed.notify_one();
+    }
+
+    fn leave_out(&self, reason: String) {
+        let mut state = self.state();
+        state.is_suspected = false;
+        let now = Instant::now();
+        let is_first = !std::mem::replace(&mut state.has_failed_since_answer, true);
+        let was_left_out = state.left_out.replace(reason.clone()).is_some();
+        if was_left_out {
+            return;
+        }
+        let pause = state.pauses.next_pause(Again::Later).unwrap_or_default();
+        state.next_probe = if is_first { now } else { now + pause.max(SHORTEST_PAUSE) };
+        drop(state);
+        tracing::warn!(member = self.address, reason, "an encoder is left out until it answers again");
+        metrics::encoder_is_up(&self.address, false);
+        self.due_changed.notify_one();
+    }
+
+    /// Asks it again and again what it runs, more often where that is in doubt. Never ends.
+    pub(super) async fn keep(self: Arc<Self>, interval: Duration, limit: Duration) {
+        loop {
+            let due = self.state().next_probe;
+            tokio::select! {
+                biased;
+                () = self.due_changed.notified() => {}
+                () = tokio::time::sleep_until(due) => {
+                    let is_there = self.ask(limit).await.is_ok();
+                    let mut state = self.state();
+                    let pause = if is_there {
+                        interval
+                    } else {
+                        state.pauses.next_pause(Again::Later).unwrap_or(interval).max(SHORTEST_PAUSE)
+                    };
+                    state.next_probe = Instant::now() + pause;
+                }
+            }
+        }
+    }
+}
+
+const INTERACTIVE: usize = 0;
+const BULK: usize = 1;
+
+/// However the pauses are set, a member that is down keeps nobody busy.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+fn priority(work: &Work) -> usize {
+    match work {
+        Work::Text(_) | Work::QueryImage { .. } => INTERACTIVE,
+        Work::Images { .. } => BULK,
+    }
+}
+
+impl State {
+    fn standing(&self, priorities: &[usize]) -> Standing {
+        let is_full = |priority: &usize| self.full_until[*priority].is_some_and(|until| Instant::now() < until);
+        if self.left_out.is_some() {
+            Standing::LeftOut
+        } else if self.model.is_none() {
+            Standing::Unknown
+        } else if self.is_suspected {
+            Standing::Suspected
+        } else if priorities.iter().any(is_full) {
+            Standing::Full
+        } else {
+            Standing::Serving
+        }
+    }
+}
+
+/// Work that was given to a member; its load until this is dropped.
+pub(super) struct InFlight {
+    member: Arc<Member>,
+    work: Work,
+    begun: Instant,
+    is_answered: bool,
+}
+
+impl InFlight {
+    pub(super) fn begin(member: Arc<Member>, work: Work) -> Self {
+        member.load(&work).begin(work.items());
+        metrics::encoder_has_in_flight(&member.address, member.in_flight());
+        Self { member, work, begun: Instant::now(), is_answered: false }
+    }
+
+    /// It was answered with what it asked for.
+    pub(super) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.member.load(&self.work).end(self.work.items(), self.begun.elapsed(), self.is_answered);
+        metrics::encoder_has_in_flight(&self.member.address, self.member.in_flight());
+    }
+}

@@ -1,0 +1,92 @@
+//! Names behind which encoders come and go, and places of several models.
+
+use super::fake::{Behaviour, FakeEncoder, FakeNetwork, config};
+use super::{load, model, search};
+use crate::SearchError;
+use crate::encoder_pool::{EncoderPool, Standing};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Encoders of one model at 10.0.0.1, 10.0.0.2 and so on, and a pool that knows a name only.
+fn behind_a_name(encoders: &[FakeEncoder], addresses: &[&str]) -> (FakeNetwork, EncoderPool) {
+    let network = FakeNetwork::default();
+    for (host, encoder) in encoders.iter().enumerate() {
+        network.place(&format!("10.0.0.{}:50051", host + 1), encoder);
+    }
+    network.name("encoder", addresses);
+    let pool = EncoderPool::open(&config(&["http://encoder:50051"]), None, Arc::new(network.clone())).unwrap();
+    let tended = pool.clone();
+    tokio::spawn(async move { tended.tend().await });
+    (network, pool)
+}
+
+const TIME: Duration = Duration::from_secs(2);
+
+#[tokio::test(start_paused = true)]
+async fn every_address_behind_a_name_is_a_member_as_long_as_it_stands_there() {
+    let encoders: Vec<FakeEncoder> = (0..3).map(|_| FakeEncoder::new('a', 10)).collect();
+    let (network, pool) = behind_a_name(&encoders, &["10.0.0.1:50051", "10.0.0.2:50051"]);
+    search(&pool, 'a').await.unwrap();
+    load(&pool, 'a', 8, TIME).await;
+    let calls = |encoder: usize| encoders[encoder].calls();
+    assert!(calls(0) > 100 && calls(1) > 100 && calls(2) == 0);
+    // One goes, another one comes; no search is lost meanwhile.
+    network.name("encoder", &["10.0.0.2:50051", "10.0.0.3:50051"]);
+    load(&pool, 'a', 8, Duration::from_secs(7)).await;
+    let gone = calls(0);
+    load(&pool, 'a', 8, TIME).await;
+    assert!(calls(0) == gone && calls(2) > 100, "{gone} {} {}", calls(0), calls(2));
+    // A resolver that is down takes no encoder along.
+    network.name("encoder", &[]);
+    load(&pool, 'a', 8, Duration::from_secs(7)).await;
+    let states = pool.states();
+    let addresses: Vec<&str> = states.iter().map(|state| state.address.as_str()).collect();
+    assert_eq!(addresses, ["10.0.0.2:50051", "10.0.0.3:50051", ""]);
+    assert!(states[2].reason.contains("no such name"), "{}", states[2].reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_resolve_is_told_and_tried_again() {
+    let encoders = [FakeEncoder::new('a', 10)];
+    let (network, pool) = behind_a_name(&encoders, &[]);
+    let refused = search(&pool, 'a').await.unwrap_err();
+    assert!(
+        matches!(&refused, SearchError::Unavailable { reason, .. } if reason.contains("no such name")),
+        "{refused}"
+    );
+    assert!(pool.ready().await.is_err());
+    network.name("encoder", &["10.0.0.1:50051"]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    search(&pool, 'a').await.unwrap();
+    pool.ready().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_galleries_are_made_for_the_first_place() {
+    let [first, same, other] = ['a', 'a', 'b'].map(|model| FakeEncoder::new(model, 10));
+    let network = FakeNetwork::default();
+    let addresses = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"];
+    for (address, encoder) in addresses.iter().zip([&first, &same, &other]) {
+        network.place(address, encoder);
+    }
+    let config = config(&["http://10.0.0.1:1", "http://10.0.0.2:1", "http://10.0.0.3:1"]);
+    let pool = EncoderPool::open(&config, None, Arc::new(network)).unwrap();
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('a'));
+    search(&pool, 'b').await.unwrap();
+    assert_eq!(pool.models().await.unwrap(), [model('a'), model('b')]);
+    // Another place of the same model keeps the service ready, and searches go there.
+    first.kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    pool.ready().await.unwrap();
+    search(&pool, 'a').await.unwrap();
+    assert!(pool.first_model().await.is_err());
+    // One of another model does not.
+    same.behave(Behaviour::Hangs);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(pool.ready().await.is_err());
+    search(&pool, 'b').await.unwrap();
+    let standings: Vec<Standing> = pool.states().iter().map(|state| state.standing).collect();
+    assert_eq!(standings, [Standing::LeftOut, Standing::LeftOut, Standing::Serving]);
+    let states = pool.states();
+    assert!(states[1].reason.contains("did not say within 1000 ms"), "{}", states[1].reason);
+}
