@@ -6,11 +6,11 @@ use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
 use descry_retry::Again;
-use descry_serving::trace_context;
+use descry_serving::{GrpcChannel, network_channel, trace_context};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
 /// What the encoders are called in errors.
@@ -86,7 +86,7 @@ impl Work {
 /// A client of one encoder. Clones share its connection.
 #[derive(Clone)]
 pub(crate) struct EncoderClient {
-    client: EncoderServiceClient<Channel>,
+    client: EncoderServiceClient<GrpcChannel>,
 }
 
 impl EncoderClient {
@@ -109,10 +109,10 @@ impl EncoderClient {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(Self::new(endpoint.connect_lazy()))
+        Ok(Self::new(network_channel(endpoint.connect_lazy())))
     }
 
-    pub(crate) fn new(channel: Channel) -> Self {
+    pub(crate) fn new(channel: GrpcChannel) -> Self {
         let client = EncoderServiceClient::new(channel)
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .max_encoding_message_size(usize::MAX);

@@ -33,7 +33,7 @@ use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::{EncoderPool, SystemNetwork};
 use crate::galleries::Galleries;
 use crate::watches::Descriptions;
-use descry_serving::{Health, deadline};
+use descry_serving::{GrpcChannel, Health, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
 use std::sync::Arc;
@@ -41,7 +41,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Channel;
 
 /// Everything the service works with, before it is put on a server.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ impl SearchService {
     ///
     /// # Errors
     /// [`SearchError`] when the store does not open or an address is malformed.
-    pub async fn open(config: &SearchConfig, encoder: Option<Channel>) -> Result<Self, SearchError> {
+    pub async fn open(config: &SearchConfig, encoder: Option<GrpcChannel>) -> Result<Self, SearchError> {
         let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
         let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let store: Arc<dyn VectorStore> = match config.store.kind {

@@ -6,7 +6,7 @@
 pub mod config;
 mod connection;
 pub mod deadline;
-mod in_memory;
+mod in_process;
 mod message_size;
 mod method_names;
 pub mod program;
@@ -19,7 +19,7 @@ pub mod telemetry;
 pub mod trace_context;
 
 pub use descry_retry::overloaded;
-pub use in_memory::in_memory_channel;
+pub use in_process::{GrpcChannel, in_process_channel, network_channel};
 pub use program::{explain, shutdown_signal};
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use telemetry::TelemetryConfig;

@@ -190,6 +190,9 @@ pub async fn serve(
     // again.
     let server = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        // Calls that were broken off before they were looked at. h2's own 20 are fewer than one page of a browser of
+        // galleries leaves behind, and the connection is closed with all its other calls.
+        .http2_max_pending_accept_reset_streams(Some(config.max_concurrent_requests))
         .layer(requests)
         .add_routes(routes)
         .add_service(reflection)

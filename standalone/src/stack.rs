@@ -38,11 +38,11 @@ impl Stack {
         descry_search::describe_metrics();
         let opened = tokio::task::spawn_blocking(move || Encoder::open(&encoder_config)).await;
         let (encoder, workers) = opened.map_err(StandaloneError::task("loading the model"))??;
-        // The search service reaches the encoder through memory, with the same messages as over a network. What is too
-        // large is refused at the outer door.
+        // The search service reaches the encoder within the process, with the same messages as over a network. What is
+        // too large is refused at the outer door.
         let mut inner = RoutesBuilder::default();
         add_encoder_service(&mut inner, encoder.clone(), usize::MAX);
-        let channel = descry_serving::in_memory_channel(inner.routes(), descry_proto::DESCRIPTOR_SET)?;
+        let channel = descry_serving::in_process_channel(inner.routes(), descry_proto::DESCRIPTOR_SET)?;
         let search = SearchService::open(&search_config, Some(channel)).await?;
         Ok(Self { listener, server, encoder, workers, search, _metrics: metrics })
     }

@@ -3,6 +3,7 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+mod in_memory;
 mod model_change;
 mod service;
 mod watching;

@@ -1,5 +1,6 @@
 //! A search service of one gallery, in memory.
 
+use crate::in_memory;
 use descry_client::Connection;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::Message;
@@ -95,8 +96,7 @@ impl Scripted {
     pub(crate) fn connect(&self) -> Connection {
         let mut routes = RoutesBuilder::default();
         routes.add_service(SearchServiceServer::new(self.clone()));
-        let channel = descry_serving::in_memory_channel(routes.routes(), descry_proto::DESCRIPTOR_SET);
-        Connection::over(channel.unwrap())
+        Connection::over(in_memory::channel(routes.routes()))
     }
 
     fn list_generations(&self, _: proto::ListGenerationsRequest) -> Result<proto::ListGenerationsResponse, Status> {

@@ -128,7 +128,7 @@ async fn a_server_is_ready_when_all_of_its_services_are() {
     let mut routes = RoutesBuilder::default();
     let first = health_service(&mut routes, "first").await;
     let routes = routes.routes();
-    let channel = crate::in_memory_channel(routes, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let channel = crate::in_process_channel(routes, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
     let client = HealthClient::new(channel);
     let ready = async |service: &str| {
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -295,4 +295,66 @@ async fn requests_are_counted_by_method_and_code() {
     assert!(text.contains(&format!("descry_grpc_request_seconds_bucket{{{check},le=\"0.001\"}}")), "{text}");
     assert!(text.contains("descry_grpc_in_flight{service=\"grpc.health.v1.Health\"}"), "{text}");
     server.stop().await;
+}
+
+/// A test that waits for longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn calls_within_the_process_are_broken_off_without_limit() {
+    let gate = Arc::new(Gate { arrived: Semaphore::new(0), answers: Semaphore::new(0) });
+    let routes = Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate))));
+    let channel = crate::in_process_channel(routes, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let client = HealthClient::new(channel);
+    // One that was open before, and one after: neither is to suffer from the others.
+    let mut early = client.clone();
+    let early = tokio::spawn(async move { early.check(request()).await });
+    gate.arrived.acquire().await.unwrap().forget();
+    let broken_off = (0..300).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.check(request()).await })
+    });
+    let broken_off: Vec<_> = broken_off.collect();
+    let arriving = gate.arrived.acquire_many(300);
+    tokio::time::timeout(PATIENCE, arriving).await.expect("calls are lost").unwrap().forget();
+    broken_off.iter().for_each(JoinHandle::abort);
+    for call in broken_off {
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    gate.answers.add_permits(1_000);
+    let mut late = client.clone();
+    late.check(request()).await.unwrap();
+    early.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_burst_of_calls_that_are_broken_off_closes_nothing() {
+    for burst in [40, 150] {
+        let server = TestServer::start(|config| config.max_concurrent_requests = 256).await;
+        let mut client = server.client().await;
+        let mut early = client.clone();
+        let early = tokio::spawn(async move { early.check(request()).await });
+        server.gate.arrived.acquire().await.unwrap().forget();
+        for round in 0..4 {
+            let calls = (0..burst).map(|_| {
+                let mut client = client.clone();
+                tokio::spawn(async move { client.check(request()).await })
+            });
+            let calls: Vec<_> = calls.collect();
+            // Some are broken off before the server has seen them, some while it works on them.
+            for _ in 0..round * burst / 4 {
+                let arriving = server.gate.arrived.acquire();
+                tokio::time::timeout(PATIENCE, arriving).await.expect("the connection is closed").unwrap().forget();
+            }
+            calls.iter().for_each(JoinHandle::abort);
+            for call in calls {
+                assert!(call.await.unwrap_err().is_cancelled());
+            }
+        }
+        // Some may still be on their way out.
+        server.gate.answers.add_permits(1_000);
+        early.await.unwrap().unwrap();
+        client.check(request()).await.unwrap();
+        server.stop().await;
+    }
 }

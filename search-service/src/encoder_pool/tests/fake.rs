@@ -103,7 +103,9 @@ impl FakeEncoder {
             let connection = encoder.connect();
             async move { connection.map(TokioIo::new) }
         });
-        EncoderClient::new(Endpoint::from_static("http://fake").connect_with_connector_lazy(connector))
+        EncoderClient::new(descry_serving::network_channel(
+            Endpoint::from_static("http://fake").connect_with_connector_lazy(connector),
+        ))
     }
 
     fn connect(&self) -> io::Result<tokio::io::DuplexStream> {
@@ -216,7 +218,11 @@ impl Network for FakeNetwork {
         let address = address.or_else(|| url.trim_start_matches("http://").parse().ok());
         let encoders = self.encoders.lock().unwrap();
         let client = address.and_then(|address| encoders.get(&address)).map(FakeEncoder::client);
-        Ok(client.unwrap_or_else(|| EncoderClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy())))
+        Ok(client.unwrap_or_else(|| {
+            EncoderClient::new(descry_serving::network_channel(
+                Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
+            ))
+        }))
     }
 }
 
