@@ -63,14 +63,26 @@ impl SearchService {
     /// # Errors
     /// [`SearchError`] when the store does not open or an address is malformed.
     pub async fn open(config: &SearchConfig, encoder: Option<GrpcChannel>) -> Result<Self, SearchError> {
-        let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
-        let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let store: Arc<dyn VectorStore> = match config.store.kind {
             StoreKind::Embedded => {
                 Arc::new(EmbeddedStore::open(&config.embedded.path, (&config.embedded).into()).await?)
             }
             StoreKind::Qdrant => Arc::new(QdrantStore::connect(&(&config.qdrant).into(), deadline::remaining)?),
         };
+        Self::over(store, config, encoder)
+    }
+
+    /// As [`SearchService::open`], over a store that is open already, which several services may share.
+    ///
+    /// # Errors
+    /// [`SearchError`] when an address is malformed.
+    pub fn over(
+        store: Arc<dyn VectorStore>,
+        config: &SearchConfig,
+        encoder: Option<GrpcChannel>,
+    ) -> Result<Self, SearchError> {
+        let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
+        let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         Ok(Self {
             galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
             store,

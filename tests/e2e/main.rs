@@ -21,6 +21,8 @@ mod forms;
 mod hostile_input;
 // Requests that are no requests, byte by byte.
 mod hostile_messages;
+// Two services over one store, in every order that a seed draws.
+mod interleavings;
 // The command line as its users run it: filling galleries, looking after them, moving and searching them.
 mod jobs;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.

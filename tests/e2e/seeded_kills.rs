@@ -2,7 +2,6 @@
 //! kept long enough. Nothing acknowledged is lost, nothing is doubled, no answer is of two models.
 
 mod indexing;
-mod ledger;
 mod reembedding;
 mod stand;
 mod sweeping;
@@ -10,10 +9,10 @@ mod writers;
 
 use crate::stands::Client;
 use crate::stands::computed::{ComputedModel, cosine};
+use crate::stands::ledger::{content_of, version_of};
 use crate::stands::random::Random;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::{EmbeddingPart, QueryPart, SearchRequest, SearchResponse};
-use ledger::{content_of, version_of};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::task::JoinSet;

@@ -4,6 +4,7 @@ pub(crate) mod alone;
 pub(crate) mod commands;
 pub(crate) mod computed;
 pub(crate) mod crops;
+pub(crate) mod ledger;
 pub(crate) mod polling;
 pub(crate) mod random;
 pub(crate) mod stored;

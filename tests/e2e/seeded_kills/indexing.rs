@@ -1,11 +1,11 @@
 //! Killed while images and embeddings are indexed, new ones and such as are there already.
 
-use super::ledger::{SharedLedger, version_of};
 use super::stand::Stand;
 use super::writers::{stream_images, write_embeddings};
 use super::{answering, assert_all_go_on, end, go_on, search_near};
 use crate::stands::Client;
 use crate::stands::computed::{ComputedModel, DIMENSION};
+use crate::stands::ledger::{SharedLedger, version_of};
 use crate::stands::polling::until;
 use crate::stands::random::Random;
 use crate::stands::stored::stored_images;

@@ -1,12 +1,12 @@
 //! Killed while a gallery changes its model, back and forth, and images come meanwhile.
 
-use super::ledger::{Ledger, SharedLedger, encoded_image, image};
 use super::stand::{Stand, assert_gone};
 use super::writers::{is_acknowledged, stream_images};
 use super::{answering, assert_all_go_on, end, go_on};
 use crate::services::text_search;
 use crate::stands::Client;
 use crate::stands::computed::ComputedModel;
+use crate::stands::ledger::{Ledger, SharedLedger, encoded_image, image};
 use crate::stands::polling::until;
 use crate::stands::random::Random;
 use crate::stands::stored::stored_images;

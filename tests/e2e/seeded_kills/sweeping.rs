@@ -1,10 +1,10 @@
 //! Killed while what was kept long enough is removed, and images come meanwhile.
 
-use super::ledger::encoded_image;
 use super::stand::{Stand, assert_gone};
 use super::{answering, assert_all_go_on, end, go_on, search_near};
 use crate::stands::Client;
 use crate::stands::computed::{ComputedModel, DIMENSION};
+use crate::stands::ledger::encoded_image;
 use crate::stands::polling::until;
 use crate::stands::random::Random;
 use crate::stands::stored::stored_images;

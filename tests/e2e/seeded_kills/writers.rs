@@ -1,9 +1,9 @@
 //! What fills galleries until its service is gone.
 
-use super::ledger::{SharedLedger, encoded_image, image};
 use super::stand::assert_gone;
 use crate::stands::Client;
 use crate::stands::computed::ComputedModel;
+use crate::stands::ledger::{SharedLedger, encoded_image, image};
 use crate::stands::random::Random;
 use descry_proto::search::v1::index_images_request::{Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;

@@ -1,0 +1,249 @@
+//! A store whose calls wait until a seed lets them go on, one at a time.
+
+use crate::stands::random::Random;
+use async_trait::async_trait;
+use descry_model::{Embedding, Fingerprint};
+use descry_store::{
+    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
+    NewGallery, PageRequest, SearchFilter, StoreError, VectorStore,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+/// Whose turn it is among the calls of all services.
+pub(super) struct Gate {
+    state: Mutex<State>,
+    ended: Notify,
+}
+
+struct State {
+    random: Random,
+    waiting: Vec<(usize, oneshot::Sender<()>)>,
+    is_busy: bool,
+    /// Services that are gone: none of their calls goes on.
+    gone: Vec<usize>,
+}
+
+/// So often everybody else may go on before it is said that all wait.
+const YIELDS: usize = 40;
+
+impl Gate {
+    pub(super) fn new(random: Random) -> Self {
+        let state = State { random, waiting: Vec::new(), is_busy: false, gone: Vec::new() };
+        Self { state: Mutex::new(state), ended: Notify::new() }
+    }
+
+    async fn pass(&self, instance: usize) {
+        let (go, gone_on) = oneshot::channel();
+        self.state.lock().unwrap().waiting.push((instance, go));
+        if gone_on.await.is_err() {
+            // The service was killed: this call never ends.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Lets calls go on, each alone, until all actors of services that are there have ended. One service may be gone after
+    /// some calls.
+    pub(super) async fn run(&self, actors: &mut JoinSet<()>, crash: Option<(usize, u64)>) {
+        let mut calls = 0;
+        loop {
+            self.settle(actors).await;
+            let mut state = self.state.lock().unwrap();
+            if crash.is_some_and(|(_, after)| calls == after)
+                && let Some((instance, _)) = crash
+            {
+                state.gone.push(instance);
+            }
+            let gone = state.gone.clone();
+            state.waiting.retain(|(instance, go)| !gone.contains(instance) && !go.is_closed());
+            if state.waiting.is_empty() {
+                // Only those of a service that is gone may be left.
+                assert!(actors.is_empty() || !gone.is_empty(), "nobody goes on");
+                drop(state);
+                actors.abort_all();
+                while let Some(ended) = actors.join_next().await {
+                    assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
+                }
+                return;
+            }
+            let last = state.waiting.len() as u64 - 1;
+            let choice = state.random.within(0..=last) as usize;
+            let (_, go) = state.waiting.swap_remove(choice);
+            state.is_busy = go.send(()).is_ok();
+            calls += 1;
+        }
+    }
+
+    /// Until the call that goes on has ended and everybody waits again.
+    async fn settle(&self, actors: &mut JoinSet<()>) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.state.lock().unwrap().is_busy {
+                break;
+            }
+            ended.await;
+        }
+        let mut unchanged = 0;
+        let mut waiting = usize::MAX;
+        while unchanged < YIELDS {
+            tokio::task::yield_now().await;
+            while let Some(ended) = actors.try_join_next() {
+                ended.unwrap();
+            }
+            let now = self.state.lock().unwrap().waiting.len();
+            unchanged = if now == waiting { unchanged + 1 } else { 0 };
+            waiting = now;
+        }
+    }
+}
+
+/// One service's way to the store that several share.
+pub(super) struct GatedStore {
+    store: Arc<dyn VectorStore>,
+    gate: Arc<Gate>,
+    instance: usize,
+}
+
+/// A call that goes on.
+struct Busy<'a>(&'a Gate);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap().is_busy = false;
+        self.0.ended.notify_waiters();
+    }
+}
+
+impl GatedStore {
+    pub(super) fn new(store: Arc<dyn VectorStore>, gate: Arc<Gate>, instance: usize) -> Self {
+        Self { store, gate, instance }
+    }
+
+    async fn step<Answer>(&self, call: impl Future<Output = Answer>) -> Answer {
+        self.gate.pass(self.instance).await;
+        let _busy = Busy(&self.gate);
+        call.await
+    }
+}
+
+type Ids<'a> = &'a [String];
+
+#[async_trait]
+impl VectorStore for GatedStore {
+    async fn create(&self, new: NewGallery) -> Result<Generation, StoreError> {
+        self.step(self.store.create(new)).await
+    }
+
+    async fn create_generation(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+        dimension: usize,
+    ) -> Result<Generation, StoreError> {
+        self.step(self.store.create_generation(name, fingerprint, dimension)).await
+    }
+
+    async fn resolve(&self, address: &str) -> Result<Generation, StoreError> {
+        self.step(self.store.resolve(address)).await
+    }
+
+    async fn generations(&self, name: &str) -> Result<Generations, StoreError> {
+        self.step(self.store.generations(name)).await
+    }
+
+    async fn galleries(&self) -> Result<Vec<Generation>, StoreError> {
+        self.step(self.store.galleries()).await
+    }
+
+    async fn describe(&self, generation: &Generation) -> Result<Gallery, StoreError> {
+        self.step(self.store.describe(generation)).await
+    }
+
+    async fn activate(&self, generation: &Generation) -> Result<(), StoreError> {
+        self.step(self.store.activate(generation)).await
+    }
+
+    async fn delete_generation(&self, generation: &Generation) -> Result<(), StoreError> {
+        self.step(self.store.delete_generation(generation)).await
+    }
+
+    async fn delete_gallery(&self, name: &str) -> Result<(), StoreError> {
+        self.step(self.store.delete_gallery(name)).await
+    }
+
+    async fn upsert(
+        &self,
+        generation: &Generation,
+        fingerprint: &Fingerprint,
+        images: Vec<GalleryImage>,
+    ) -> Result<(), StoreError> {
+        self.step(self.store.upsert(generation, fingerprint, images)).await
+    }
+
+    async fn update_metadata(
+        &self,
+        generation: &Generation,
+        images: Vec<(String, ImageMetadata)>,
+    ) -> Result<u64, StoreError> {
+        self.step(self.store.update_metadata(generation, images)).await
+    }
+
+    async fn delete_images(&self, generation: &Generation, image_ids: Ids<'_>) -> Result<u64, StoreError> {
+        self.step(self.store.delete_images(generation, image_ids)).await
+    }
+
+    async fn delete_matching(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {
+        self.step(self.store.delete_matching(generation, filter)).await
+    }
+
+    async fn count(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {
+        self.step(self.store.count(generation, filter)).await
+    }
+
+    async fn images(
+        &self,
+        generation: &Generation,
+        image_ids: Ids<'_>,
+    ) -> Result<HashMap<String, ImageMetadata>, StoreError> {
+        self.step(self.store.images(generation, image_ids)).await
+    }
+
+    async fn embeddings(
+        &self,
+        generation: &Generation,
+        image_ids: Ids<'_>,
+    ) -> Result<HashMap<String, Embedding>, StoreError> {
+        self.step(self.store.embeddings(generation, image_ids)).await
+    }
+
+    async fn page(&self, generation: &Generation, request: PageRequest) -> Result<ImagePage, StoreError> {
+        self.step(self.store.page(generation, request)).await
+    }
+
+    async fn listing(&self, generation: &Generation, request: PageRequest) -> Result<MetadataPage, StoreError> {
+        self.step(self.store.listing(generation, request)).await
+    }
+
+    async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
+        self.step(self.store.nearest(generation, query)).await
+    }
+
+    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
+        self.step(self.store.nearest_persons(generation, query)).await
+    }
+
+    async fn documents(&self, generation: &Generation) -> Result<BTreeMap<String, String>, StoreError> {
+        self.step(self.store.documents(generation)).await
+    }
+
+    async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError> {
+        self.step(self.store.put_document(generation, key, text)).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.step(self.store.ready()).await
+    }
+}
