@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 const MAX_FIELDS: usize = 64;
 
 /// Limits of fields in messages that are not ours.
-const FOREIGN: [(&str, Option<u32>, Option<u32>); 1] = [("google.protobuf.FieldMask.paths", Some(128), Some(4096))];
+const FOREIGN: [(&str, Option<u32>, Option<u32>); 1] = [("google.protobuf.FieldMask.paths", Some(1028), Some(65536))];
 
 /// Rust code with the shape of every message that is in a request, and for every method's request and answer whether
 /// there is one.
@@ -28,6 +28,10 @@ pub(crate) fn shapes(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     let mut code = "use ::descry_wire::{Field, Kind, Shape, Shaped};\n".to_owned();
     for message in reachable.values() {
         write_shape(&mut code, message, &options)?;
+    }
+    // What is in answers alone is looked at as well: it must not be forgotten there.
+    for message in pool.all_messages().filter(|message| message.package_name().starts_with("descry.")) {
+        message.fields().try_for_each(|field| limits(&field, &message, &options).map(drop))?;
     }
     for (name, shape) in shaped {
         let shape = shape.map_or("None".to_owned(), |shape| format!("Some(&{shape})"));
@@ -72,8 +76,15 @@ fn write_shape(code: &mut String, message: &MessageDescriptor, options: &Options
             "Field {{ number: {number}, name: {name:?}, kind: {kind}, max_items: {max_items:?}, max_bytes: {max_bytes:?} }},"
         )?;
     }
-    writeln!(code, "] }};")?;
+    writeln!(code, "], nests: {} }};", nests(message))?;
     Ok(())
+}
+
+/// Whether a message may lie within another one of its kind.
+fn nests(message: &MessageDescriptor) -> bool {
+    let mut within = BTreeMap::new();
+    message.fields().filter_map(|field| field.kind().as_message().cloned()).for_each(|inner| reach(inner, &mut within));
+    within.contains_key(message.full_name())
 }
 
 fn kind(field: &FieldDescriptor) -> Result<String, String> {

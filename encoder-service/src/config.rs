@@ -143,6 +143,12 @@ impl EncoderConfig {
         if max_image_bytes == 0 || max_image_pixels == 0 || max_text_bytes == 0 || max_stream_idle_ms == 0 {
             return fault("limits.max_*", "must be at least 1");
         }
+        if max_image_bytes > MAX_FILE_BYTES || max_text_bytes > MAX_TEXT_BYTES {
+            return fault(
+                "limits.max_image_bytes, limits.max_text_bytes",
+                "at most 64 MiB and 1 MiB, as encoder.proto says",
+            );
+        }
         let DeviceConfig { name, precision, .. } = self.device;
         if precision == DevicePrecision::Bf16 && !matches!(name, DeviceName::Auto | DeviceName::Openvino) {
             return fault("device.precision", "bf16 is OpenVINO's; leave it out, or set device.name to openvino");
@@ -158,6 +164,8 @@ impl EncoderConfig {
 }
 
 const MAX_ITEMS: usize = 4096;
+const MAX_FILE_BYTES: usize = 64 << 20;
+const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
 const MAX_THREADS: usize = 256;

@@ -5,20 +5,27 @@
 
 use descry_proto::{encoder, search};
 use descry_wire::{Field, Kind, Shape, Shaped, check};
+use prost::Message as _;
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-/// Counts what is allocated. Each test here that looks at it runs in a process of its own: there is only one.
+/// Counts what a thread allocates, and so a test.
 struct Counting;
 
-static ALLOCATED_BYTES: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static ALLOCATED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+fn allocated_bytes() -> usize {
+    ALLOCATED_BYTES.get()
+}
 
 #[expect(unsafe_code, reason = "an allocator is unsafe by its nature; this one only counts")]
 // SAFETY: all of the work is the system's allocator's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATED_BYTES.set(ALLOCATED_BYTES.get().wrapping_add(layout.size()));
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
@@ -98,9 +105,9 @@ fn requests_beyond_their_limits_take_no_memory() {
         hostile(shape, 2, &|bytes| bytes, &mut requests);
         assert!(!requests.is_empty());
         for (expected, bytes) in requests {
-            let before = ALLOCATED_BYTES.load(Ordering::Relaxed);
+            let before = allocated_bytes();
             let refused = check(shape, &bytes).unwrap_err();
-            let taken = ALLOCATED_BYTES.load(Ordering::Relaxed) - before;
+            let taken = allocated_bytes() - before;
             assert!(refused.to_string().contains(&expected), "{refused}, expected {expected}");
             assert!(taken < 4096, "{taken} bytes for {refused}");
             tried += 1;
@@ -144,4 +151,41 @@ fn every_list_and_every_text_has_a_limit() {
         assert_eq!(limited(&max_items), field.is_list() || field.is_map(), "{}", field.full_name());
         assert_eq!(limited(&max_bytes), holds_text, "{}", field.full_name());
     }
+}
+
+/// The filter that takes most memory for its bytes: each within the last one, three lists of one.
+#[test]
+fn what_passes_takes_no_more_than_some_megabytes() {
+    // From the innermost outwards; more would be refused.
+    let mut filters = vec![Vec::new()];
+    while filters.len() < 4_000 {
+        let nested = filters.len().div_ceil(3).min(30);
+        let inner = filters.len() - nested;
+        let mut filter = Vec::new();
+        for (number, inner) in [9, 10, 11].into_iter().zip(&filters[inner..]) {
+            if inner.len() < 10_000 {
+                delimited(number, inner, &mut filter);
+            }
+        }
+        filters.push(filter);
+    }
+    let mut tried = 0;
+    for filter in &filters {
+        let mut request = Vec::new();
+        delimited(5, filter, &mut request);
+        if check(shape::<search::v1::SearchRequest>(), &request).is_ok() {
+            let before = allocated_bytes();
+            search::v1::SearchRequest::decode(request.as_slice()).unwrap();
+            let taken = allocated_bytes() - before;
+            assert!(taken < 16 << 20, "{taken} bytes for a request of {}", request.len());
+            tried += 1;
+        }
+    }
+    assert!(tried > 10, "{tried}");
+    let wide = [9 << 3 | 2, 0].repeat(1_024);
+    let mut request = Vec::new();
+    delimited(5, &wide, &mut request);
+    let before = allocated_bytes();
+    search::v1::SearchRequest::decode(request.as_slice()).unwrap();
+    assert!(allocated_bytes() - before < 2 << 20, "{}", allocated_bytes() - before);
 }

@@ -321,6 +321,7 @@ impl SearchConfig {
             ("limits.max_text_bytes", self.limits.max_text_bytes, 1..=1 << 20),
             ("limits.max_id_bytes", self.limits.max_id_bytes, 1..=1 << 16),
             ("limits.max_attributes", self.limits.max_attributes, 0..=1_024),
+            ("limits.max_attributes_bytes", self.limits.max_attributes_bytes, 0..=1 << 16),
             ("limits.max_retention_cameras", self.limits.max_retention_cameras, 0..=10_000),
             ("limits.max_page_images", self.limits.max_page_images, 1..=16_384),
             ("limits.max_calibration_captions", self.limits.max_calibration_captions, 1..=100_000),

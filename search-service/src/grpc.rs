@@ -38,8 +38,6 @@ struct SearchGrpc {
     encoders: EncoderPool,
     calibrations: Calibrations,
     retriever: Retriever,
-    /// Whose turn it is to search.
-    admission: Admission,
     indexer: Indexer,
     limits: RequestLimits,
     indexing: IndexingConfig,
@@ -54,6 +52,8 @@ struct SearchGrpc {
     match_streams: Arc<Semaphore>,
     /// One permit for each gallery that is being counted.
     counting: Semaphore,
+    /// One permit for each gallery that is being calibrated.
+    calibrating: Semaphore,
 }
 
 /// Adds the search service to a server's routes.
@@ -71,15 +71,17 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         shutdown,
     } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
-    let retriever = Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), limits.clone());
+    let admission = Admission::new(&searching);
+    let retriever =
+        Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), admission, limits.clone());
     let grpc = SearchGrpc {
         index_streams: Arc::new(Semaphore::new(indexing.max_streams)),
         memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
         match_streams: Arc::new(Semaphore::new(limits.max_match_streams)),
         counting: Semaphore::new(galleries::COUNTED_TOGETHER),
+        calibrating: Semaphore::new(1),
         indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
         retriever,
-        admission: Admission::new(&searching),
         encoders,
         calibrations,
         store,

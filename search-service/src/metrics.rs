@@ -16,8 +16,8 @@ const ENCODER_IN_FLIGHT: &str = "descry_search_encoder_in_flight";
 pub(crate) fn describe() {
     metrics::describe_counter!(IMAGES, "Images that were to be indexed, by outcome.");
     metrics::describe_counter!(REMOVED, "Images that were removed because they had been kept long enough.");
-    metrics::describe_gauge!(RUNNING, "Searches that are being worked on.");
-    metrics::describe_gauge!(WAITING, "Searches that wait for their turn.");
+    metrics::describe_gauge!(RUNNING, "Images, texts or searches of stored images that are being worked on, by kind.");
+    metrics::describe_gauge!(WAITING, "Searches that wait for their turn, by kind.");
     metrics::describe_counter!(
         REFUSED,
         "Searches that were refused because they could not have been answered in time."
@@ -56,9 +56,10 @@ pub(crate) fn count_matches(count: u64) {
     metrics::counter!(MATCHES).increment(count);
 }
 
-pub(crate) fn measure_line(running: usize, waiting: usize) {
-    metrics::gauge!(RUNNING).set(running as f64);
-    metrics::gauge!(WAITING).set(waiting as f64);
+/// Of the line that changed last, where several models have one.
+pub(crate) fn measure_line(kind: &'static str, running: usize, waiting: usize) {
+    metrics::gauge!(RUNNING, "kind" => kind).set(running as f64);
+    metrics::gauge!(WAITING, "kind" => kind).set(waiting as f64);
 }
 
 pub(crate) fn count_refused_search() {

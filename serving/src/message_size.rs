@@ -21,19 +21,41 @@ pub(crate) struct MeasuredBody {
     header_bytes: usize,
     /// What is still to come of a message.
     missing_bytes: usize,
-    refused: bool,
+    /// Whether the body of a request that needs one has a message yet.
+    has_message: bool,
+    ended: bool,
+}
+
+/// What is wrong with a body.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// A message of so many bytes.
+    TooLarge(usize),
+    /// No announced message may be compressed here, and there are no other marks.
+    Compressed,
+    /// It ends within a message, or before the one that it must have.
+    EndsEarly,
 }
 
 impl MeasuredBody {
-    pub(crate) fn new(body: Body, max_bytes: usize) -> Self {
-        Self { body, max_bytes, header: [0; HEADER_BYTES], header_bytes: 0, missing_bytes: 0, refused: false }
+    /// `may_be_empty` holds for streams of requests, which may end before they begin.
+    pub(crate) fn new(body: Body, max_bytes: usize, may_be_empty: bool) -> Self {
+        Self {
+            body,
+            max_bytes,
+            header: [0; HEADER_BYTES],
+            header_bytes: 0,
+            missing_bytes: 0,
+            has_message: may_be_empty,
+            ended: false,
+        }
     }
 
     /// Goes through the next bytes.
     ///
     /// # Errors
-    /// The length of a message that is too large.
-    fn measure(&mut self, mut data: &[u8]) -> Result<(), usize> {
+    /// What is wrong with them.
+    fn measure(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         while !data.is_empty() {
             if self.missing_bytes > 0 {
                 let taken = self.missing_bytes.min(data.len());
@@ -46,15 +68,26 @@ impl MeasuredBody {
             self.header_bytes += taken;
             data.advance(taken);
             if self.header_bytes == HEADER_BYTES {
-                let [_, length @ ..] = self.header;
+                let [mark, length @ ..] = self.header;
                 self.header_bytes = 0;
                 self.missing_bytes = u32::from_be_bytes(length) as usize;
+                self.has_message = true;
+                if mark != 0 {
+                    return Err(Fault::Compressed);
+                }
                 if self.missing_bytes > self.max_bytes {
-                    return Err(self.missing_bytes);
+                    return Err(Fault::TooLarge(self.missing_bytes));
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl MeasuredBody {
+    fn at_end(&self) -> Result<(), Fault> {
+        let is_whole = self.has_message && self.header_bytes == 0 && self.missing_bytes == 0;
+        if is_whole { Ok(()) } else { Err(Fault::EndsEarly) }
     }
 }
 
@@ -63,24 +96,30 @@ impl http_body::Body for MeasuredBody {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.refused {
+        if self.ended {
             return Poll::Ready(None);
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(task));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && let Err(bytes) = self.measure(data)
-        {
-            self.refused = true;
-            let max_bytes = self.max_bytes;
-            let message = format!("a message of {bytes} bytes is over this method's limit of {max_bytes} bytes");
-            return Poll::Ready(Some(Err(Status::out_of_range(message))));
-        }
-        Poll::Ready(frame)
+        let fault = match &frame {
+            Some(Ok(frame)) => frame.data_ref().and_then(|data| self.measure(data).err()),
+            Some(Err(_)) => None,
+            None => self.at_end().err(),
+        };
+        let Some(fault) = fault else { return Poll::Ready(frame) };
+        self.ended = true;
+        let max_bytes = self.max_bytes;
+        Poll::Ready(Some(Err(match fault {
+            Fault::TooLarge(bytes) => Status::out_of_range(format!(
+                "a message of {bytes} bytes is over this method's limit of {max_bytes} bytes \
+                 (server.max_message_bytes, server.max_plain_message_bytes)"
+            )),
+            Fault::Compressed => Status::invalid_argument("message: compressed ones are not taken"),
+            Fault::EndsEarly => Status::invalid_argument("message: the request ends too early"),
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ended || (self.body.is_end_stream() && self.at_end().is_ok())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -99,10 +138,23 @@ mod tests {
 
     #[test]
     fn a_header_alone_is_enough_to_refuse() {
-        let mut body = MeasuredBody::new(Body::empty(), 1000);
+        let mut body = MeasuredBody::new(Body::empty(), 1000, false);
         assert_eq!(body.measure(&[0, 0, 0, 3, 232]), Ok(()), "as many as are allowed");
-        let mut body = MeasuredBody::new(Body::empty(), 1000);
-        assert_eq!(body.measure(&[0, 0, 0, 3, 233]), Err(1001));
+        let mut body = MeasuredBody::new(Body::empty(), 1000, false);
+        assert_eq!(body.measure(&[0, 0, 0, 3, 233]), Err(Fault::TooLarge(1001)));
+        let mut body = MeasuredBody::new(Body::empty(), 1000, false);
+        assert_eq!(body.measure(&[1, 0, 0, 0, 1]), Err(Fault::Compressed));
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_said_to() {
+        let mut body = MeasuredBody::new(Body::empty(), 1000, false);
+        assert_eq!(body.at_end(), Err(Fault::EndsEarly), "no message at all");
+        assert_eq!(MeasuredBody::new(Body::empty(), 1000, true).at_end(), Ok(()), "a stream may be empty");
+        for (part, whole) in [(&[0, 0][..], false), (&[0, 0, 2], false), (&[7], false), (&[7], true)] {
+            body.measure(part).unwrap();
+            assert_eq!(body.at_end().is_ok(), whole);
+        }
     }
 
     proptest! {
@@ -112,7 +164,7 @@ mod tests {
             lengths in proptest::collection::vec(0_u32..40, 1..12), cuts in proptest::collection::vec(1_usize..20, 1..40),
         ) {
             let stream: Vec<u8> = lengths.iter().flat_map(|length| message(*length)).collect();
-            let mut body = MeasuredBody::new(Body::empty(), 30);
+            let mut body = MeasuredBody::new(Body::empty(), 30, false);
             let mut rest = &stream[..];
             let mut result = Ok(());
             for cut in cuts.iter().cycle() {
@@ -123,7 +175,7 @@ mod tests {
                 result = body.measure(frame);
                 rest = later;
             }
-            let too_large = lengths.iter().find(|length| **length > 30).map(|length| *length as usize);
+            let too_large = lengths.iter().find(|length| **length > 30).map(|length| Fault::TooLarge(*length as usize));
             prop_assert_eq!(result.err(), too_large);
         }
     }

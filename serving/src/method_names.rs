@@ -16,6 +16,8 @@ pub(crate) struct MethodName {
     pub(crate) method: Arc<str>,
     /// Whether its requests may hold files or embeddings, which take megabytes.
     pub(crate) carries_data: bool,
+    /// Whether it takes a stream of requests.
+    pub(crate) is_streamed: bool,
 }
 
 /// The known methods, by path.
@@ -41,14 +43,17 @@ impl MethodNames {
                     let name: Arc<str> = name.into();
                     for method in &service.method {
                         let carries_data = carries_data(method.input_type(), &messages, &mut HashSet::new());
+                        let is_streamed = method.client_streaming();
                         let method: Arc<str> = method.name().into();
                         let path = format!("/{name}/{method}");
-                        by_path.insert(path, MethodName { service: Arc::clone(&name), method, carries_data });
+                        let service = Arc::clone(&name);
+                        by_path.insert(path, MethodName { service, method, carries_data, is_streamed });
                     }
                 }
             }
         }
-        let unknown = MethodName { service: "unknown".into(), method: "unknown".into(), carries_data: false };
+        let unknown =
+            MethodName { service: "unknown".into(), method: "unknown".into(), carries_data: false, is_streamed: true };
         Ok(Self { by_path: Arc::new(by_path), unknown })
     }
 

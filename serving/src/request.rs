@@ -76,7 +76,7 @@ where
         let deadline = limit.and_then(Deadline::after);
 
         let method = self.layer.methods.of(request.uri().path()).clone();
-        let carries_data = method.carries_data;
+        let (carries_data, is_streamed) = (method.carries_data, method.is_streamed);
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
         if let Some(ConnectionInfo { tcp, request_slots }) = request.extensions_mut().remove() {
             // Where tonic looks for the caller's address.
@@ -93,7 +93,7 @@ where
                 return Box::pin(std::future::ready(Ok(record.answer(refusal))));
             }
             let max_bytes = if carries_data { sizes.with_data } else { sizes.plain };
-            request = request.map(|body| Body::new(MeasuredBody::new(body, max_bytes)));
+            request = request.map(|body| Body::new(MeasuredBody::new(body, max_bytes, is_streamed)));
         }
 
         let mut context = record.context();

@@ -18,11 +18,12 @@ use descry_store::{EmbeddedConfig, EmbeddedStore, VectorStore};
 use gate::{Gate, GatedStore};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::task::JoinSet;
 use tonic::service::RoutesBuilder;
 
 const GALLERY: &str = "street";
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 /// Images that are there at the begin, some of which are removed later, by their ids or with their camera.
 const EARLY: u64 = 12;
@@ -83,22 +84,31 @@ async fn explore(seed: u64) -> bool {
     let services = [gated(0), gated(1)];
 
     let mut actors = JoinSet::new();
+    let changed = Arc::<AtomicBool>::default();
     let pick = |random: &mut Random| random.within(0..=1) as usize;
     for number in 0..2 {
-        let client = services[pick(&mut random)].clone();
-        actors.spawn(write(client, number, models.clone(), Arc::clone(&ledger), random.branch()));
+        let instance = pick(&mut random);
+        let service = (services[instance].clone(), Arc::clone(&gate), instance);
+        actors.spawn(write(
+            service,
+            number,
+            models.clone(),
+            Arc::clone(&ledger),
+            random.branch(),
+            Arc::clone(&changed),
+        ));
     }
     let by_id: Vec<String> = (0..REMOVED_BY_ID).map(early_id).collect();
     actors.spawn(remove_by_id(services[pick(&mut random)].clone(), by_id, Arc::clone(&ledger)));
     let with_camera: Vec<String> = (REMOVED_BY_ID..REMOVED_BY_ID + REMOVED_WITH_CAMERA).map(early_id).collect();
     actors.spawn(remove_by_filter(services[pick(&mut random)].clone(), CAMERA, with_camera, Arc::clone(&ledger)));
-    actors.spawn(change_model(services[0].clone(), models.clone()));
+    actors.spawn(change_model(services[0].clone(), models.clone(), Arc::clone(&changed)));
     // The one that changes the model is gone in some, the other in some, none in others; somebody goes on then.
     let crash = random.within(0..=2) as usize;
-    let crash = (crash < 2).then(|| (crash, random.within(1..=120)));
+    let crash = (crash < 2).then(|| (crash, random.within(1..=250)));
     gate.run(&mut actors, crash).await;
     let successor = gated(2);
-    actors.spawn(change_model(successor.clone(), models.clone()));
+    actors.spawn(change_model(successor.clone(), models.clone(), changed));
     gate.run(&mut actors, None).await;
 
     let mut observer = service(Arc::clone(&store));

@@ -12,4 +12,4 @@ mod walk;
 
 pub use codec::{CheckedCodec, CheckedDecoder};
 pub use shape::{Field, Kind, Shape, Shaped};
-pub use walk::{MAX_DEPTH, MAX_ELEMENTS, WireError, check};
+pub use walk::{MAX_DEPTH, MAX_ELEMENTS, MAX_NESTED, WireError, check};

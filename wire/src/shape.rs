@@ -11,6 +11,8 @@ pub trait Shaped {
 pub struct Shape {
     /// At most 64 of them.
     pub fields: &'static [Field],
+    /// Whether one of these may lie within another one, however deep.
+    pub nests: bool,
 }
 
 /// A field of a message.

@@ -3,7 +3,10 @@
 use crate::{Field, Kind, Shape};
 
 /// Lists, texts within lists and messages within messages of one request, all together: what takes more memory than bytes.
-pub const MAX_ELEMENTS: u32 = 131_072;
+pub const MAX_ELEMENTS: u32 = 262_144;
+
+/// Messages of one request that may lie within their like, such as filters: these are what takes most memory for its bytes.
+pub const MAX_NESTED: u32 = 4_096;
 
 /// How deep messages may lie within each other. What decodes them allows a hundred.
 pub const MAX_DEPTH: usize = 40;
@@ -56,6 +59,12 @@ pub enum WireError {
         /// The field where that was noticed.
         field: String,
     },
+    /// Messages that may lie within their like are too many.
+    #[error("{field}: the request holds more than {MAX_NESTED} messages that may lie within each other")]
+    TooManyNested {
+        /// The field where that was noticed.
+        field: String,
+    },
     /// The bytes are no message of this kind.
     #[error("{field}: {reason}")]
     Malformed {
@@ -75,6 +84,7 @@ impl WireError {
         | Self::Repeated { field }
         | Self::TooDeep { field }
         | Self::TooManyInAll { field }
+        | Self::TooManyNested { field }
         | Self::Malformed { field, .. }) = &mut self;
         let outer = index.map_or_else(|| name.to_owned(), |index| format!("{name}[{index}]"));
         *field = if field.is_empty() { outer } else { format!("{outer}.{field}") };
@@ -89,8 +99,8 @@ impl WireError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(shape: &Shape, bytes: &[u8]) -> Result<(), WireError> {
-    let mut checked = Walk { elements_left: MAX_ELEMENTS }.message(shape, bytes, MAX_DEPTH);
-    if let Err(WireError::Malformed { field, .. }) = &mut checked
+    let mut checked = Walk { elements_left: MAX_ELEMENTS, nested_left: MAX_NESTED }.message(shape, bytes, MAX_DEPTH);
+    if let Err(WireError::Malformed { field, .. } | WireError::TooManyInAll { field }) = &mut checked
         && field.is_empty()
     {
         "message".clone_into(field);
@@ -100,6 +110,7 @@ pub fn check(shape: &Shape, bytes: &[u8]) -> Result<(), WireError> {
 
 struct Walk {
     elements_left: u32,
+    nested_left: u32,
 }
 
 /// Numbers of fields and kinds of values, as the encoding of protocol buffers has them.
@@ -119,7 +130,11 @@ impl Walk {
             let found = shape.fields.iter().zip(&mut counts).find(|(field, _)| u64::from(field.number) == key >> 3);
             match found {
                 Some((field, count)) => self.field(field, count, key & 7, &mut bytes, depth_left)?,
-                None => skip(key & 7, &mut bytes)?,
+                None => {
+                    // A later release's; they take no memory, but time.
+                    self.count_element()?;
+                    skip(key & 7, &mut bytes)?;
+                }
             }
         }
         Ok(())
@@ -155,6 +170,10 @@ impl Walk {
         match &field.kind {
             Kind::Message(shape) => {
                 self.count(field, count, 1)?;
+                if shape.nests {
+                    let left = self.nested_left.checked_sub(1);
+                    self.nested_left = left.ok_or_else(|| named(WireError::TooManyNested { field: String::new() }))?;
+                }
                 let deeper = depth_left.checked_sub(1);
                 let deeper = deeper.ok_or_else(|| named(WireError::TooDeep { field: String::new() }))?;
                 self.message(shape, content, deeper).map_err(named)
@@ -167,9 +186,12 @@ impl Walk {
             }
             // Numbers one after the other.
             _ if field.max_items.is_none() => Err(named(malformed("is of another kind on the wire"))),
-            Kind::Fixed32 => self.count(field, count, content.len().div_ceil(4)),
-            Kind::Fixed64 => self.count(field, count, content.len().div_ceil(8)),
+            Kind::Fixed32 => self.count(field, count, content.len().div_ceil(4).max(1)),
+            Kind::Fixed64 => self.count(field, count, content.len().div_ceil(8).max(1)),
             Kind::Varint | Kind::Enumeration(_) => {
+                if content.is_empty() {
+                    return self.count(field, count, 1);
+                }
                 let mut rest = content;
                 while !rest.is_empty() {
                     let value = varint(&mut rest).map_err(named)?;
@@ -192,11 +214,14 @@ impl Walk {
         }
         // Numbers take no more memory than they take bytes.
         if matches!(field.kind, Kind::Message(_)) || (field.max_items.is_some() && field.max_bytes.is_some()) {
-            match self.elements_left.checked_sub(1) {
-                Some(left) => self.elements_left = left,
-                None => return error(WireError::TooManyInAll { field: String::new() }),
-            }
+            self.count_element().or_else(error)?;
         }
+        Ok(())
+    }
+
+    fn count_element(&mut self) -> Result<(), WireError> {
+        let left = self.elements_left.checked_sub(1);
+        self.elements_left = left.ok_or_else(|| WireError::TooManyInAll { field: String::new() })?;
         Ok(())
     }
 }

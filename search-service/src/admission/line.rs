@@ -1,4 +1,4 @@
-//! Every decision of the line of searches, without clock and tasks.
+//! Every decision of a line of searches, without clock and tasks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,22 +36,38 @@ pub(super) enum Arrival {
     },
 }
 
-/// A place in the line: the earlier deadline goes first, of equal ones the earlier arrival.
+/// Until when a search is of use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// It must have begun by then.
+    pub(super) begin_by: Instant,
+    /// It must be answered by then; `None` where its caller does not say.
+    pub(super) answer_by: Option<Instant>,
+}
+
+/// A place in the line: the earlier limit goes first, of equal ones the earlier arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    deadline: Instant,
+    limit: Instant,
     number: u64,
+}
+
+struct Waits<Waiter> {
+    limits: Limits,
+    items: usize,
+    waiter: Waiter,
 }
 
 /// Those who wait, and how many are worked on.
 pub(super) struct Line<Waiter> {
     settings: LineSettings,
+    /// Items.
     running: usize,
     /// How many may be worked on together, in small steps.
     allowed: f64,
     taken: TimeTaken,
     pace: Pace,
-    waiting: BTreeMap<Place, Waiter>,
+    waiting: BTreeMap<Place, Waits<Waiter>>,
     next_number: u64,
 }
 
@@ -68,34 +84,37 @@ impl<Waiter> Line<Waiter> {
         }
     }
 
-    /// A search that wants to be answered by its deadline. Who must wait is held against what is known of the line; who
-    /// needs not is not, so that an old measurement keeps nobody out for good.
-    pub(super) fn arrive(&mut self, now: Instant, deadline: Instant, waiter: Waiter) -> Arrival {
+    /// A search of so many items. Who must wait is held against what is known of the line; who needs not is not, so that an
+    /// old measurement keeps nobody out for good.
+    pub(super) fn arrive(&mut self, now: Instant, limits: Limits, items: usize, waiter: Waiter) -> Arrival {
         if self.waiting.is_empty() && self.has_room() {
-            self.running += 1;
+            self.running += items;
             return Arrival::Begins;
         }
-        let place = Place { deadline, number: self.next_number };
-        let in_time = now + self.wait_behind(self.ahead_of(&place)) + self.taken.at_most() <= deadline;
+        let limit = limits.answer_by.map_or(limits.begin_by, |answer_by| answer_by.min(limits.begin_by));
+        let place = Place { limit, number: self.next_number };
+        let begins = now + self.wait_behind(self.ahead_of(&place));
+        let ends = begins + self.taken.at_most();
+        let in_time = begins <= limits.begin_by && limits.answer_by.is_none_or(|answer_by| ends <= answer_by);
         if !in_time || self.waiting.len() >= self.settings.max_waiting {
             return Arrival::TooLate { retry_after: self.clears_in() };
         }
         self.next_number += 1;
-        self.waiting.insert(place, waiter);
+        self.waiting.insert(place, Waits { limits, items, waiter });
         Arrival::Waits(place)
     }
 
     /// The next one whose turn it is, if there is room. Inner `None`: it was too late for that one, who left the line.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Option<Waiter>> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Option<(Waiter, usize)>> {
         if !self.has_room() {
             return None;
         }
-        let (place, waiter) = self.waiting.pop_first()?;
-        if now + self.taken.usual() > place.deadline {
+        let (_, Waits { limits: Limits { begin_by, answer_by }, items, waiter }) = self.waiting.pop_first()?;
+        if now > begin_by || answer_by.is_some_and(|answer_by| now + self.taken.usual() > answer_by) {
             return Some(None);
         }
-        self.running += 1;
-        Some(Some(waiter))
+        self.running += items;
+        Some(Some((waiter, items)))
     }
 
     /// Somebody does not wait any more.
@@ -103,27 +122,41 @@ impl<Waiter> Line<Waiter> {
         self.waiting.remove(&place);
     }
 
-    /// A search is not worked on any more, after so long.
-    pub(super) fn end(&mut self, now: Instant, taken: Duration) {
+    /// A search was answered after so long.
+    pub(super) fn answered(&mut self, now: Instant, taken: Duration, items: usize) {
+        self.taken.measure(taken);
         // What happens while there is room for more says nothing about how many would be too many, nor how fast they end.
         if self.has_room() {
             self.pace.pause();
         } else {
             self.pace.count(now);
-            let step = match taken {
+            let mean = self.taken.mean();
+            self.step(match mean {
                 // Far away from the target: twice as many with each round.
-                taken if taken < self.settings.target / 2 => 1.0,
-                taken if taken <= self.settings.target => 1.0 / self.allowed,
+                mean if mean < self.settings.target / 2 && taken < self.settings.target => 1.0,
+                _ if taken <= self.settings.target => 1.0 / self.allowed,
                 _ => -STEP_DOWN,
-            };
-            let most = (self.settings.max_running as f64).max(MIN_RUNNING);
-            self.allowed = (self.allowed + step).clamp(MIN_RUNNING, most);
+            });
         }
-        self.running = self.running.saturating_sub(1);
-        self.taken.measure(taken);
+        self.running = self.running.saturating_sub(items);
     }
 
-    /// How many are worked on, and how many wait.
+    /// A search ended without an answer, after so long: it failed, or its caller left. That tells nothing of how fast
+    /// searches are, but for one that had already taken too long.
+    pub(super) fn broken_off(&mut self, taken: Duration, items: usize) {
+        if taken > self.settings.target && !self.has_room() {
+            self.step(-STEP_DOWN);
+        }
+        self.pace.pause();
+        self.running = self.running.saturating_sub(items);
+    }
+
+    fn step(&mut self, step: f64) {
+        let most = (self.settings.max_running as f64).max(MIN_RUNNING);
+        self.allowed = (self.allowed + step).clamp(MIN_RUNNING, most);
+    }
+
+    /// Items that are worked on, and searches that wait.
     pub(super) fn lengths(&self) -> (usize, usize) {
         (self.running, self.waiting.len())
     }

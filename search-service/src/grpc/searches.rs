@@ -4,6 +4,7 @@ use super::SearchGrpc;
 use super::galleries::parse_fingerprint;
 use super::messages::{hit_message, item_error, search_filter, timestamp};
 use crate::SearchError;
+use crate::admission::Patience;
 use crate::calibration::{Caption, measure};
 use crate::retrieval::{Fusion, Part, PartKind, Ranking, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
@@ -18,12 +19,21 @@ use tracing::Instrument as _;
 /// Searches of one batch that run at the same time.
 const CONCURRENT_SEARCHES: usize = 16;
 
+const CALIBRATION_RETRY_AFTER_MS: u64 = 2_000;
+
 impl SearchGrpc {
     pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
+        self.search_patiently(request, Patience::Usual).await
+    }
+
+    async fn search_patiently(
+        &self,
+        request: proto::SearchRequest,
+        patience: Patience,
+    ) -> Result<proto::SearchResponse, SearchError> {
         let search = search_spec(request)?;
         let span = tracing::info_span!("search", gallery = search.gallery, limit = search.limit);
-        let _turn = self.admission.turn().await?;
-        Ok(response(self.retriever.search(search).instrument(span).await?))
+        Ok(response(self.retriever.search(search, patience).instrument(span).await?))
     }
 
     pub(super) async fn search_batch(
@@ -35,7 +45,7 @@ impl SearchGrpc {
             return Err(invalid("searches", format!("{count} searches, at most {max} are allowed")));
         }
         // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
-        let searches = request.searches.into_iter().map(|search| self.search(search));
+        let searches = request.searches.into_iter().map(|search| self.search_patiently(search, Patience::OfList));
         let answered: Vec<_> = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES).collect().await;
         let results = answered.into_iter().map(|result| BatchResult {
             outcome: Some(match result {
@@ -51,7 +61,6 @@ impl SearchGrpc {
         let search = search.ok_or_else(|| invalid("search", "give the search whose hits were judged"))?;
         let search = search_spec(search)?;
         let span = tracing::info_span!("refine", gallery = search.gallery, limit = search.limit);
-        let _turn = self.admission.turn().await?;
         let refined = self.retriever.refine(search, accepted_ids, rejected_ids).instrument(span).await;
         Ok(response(refined?))
     }
@@ -72,6 +81,13 @@ impl SearchGrpc {
             let proto::calibrate_request::Caption { text, person_id } = caption;
             Caption { text, person_id }
         });
+        // Its captions go before bulk work, so there are few of them at a time.
+        let Ok(_calibrating) = self.calibrating.try_acquire() else {
+            return Err(SearchError::Overloaded {
+                what: "the one place for a calibration",
+                retry_after_ms: CALIBRATION_RETRY_AFTER_MS,
+            });
+        };
         let generation = self.store.resolve(&gallery).await?;
         let calibration = measure(&self.encoders, &*self.store, &generation, captions.collect()).await?;
         self.calibrations.put(&generation, &calibration).await?;

@@ -5,6 +5,7 @@ use super::query::{Fusion, Part, PartKind, Ranking, SearchSpec};
 use super::ranking::Ranker;
 use super::sightings;
 use crate::SearchError;
+use crate::admission::{Admission, Kind, Patience, Turn};
 use crate::calibration::Calibrations;
 use crate::config::RequestLimits;
 use crate::encoder_client::Uncounted;
@@ -20,6 +21,8 @@ pub(crate) struct Retriever {
     encoders: EncoderPool,
     store: Arc<dyn VectorStore>,
     calibrations: Calibrations,
+    /// Whose turn it is to search.
+    admission: Admission,
     limits: RequestLimits,
 }
 
@@ -28,21 +31,22 @@ impl Retriever {
         encoders: EncoderPool,
         store: Arc<dyn VectorStore>,
         calibrations: Calibrations,
+        admission: Admission,
         limits: RequestLimits,
     ) -> Self {
-        Self { encoders, store, calibrations, limits }
+        Self { encoders, store, calibrations, admission, limits }
     }
 
     /// Ranks the images of a gallery, or its persons.
-    pub(crate) async fn search(&self, mut search: SearchSpec) -> Result<Ranking, SearchError> {
+    pub(crate) async fn search(&self, mut search: SearchSpec, patience: Patience) -> Result<Ranking, SearchError> {
         search.check(&self.limits)?;
-        self.answer(&search).await
+        self.answer(&search, patience).await
     }
 
-    async fn answer(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
-        match self.attempt(search).await {
+    async fn answer(&self, search: &SearchSpec, patience: Patience) -> Result<Ranking, SearchError> {
+        match self.attempt(search, patience).await {
             // The gallery was switched to another generation meanwhile, or encoders were.
-            Err(error) if error.is_of_another_model() => self.attempt(search).await,
+            Err(error) if error.is_of_another_model() => self.attempt(search, patience).await,
             ranking => ranking,
         }
     }
@@ -67,28 +71,32 @@ impl Retriever {
         }
         // The judged images are no parts of the caller's query: its own limit does not count them.
         search.check(&self.limits)?;
-        self.answer(&refined(search, accepted, rejected)).await
+        self.answer(&refined(search, accepted, rejected), Patience::Usual).await
     }
 
     /// The embedding that a query looks for, and the generation that it was made for.
     pub(crate) async fn embedding_of(&self, mut search: SearchSpec) -> Result<(Embedding, Generation), SearchError> {
         search.check(&self.limits)?;
-        let encoded = match self.encoded(&search).await {
-            Err(error) if error.is_of_another_model() => self.encoded(&search).await,
+        let encoded = match self.encoded(&search, Patience::Usual).await {
+            Err(error) if error.is_of_another_model() => self.encoded(&search, Patience::Usual).await,
             encoded => encoded,
         };
-        encoded.map(|(parts, _, generation)| (parts.sum().clone(), generation))
+        let Encoded { parts, generation, turn, .. } = encoded?;
+        turn.answered();
+        Ok((parts.sum().clone(), generation))
     }
 
-    /// The parts of a query, what of the texts did not count, and the generation that they are for.
-    async fn encoded(&self, search: &SearchSpec) -> Result<(WeightedParts, Uncounted, Generation), SearchError> {
+    /// Waits for the turn of a query, and encodes it for the generation that serves.
+    async fn encoded(&self, search: &SearchSpec, patience: Patience) -> Result<Encoded, SearchError> {
         let generation = self.store.resolve(&search.gallery).await?;
+        let (kind, items) = needs(search);
+        let turn = self.admission.turn(&generation.fingerprint, kind, items, patience).await?;
         let (parts, uncounted) = encode(&self.encoders, &*self.store, search, &generation).await?;
-        Ok((parts, uncounted, generation))
+        Ok(Encoded { parts, uncounted, generation, turn })
     }
 
-    async fn attempt(&self, search: &SearchSpec) -> Result<Ranking, SearchError> {
-        let (parts, uncounted, generation) = self.encoded(search).await?;
+    async fn attempt(&self, search: &SearchSpec, patience: Patience) -> Result<Ranking, SearchError> {
+        let Encoded { parts, uncounted, generation, turn } = self.encoded(search, patience).await?;
         let ranker = Ranker {
             store: &*self.store,
             search,
@@ -107,7 +115,36 @@ impl Retriever {
         if search.group_by_person {
             sightings::add(&*self.store, &generation, &search.filter, self.limits.max_sightings, &mut hits).await?;
         }
+        turn.answered();
         Ok(Ranking { hits, fingerprint: generation.fingerprint, uncounted, not_in_gallery })
+    }
+}
+
+/// A query that is encoded.
+struct Encoded {
+    parts: WeightedParts,
+    /// What of its texts did not count.
+    uncounted: Uncounted,
+    /// What it is for.
+    generation: Generation,
+    /// Held until it is answered.
+    turn: Turn,
+}
+
+/// What a search needs most of, and how much.
+fn needs(search: &SearchSpec) -> (Kind, usize) {
+    let (mut images, mut texts) = (0, 0);
+    for part in &search.parts {
+        match part.kind {
+            PartKind::Image(_) => images += 1,
+            PartKind::Text(_) => texts += 1,
+            PartKind::GalleryImage(_) | PartKind::Embedding(..) => {}
+        }
+    }
+    match (images, texts) {
+        (0, 0) => (Kind::Stored, 1),
+        (0, texts) => (Kind::Texts, texts),
+        (images, _) => (Kind::Images, images),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who calls the services.
 
 use super::GALLERY;
+use super::gate::Gate;
 use crate::stands::computed::ComputedModel;
 use crate::stands::ledger::{SharedLedger, content_of, encoded_image, version_of};
 use crate::stands::random::Random;
@@ -12,14 +13,20 @@ use descry_proto::search::v1::{
 };
 use descry_serving::GrpcChannel;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::{Code, Status};
 
 pub(super) type Client = SearchServiceClient<GrpcChannel>;
 
 /// Small, so that others come between pages.
 const PAGE_IMAGES: u32 = 5;
-const WRITES: u64 = 6;
+/// Writes of a writer, where the model change goes on for so long.
+const MOST_WRITES: u64 = 30;
 const ATTEMPTS: u64 = 6;
+const ATTEMPTS_OF_CHANGE: u64 = 20;
+/// Turns between two writes, at most.
+const REST: u64 = 120;
 
 /// What a caller may be told in the middle of a model change: to send it again. Anything else is a fault.
 fn assert_is_passing(status: &Status) {
@@ -45,16 +52,24 @@ pub(super) async fn all_stored(client: &mut Client, address: &str) -> BTreeMap<S
     }
 }
 
-/// Writes a few images in several versions, none of which anybody else writes, in the model that serves.
+/// Writes a few images in several versions, none of which anybody else writes, in the model that serves, until the model is
+/// changed and a little longer.
 pub(super) async fn write(
-    mut client: Client,
+    (mut client, gate, instance): (Client, Arc<Gate>, usize),
     writer: u64,
     models: [ComputedModel; 2],
     ledger: SharedLedger,
     mut random: Random,
+    changed: Arc<AtomicBool>,
 ) {
-    let mut serving = 0;
-    for _ in 0..WRITES {
+    let (mut serving, mut left) = (0, MOST_WRITES);
+    while left > 0 {
+        left -= 1;
+        if changed.load(Ordering::Relaxed) {
+            left = left.min(1);
+        }
+        // A change of the model must have a chance to get from its comparison to its switch between two writes.
+        gate.rest(instance, random.within(0..=REST)).await;
         let image_id = format!("writer-{writer}-{}", random.within(0..=2));
         let version = ledger.lock().unwrap().send_again(&image_id);
         for _ in 0..ATTEMPTS {
@@ -118,13 +133,14 @@ async fn remove(mut client: Client, request: DeleteImagesRequest, image_ids: &[S
 }
 
 /// Fills the second generation, compares, and lets it serve; again while the service says that something is missing.
-pub(super) async fn change_model(mut client: Client, models: [ComputedModel; 2]) {
-    for _ in 0..ATTEMPTS {
+pub(super) async fn change_model(mut client: Client, models: [ComputedModel; 2], changed: Arc<AtomicBool>) {
+    for _ in 0..ATTEMPTS_OF_CHANGE {
         match attempt(&mut client, &models[1]).await {
-            Ok(()) => return,
+            Ok(()) => break,
             Err(status) => assert_is_passing(&status),
         }
     }
+    changed.store(true, Ordering::Relaxed);
 }
 
 async fn attempt(client: &mut Client, model: &ComputedModel) -> Result<(), Status> {

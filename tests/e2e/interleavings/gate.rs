@@ -45,6 +45,14 @@ impl Gate {
         }
     }
 
+    /// Does nothing for a few turns of a service.
+    pub(super) async fn rest(&self, instance: usize, turns: u64) {
+        for _ in 0..turns {
+            self.pass(instance).await;
+            drop(Busy(self));
+        }
+    }
+
     /// Lets calls go on, each alone, until all actors of services that are there have ended. One service may be gone after
     /// some calls.
     pub(super) async fn run(&self, actors: &mut JoinSet<()>, crash: Option<(usize, u64)>) {

@@ -25,7 +25,7 @@ pub(super) async fn filters(lobby: &mut Lobby) {
     for (filter, word) in [
         // Eight levels are allowed, and 64 conditions, a filter itself among them.
         (nested(camera(), 8), "nested 9 deep, at most 8"),
-        (nested(camera(), 40), "nested 41 deep, at most 8"),
+        (nested(camera(), 30), "nested 31 deep, at most 8"),
         (many(64), "65 conditions, at most 64"),
         (many(5_000), "conditions"),
         (Filter { attributes: conditions.collect(), ..Filter::default() }, "66 conditions"),

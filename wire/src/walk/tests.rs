@@ -17,8 +17,12 @@ static FILTER: Shape = Shape {
         field(7, "content", Kind::Bytes, None, Some(8)),
         field(8, "orders", Kind::Enumeration(&[0, 1]), Some(4), None),
         field(9, "weights", Kind::Fixed64, Some(2), None),
+        field(10, "ids", Kind::Message(&ID), Some(200_000), None),
     ],
+    nests: true,
 };
+
+static ID: Shape = Shape { fields: &[field(1, "id", Kind::Text, None, Some(4))], nests: false };
 
 /// A length-delimited field with a short content.
 fn delimited(number: u8, content: &[u8]) -> Vec<u8> {
@@ -80,15 +84,35 @@ fn each_refusal_names_its_field_from_the_request_on() {
     assert!(refused(&deep).ends_with("nested more than 40 deep"));
 }
 
+/// A field that holds others, however long.
+fn outer(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap();
+    let varint = [length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8 | 0x80, (length >> 21) as u8];
+    [&[number << 3 | 2][..], &varint, content].concat()
+}
+
 #[test]
 fn lists_of_lists_count_together() {
-    // 100,000 are allowed in one list, and as many in the next, but not both.
-    let list = [2 << 3 | 2, 0].repeat(100_000);
+    // 200,000 are allowed in one list, and as many in the next, but not both.
+    let list = [10 << 3 | 2, 0].repeat(150_000);
     check(&FILTER, &list).unwrap();
-    let length = u32::try_from(list.len()).unwrap();
-    let varint = [length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8];
-    let nested = [&[5 << 3 | 2][..], &varint, &list, &list].concat();
-    assert_eq!(refused(&nested), "all: the request holds more than 131072 items in all");
+    let error = "ids: the request holds more than 262144 items in all";
+    assert_eq!(refused(&[outer(5, &list), list.clone()].concat()), error);
+    let unknown = [15 << 3, 0].repeat(300_000);
+    assert_eq!(refused(&unknown), "message: the request holds more than 262144 items in all");
+    assert_eq!(refused(&[4 << 3 | 2, 0].repeat(6)), "values: more than 5 items", "empty lists count as well");
+}
+
+#[test]
+fn messages_within_their_like_are_few() {
+    let list = [2 << 3 | 2, 0].repeat(4_096);
+    check(&FILTER, &list).unwrap();
+    let nested = [outer(2, &list[..4_096]), outer(2, &list[4_096..])].concat();
+    assert!(
+        refused(&nested).ends_with("more than 4096 messages that may lie within each other"),
+        "{}",
+        refused(&nested)
+    );
 }
 
 proptest! {
