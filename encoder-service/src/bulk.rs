@@ -152,6 +152,8 @@ fn name_item(name: &Path, error: EncodeError) -> EncodeError {
         }
         other @ (EncodeError::InvalidRequest { .. }
         | EncodeError::Overloaded { .. }
+        | EncodeError::TooCostly { .. }
+        | EncodeError::NoTime { .. }
         | EncodeError::TooManyStreams { .. }
         | EncodeError::Expired { .. }
         | EncodeError::Stopped { .. }

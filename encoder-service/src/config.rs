@@ -66,6 +66,10 @@ pub struct BatchingConfig {
     pub max_queued_images: usize,
     /// Texts admitted and not yet answered.
     pub max_queued_texts: usize,
+    /// Pixels of images admitted and not yet answered, in megapixels, counted as often as a decoder goes over them.
+    pub max_queued_megapixels: usize,
+    /// Pixels of images that are decoded at once, in megapixels, counted likewise.
+    pub max_decoding_megapixels: usize,
     /// Images of one run.
     pub max_batch_images: usize,
     /// Texts of one run.
@@ -105,6 +109,8 @@ impl EncoderConfig {
         let BatchingConfig {
             max_queued_images,
             max_queued_texts,
+            max_queued_megapixels,
+            max_decoding_megapixels,
             max_batch_images,
             max_batch_texts,
             max_batch_tokens,
@@ -123,6 +129,10 @@ impl EncoderConfig {
         }
         if max_queued_images.max(max_queued_texts) > MAX_QUEUED {
             return fault("batching.max_queued_*", "must be at most 1000000");
+        }
+        let megapixels = 1..=MAX_MEGAPIXELS;
+        if !megapixels.contains(&max_queued_megapixels) || !megapixels.contains(&max_decoding_megapixels) {
+            return fault("batching.max_*_megapixels", "must be 1 to 1000000");
         }
         let SessionConfig { workers, threads, batch_buckets, token_buckets } = &self.sessions;
         if !(1..=MAX_THREADS).contains(workers) || *threads > MAX_THREADS {
@@ -168,6 +178,8 @@ const MAX_FILE_BYTES: usize = 64 << 20;
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_BATCH: usize = 4096;
 const MAX_QUEUED: usize = 1_000_000;
+/// In thousands of gigapixels: no limit.
+const MAX_MEGAPIXELS: usize = 1_000_000;
 const MAX_THREADS: usize = 256;
 /// Each is run once before the service is ready.
 const MAX_BUCKETS: usize = 32;
@@ -192,6 +204,8 @@ mod tests {
             assert!(config.check().unwrap_err().to_string().contains(setting), "{setting}");
         };
         refuses(|config| config.batching.bulk_turn_every = 1, "bulk_turn_every");
+        refuses(|config| config.batching.max_queued_megapixels = 0, "megapixels");
+        refuses(|config| config.batching.max_decoding_megapixels = 2_000_000, "megapixels");
         refuses(|config| config.limits.max_text_bytes = 0, "limits.max_");
         refuses(|config| config.limits.max_stream_idle_ms = 0, "limits.max_");
         refuses(|config| config.sessions.workers = 0, "sessions.workers");

@@ -7,9 +7,11 @@ pub use lifecycle::{Intake, Workers};
 use crate::EncodeError;
 use crate::config::InputLimits;
 use crate::device::DeviceReport;
-use crate::scheduler::{Admission, Lost, Prepare, Prepared, Scheduler, Ticket, Timings, Urgency};
+use crate::scheduler::{Admission, Flow, Lost, Prepare, Prepared, Scheduler, Ticket, Timings, Urgency};
 use crate::tower::{OnnxTextTower, OnnxVisionTower, Pixels, TokenIds, Tower};
-use descry_model::{Embedding, Fingerprint, ImageInput, Manifest, ModelError, TextTokenizer, preprocess_image};
+use descry_model::{
+    Embedding, Fingerprint, ImageInput, Manifest, ModelError, Patience, TextTokenizer, image_cost, preprocess_patiently,
+};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -58,6 +60,8 @@ struct Shared {
 const INLINE_TEXT_BYTES: usize = 1024;
 /// After this many of them the task lets others go on.
 const INLINE_TEXTS: usize = 16;
+/// What any image costs beside its pixels, in pixels: it is handed over, resized to the model's size, and normalised.
+const IMAGE_COST: u64 = 1 << 16;
 /// How long a caller waits at least before it tries to open a stream again.
 const RETRY_STREAM_AFTER_MS: u64 = 1_000;
 
@@ -102,7 +106,8 @@ impl Encoder {
         urgency: Urgency,
     ) -> Result<Vec<Result<EncodedText, EncodeError>>, EncodeError> {
         self.check_count("texts", texts.len())?;
-        let mut admission = self.text.admit(texts.len(), urgency.priority)?;
+        let costs: Vec<u64> = texts.iter().map(|text| text_cost(text)).collect();
+        let mut admission = self.text.admit(&costs, urgency)?;
         let mut tickets = Vec::with_capacity(texts.len());
         for (index, text) in texts.into_iter().enumerate() {
             if index > 0 && index % INLINE_TEXTS == 0 {
@@ -147,7 +152,8 @@ impl Encoder {
         Bytes: AsRef<[u8]> + Send + 'static,
     {
         self.check_count("images", images.len())?;
-        let mut admission = self.vision.admit(images.len(), urgency.priority)?;
+        let costs: Vec<u64> = images.iter().map(|image| self.vision.preparation().cost(image.as_ref())).collect();
+        let mut admission = self.vision.admit(&costs, urgency)?;
         let enqueue = |(index, image)| {
             let name = ItemName { list: "images", index: Some(index) };
             let raw = RawImage { name, bytes: Box::new(image), apply_exif_orientation };
@@ -162,25 +168,31 @@ impl Encoder {
     }
 
     /// Waits until there is room for a stream's next text, and queues it.
-    pub(crate) async fn take_text(&self, text: String, urgency: Urgency) -> Result<Ticket, EncodeError> {
+    ///
+    /// - `flow`: the stream's
+    pub(crate) async fn take_text(&self, text: String, flow: Flow, urgency: Urgency) -> Result<Ticket, EncodeError> {
+        let admission = self.text.admit_waiting(text_cost(&text), flow, urgency.deadline).await?;
         let raw = RawText { name: ItemName { list: "text", index: None }, text };
-        let admission = self.text.admit_waiting(urgency.deadline).await?;
         self.enqueue_text(Some(admission), urgency, raw)
     }
 
     /// Waits until there is room for a stream's next image file, and queues it.
+    ///
+    /// - `flow`: the stream's
     pub(crate) async fn take_image<Bytes>(
         &self,
         image: Bytes,
         apply_exif_orientation: bool,
+        flow: Flow,
         urgency: Urgency,
     ) -> Result<Ticket, EncodeError>
     where
         Bytes: AsRef<[u8]> + Send + 'static,
     {
         let name = ItemName { list: "image", index: None };
+        let cost = self.vision.preparation().cost(image.as_ref());
         let raw = RawImage { name, bytes: Box::new(image), apply_exif_orientation };
-        let admission = self.vision.admit_waiting(urgency.deadline).await?;
+        let admission = self.vision.admit_waiting(cost, flow, urgency.deadline).await?;
         self.enqueue_image(Some(admission), urgency, raw)
     }
 
@@ -246,6 +258,11 @@ impl Encoder {
     }
 }
 
+/// What it costs to prepare a text.
+fn text_cost(text: &str) -> u64 {
+    text.len() as u64
+}
+
 fn unit_length<T: Tower>(features: Vec<f32>) -> Result<Embedding, EncodeError> {
     Embedding::normalized(features).map_err(|error| EncodeError::Tower { tower: T::NAME, reason: error.to_string() })
 }
@@ -301,7 +318,7 @@ impl TextPreparation {
 impl Prepare<OnnxTextTower> for TextPreparation {
     type Raw = RawText;
 
-    fn prepare(&self, raw: RawText) -> Result<Prepared<TokenIds>, EncodeError> {
+    fn prepare(&self, raw: RawText, _patience: Patience<'_>) -> Result<Prepared<TokenIds>, EncodeError> {
         let RawText { name, text } = raw;
         let Some(tokenizer) = &self.tokenizer else {
             let reason = "the bundle was exported without one".to_owned();
@@ -335,6 +352,13 @@ pub(crate) struct ImagePreparation {
 }
 
 impl ImagePreparation {
+    /// What it costs to prepare an image, in pixels.
+    pub(crate) fn cost(&self, bytes: &[u8]) -> u64 {
+        // On the caller's task, where a defect of a header's reader would take the other requests of its connection along.
+        let cost = std::panic::catch_unwind(|| image_cost(bytes, self.max_image_pixels));
+        cost.unwrap_or(bytes.len() as u64).saturating_add(IMAGE_COST)
+    }
+
     /// Refuses what needs no preparation to be refused.
     pub(crate) fn check(&self, raw: &RawImage) -> Result<(), EncodeError> {
         let (bytes, max_bytes) = ((*raw.bytes).as_ref().len(), self.max_image_bytes);
@@ -349,12 +373,18 @@ impl ImagePreparation {
 impl Prepare<OnnxVisionTower> for ImagePreparation {
     type Raw = RawImage;
 
-    fn prepare(&self, raw: RawImage) -> Result<Prepared<Pixels>, EncodeError> {
+    fn prepare(&self, raw: RawImage, patience: Patience<'_>) -> Result<Prepared<Pixels>, EncodeError> {
         // A model that was trained on upright images turns every one, whatever is asked for.
         let exif_rotation = self.input.exif_rotation || raw.apply_exif_orientation;
         let input = ImageInput { exif_rotation, ..self.input.clone() };
-        let pixels = preprocess_image((*raw.bytes).as_ref(), &input, self.max_image_pixels);
-        let item = pixels.map_err(|source| raw.name.invalid(source))?;
+        let pixels = preprocess_patiently((*raw.bytes).as_ref(), &input, self.max_image_pixels, patience);
+        let item = pixels.map_err(|source| {
+            if matches!(source, ModelError::Abandoned) {
+                EncodeError::Stopped { tower: OnnxVisionTower::NAME }
+            } else {
+                raw.name.invalid(source)
+            }
+        })?;
         Ok(Prepared { item, lost: Lost::default() })
     }
 }
@@ -373,7 +403,7 @@ mod tests {
         assert_eq!(check("abc", Some(7)), Ok(()));
         assert!(check("abcd", Some(7)).unwrap_err().starts_with("texts[7]: "));
         let raw = RawText { name: ItemName { list: "text", index: None }, text: "abc".to_owned() };
-        let refused = preparation.prepare(raw).err().unwrap();
+        let refused = preparation.prepare(raw, Patience::ENDLESS).err().unwrap();
         assert!(matches!(&refused, EncodeError::InvalidItem { item, .. } if item == "text"), "{refused}");
     }
 
@@ -394,7 +424,7 @@ mod tests {
             let tokenizer = Some(TextTokenizer::from_bytes(&bytes, input.clone()).unwrap());
             let preparation = TextPreparation { tokenizer, max_text_bytes: 100, allow_blank_texts };
             let name = ItemName { list: "texts", index: Some(0) };
-            preparation.prepare(RawText { name, text: text.to_owned() })
+            preparation.prepare(RawText { name, text: text.to_owned() }, Patience::ENDLESS)
         };
         let refused = prepare("x", false).err().unwrap().to_string();
         assert!(refused.contains("no token for 'x'"), "{refused}");

@@ -31,6 +31,30 @@ pub enum EncodeError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// Too much work is waiting, by its cost.
+    #[error(
+        "what waits for the {tower} tower has as many pixels as may wait (batching.max_queued_megapixels); try again in \
+         {retry_after_ms} ms"
+    )]
+    TooCostly {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
+    /// The answer would come after the deadline.
+    #[error(
+        "the {tower} tower would answer in about {wait_ms} ms, which is after the deadline; try again in \
+         {retry_after_ms} ms, or wait longer"
+    )]
+    NoTime {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// How long the answer would take.
+        wait_ms: u64,
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
     /// Too many streams are open.
     #[error("{max_streams} streams are open, no more are allowed; try again in {retry_after_ms} ms")]
     TooManyStreams {
@@ -104,9 +128,10 @@ impl From<EncodeError> for Status {
         let message = error.to_string();
         match error {
             EncodeError::InvalidItem { .. } | EncodeError::InvalidRequest { .. } => Self::invalid_argument(message),
-            EncodeError::Overloaded { retry_after_ms, .. } | EncodeError::TooManyStreams { retry_after_ms, .. } => {
-                descry_serving::overloaded(message, retry_after_ms)
-            }
+            EncodeError::Overloaded { retry_after_ms, .. }
+            | EncodeError::TooCostly { retry_after_ms, .. }
+            | EncodeError::NoTime { retry_after_ms, .. }
+            | EncodeError::TooManyStreams { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
             EncodeError::Expired { .. } => Self::deadline_exceeded(message),
             EncodeError::Stopped { .. } => Self::unavailable(message),
             EncodeError::Bundle(_)

@@ -2,7 +2,7 @@
 
 mod streams;
 
-use crate::scheduler::Ticket;
+use crate::scheduler::{Flow, Ticket};
 use crate::{EncodeError, EncodedImage, EncodedText, Encoder, Priority, Timings, Urgency};
 use descry_model::Embedding;
 use descry_proto::encoder::v1 as proto;
@@ -77,12 +77,12 @@ impl EncoderService for EncoderGrpc {
     ) -> Result<Response<Self::EncodeTextStreamStream>, Status> {
         let deadline = deadline::of_caller();
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_text_stream"))?;
-        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let (taker, finisher, flow) = (self.encoder.clone(), self.encoder.clone(), Flow::open());
         let take = move |message: proto::EncodeTextStreamRequest| {
             let proto::EncodeTextStreamRequest { id, text, priority: asked } = message;
             let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
             let encoder = taker.clone();
-            async move { (id, encoder.take_text(text, urgency).await) }
+            async move { (id, encoder.take_text(text, flow, urgency).await) }
         };
         let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
             let fingerprint = finisher.fingerprint().to_string();
@@ -99,12 +99,12 @@ impl EncoderService for EncoderGrpc {
     ) -> Result<Response<Self::EncodeImageStreamStream>, Status> {
         let deadline = deadline::of_caller();
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
-        let (taker, finisher) = (self.encoder.clone(), self.encoder.clone());
+        let (taker, finisher, flow) = (self.encoder.clone(), self.encoder.clone(), Flow::open());
         let take = move |message: proto::EncodeImageStreamRequest| {
             let proto::EncodeImageStreamRequest { id, image, priority: asked, apply_exif_orientation } = message;
             let urgency = Urgency { priority: priority(asked, Priority::Bulk), deadline };
             let encoder = taker.clone();
-            async move { (id, encoder.take_image(image, apply_exif_orientation, urgency).await) }
+            async move { (id, encoder.take_image(image, apply_exif_orientation, flow, urgency).await) }
         };
         let finish = move |(id, ticket): (String, Result<Ticket, EncodeError>)| {
             let fingerprint = finisher.fingerprint().to_string();

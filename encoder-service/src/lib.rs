@@ -48,7 +48,7 @@ pub async fn serve(
     let _metrics = config.metrics.open().await?;
     describe_metrics();
     let opening = config.clone();
-    let (encoder, workers) = tokio::task::spawn_blocking(move || Encoder::open(&opening))
+    let (encoder, mut workers) = tokio::task::spawn_blocking(move || Encoder::open(&opening))
         .await
         .map_err(|error| EncodeError::Tower { tower: "any", reason: error.to_string() })??;
     tracing::info!(
@@ -71,6 +71,7 @@ pub async fn serve(
     // It ends by itself after the intake stopped; a panic in it would have been logged.
     let _ = tending.await;
     // Requests are answered or cut off by now; what still runs nobody waits for, but it must not outlive the process.
+    workers.halt();
     let _ = tokio::task::spawn_blocking(move || workers.join()).await;
     Ok(())
 }

@@ -5,16 +5,24 @@
 //! idle service runs a lone item at once, a busy one runs full batches. Every decision is made in `state`, without
 //! threads. Items whose caller is gone or whose deadline has passed are neither prepared nor run.
 
+mod batch_plan;
+mod fair_queue;
 mod job;
+mod pace;
+mod ready_queue;
+mod room;
 mod state;
 mod threads;
 
-pub(crate) use job::{Admission, Lost, Prepared, Ticket};
+pub(crate) use job::{Lost, Prepared, Ticket};
 pub use job::{Priority, Timings, Urgency};
+pub(crate) use room::{Admission, Flow, Shares};
 
 use crate::EncodeError;
 use crate::tower::Tower;
+use descry_model::Patience;
 use job::{Caller, Job, QueuedGauge};
+use room::Refusal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -27,22 +35,22 @@ pub(crate) trait Prepare<T: Tower>: Send + Sync + 'static {
     /// What a caller sent.
     type Raw: Send + 'static;
 
-    /// Prepares one item, on a thread of the scheduler or on the caller's own.
+    /// Prepares one item, on a thread of the scheduler or on the caller's own, as long as there is patience.
     ///
     /// # Errors
-    /// [`EncodeError::InvalidItem`] for an unusable item.
-    fn prepare(&self, raw: Self::Raw) -> Result<Prepared<T::Item>, EncodeError>;
+    /// [`EncodeError::InvalidItem`] for an unusable item, [`EncodeError::Stopped`] when patience is over.
+    fn prepare(&self, raw: Self::Raw, patience: Patience<'_>) -> Result<Prepared<T::Item>, EncodeError>;
 }
 
 /// Sizes of a scheduler.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SchedulerLimits {
     /// Items admitted and not yet answered.
-    pub(crate) max_queued: usize,
-    /// Of these, at most so many of bulk lists.
-    pub(crate) max_queued_bulk_lists: usize,
-    /// And at most so many of streams.
-    pub(crate) max_queued_streams: usize,
+    pub(crate) queued: Shares,
+    /// What these cost to prepare.
+    pub(crate) queued_cost: Shares,
+    /// What may be prepared at once, by its cost. One item always may.
+    pub(crate) max_preparing_cost: u64,
     /// Items of one priority that are prepared, or being prepared, and not yet running. Both priorities together may
     /// have one full batch more.
     pub(crate) max_prepared: usize,
@@ -70,7 +78,6 @@ pub(crate) struct Scheduler<T: Tower, P: Prepare<T>> {
 
 struct Handle<T: Tower, P: Prepare<T>> {
     shared: Arc<Shared<T, P>>,
-    limits: SchedulerLimits,
 }
 
 impl<T: Tower, P: Prepare<T>> Drop for Handle<T, P> {
@@ -98,7 +105,7 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
     ) -> Result<(Self, Vec<JoinHandle<()>>), EncodeError> {
         let shared = Arc::new(Shared::new(preparation, limits, towers.len()));
         // Made first: if a later thread cannot start, dropping it ends the earlier ones.
-        let scheduler = Self { handle: Arc::new(Handle { shared: Arc::clone(&shared), limits }) };
+        let scheduler = Self { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
         let failed = |error: std::io::Error| EncodeError::Tower { tower: T::NAME, reason: error.to_string() };
         let mut threads = Vec::with_capacity(towers.len() + limits.preparers);
         for tower in towers {
@@ -119,43 +126,86 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
         self.handle.shared.condition.watch()
     }
 
+    /// Gives up all work, when it is called: what waits, and what is being prepared. It keeps no thread alive.
+    pub(crate) fn halt(&self) -> Box<dyn FnOnce() + Send> {
+        let shared = Arc::clone(&self.handle.shared);
+        Box::new(move || shared.halt())
+    }
+
     /// What prepares items.
     pub(crate) fn preparation(&self) -> &P {
         &self.handle.shared.preparation
     }
 
-    /// Asks for room for all of `count` items before any work is put into preparing them.
+    /// Asks for room for all of the items of a list before any work is put into preparing them.
+    ///
+    /// - `costs`: what the preparation of each costs
     ///
     /// # Errors
-    /// [`EncodeError::Overloaded`].
-    pub(crate) fn admit(&self, count: usize, priority: Priority) -> Result<Admission, EncodeError> {
+    /// [`EncodeError::Overloaded`] without room; [`EncodeError::NoTime`] for interactive items whose deadline cannot be met,
+    /// as far as can be told; [`EncodeError::InvalidRequest`] for a list that costs more than any may.
+    pub(crate) fn admit(&self, costs: &[u64], urgency: Urgency) -> Result<Admission, EncodeError> {
         let shared = &self.handle.shared;
-        let admitted = shared.admitting.try_admit(count, priority);
+        let admitted = shared.admitting.try_admit(costs, urgency.priority);
         // Those whose caller left give their room back when it is their turn; when room is short, now.
         let admitted = match admitted {
-            None if self.drop_abandoned() => shared.admitting.try_admit(count, priority),
+            Err(Refusal::Items | Refusal::Cost) if self.drop_abandoned() => {
+                shared.admitting.try_admit(costs, urgency.priority)
+            }
             admitted => admitted,
         };
-        admitted.ok_or_else(|| {
-            shared.metrics.rejected.increment(count as u64);
-            EncodeError::Overloaded {
-                tower: T::NAME,
-                capacity: self.handle.limits.max_queued,
-                retry_after_ms: shared.admitting.retry_after_ms(),
+        let refused = match admitted {
+            Ok(admission) => match self.time_missing(&admission, costs.len(), urgency) {
+                None => return Ok(admission),
+                Some(wait) => EncodeError::NoTime {
+                    tower: T::NAME,
+                    wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                    retry_after_ms: shared.admitting.retry_after_ms(),
+                },
+            },
+            Err(Refusal::ListTooCostly { megapixels, max_megapixels }) => {
+                return Err(EncodeError::InvalidRequest {
+                    reason: format!(
+                        "the items of the request have {megapixels} megapixels together, at most {max_megapixels} are \
+                         allowed (half of batching.max_queued_megapixels); send fewer at once"
+                    ),
+                });
             }
-        })
+            Err(Refusal::Items) => EncodeError::Overloaded {
+                tower: T::NAME,
+                capacity: shared.admitting.capacity(),
+                retry_after_ms: shared.admitting.retry_after_ms(),
+            },
+            Err(Refusal::Cost) => {
+                EncodeError::TooCostly { tower: T::NAME, retry_after_ms: shared.admitting.retry_after_ms() }
+            }
+        };
+        shared.metrics.rejected.increment(costs.len() as u64);
+        Err(refused)
+    }
+
+    /// How long interactive items would have to wait, if that is longer than their caller does.
+    fn time_missing(&self, admission: &Admission, items: usize, urgency: Urgency) -> Option<Duration> {
+        let (Priority::Interactive, Some(deadline)) = (urgency.priority, urgency.deadline) else { return None };
+        self.handle.shared.lock().time_missing(items, admission.cost(), deadline, Instant::now())
     }
 
     /// Waits for the room of one item of a stream.
     ///
     /// # Errors
     /// [`EncodeError::Expired`] at the deadline, [`EncodeError::Stopped`].
-    pub(crate) async fn admit_waiting(&self, deadline: Option<Instant>) -> Result<Admission, EncodeError> {
+    pub(crate) async fn admit_waiting(
+        &self,
+        cost: u64,
+        flow: Flow,
+        deadline: Option<Instant>,
+    ) -> Result<Admission, EncodeError> {
         let shared = &self.handle.shared;
         let admitted = match deadline {
-            None => shared.admitting.admit_waiting().await,
+            None => shared.admitting.admit_waiting(cost, flow).await,
             Some(deadline) => {
-                tokio::time::timeout_at(deadline.into(), shared.admitting.admit_waiting()).await.map_err(|_| {
+                let admitting = shared.admitting.admit_waiting(cost, flow);
+                tokio::time::timeout_at(deadline.into(), admitting).await.map_err(|_| {
                     shared.metrics.expired.increment(1);
                     EncodeError::Expired { tower: T::NAME }
                 })?
@@ -190,7 +240,8 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
     ) -> Result<Ticket, EncodeError> {
         let shared = &self.handle.shared;
         let started = Instant::now();
-        let payload = prepare_contained(&shared.preparation, raw).inspect_err(|error| self.count_refused(error))?;
+        let payload = prepare_contained(&shared.preparation, raw, Patience::ENDLESS)
+            .inspect_err(|error| self.count_refused(error))?;
         let (mut caller, ticket) = self.caller(admission, urgency, started.elapsed());
         let mut state = shared.lock();
         if !state.is_closed() {
@@ -217,6 +268,8 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
         let (reply, answer) = oneshot::channel();
         let caller = Caller {
             order: 0,
+            flow: admission.flow,
+            cost: admission.cost(),
             urgency,
             arrived: admission.arrived,
             prepare,
@@ -248,5 +301,7 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod overload_tests;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,11 @@ pub fn describe_metrics() {
     describe_histogram!(RUN_SECONDS, Unit::Seconds, "One run of the tower.");
     describe_histogram!(QUEUE_SECONDS, Unit::Seconds, "An item's time of waiting for preparation and for the tower.");
     describe_histogram!(PREPARE_SECONDS, Unit::Seconds, "Decoding and resizing, or tokenizing, of one item.");
-    describe_counter!(REJECTED_TOTAL, Unit::Count, "Items refused because the queue was full.");
+    describe_counter!(
+        REJECTED_TOTAL,
+        Unit::Count,
+        "Items refused because the queue was full, or their deadline too near."
+    );
     describe_counter!(DROPPED_TOTAL, Unit::Count, "Items given up before a run: caller gone, or deadline passed.");
     describe_gauge!(
         EXPERT_SHARE,
@@ -110,6 +114,8 @@ impl TowerMetrics {
             EncodeError::InvalidItem { .. } => self.invalid.increment(1),
             EncodeError::InvalidRequest { .. }
             | EncodeError::Overloaded { .. }
+            | EncodeError::TooCostly { .. }
+            | EncodeError::NoTime { .. }
             | EncodeError::TooManyStreams { .. }
             | EncodeError::Device { .. }
             | EncodeError::Expired { .. }

@@ -142,8 +142,8 @@ pub(crate) fn notes(bytes: &[u8]) -> ImageNotes {
 pub(crate) struct Frame {
     pub(crate) width: u16,
     pub(crate) height: u16,
-    /// Whether it comes in several scans, each of them over the whole picture.
-    pub(crate) is_progressive: bool,
+    /// How often decoding goes over the picture, as far as the file's first part shows.
+    pub(crate) passes: u64,
 }
 
 /// The frame that is decoded; `None` where there is none before the pixels, or only behind more segments than are read.
@@ -155,8 +155,17 @@ pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
     Some(Frame {
         width: u16::from_be_bytes(width),
         height: u16::from_be_bytes(height),
-        is_progressive: PROGRESSIVE_FRAMES.contains(&marker),
+        passes: passes(bytes, PROGRESSIVE_FRAMES.contains(&marker)),
     })
+}
+
+/// Many scans in few bytes are counted. Those of a large file are worth their bytes, and a progressive one has some.
+fn passes(bytes: &[u8], is_progressive: bool) -> u64 {
+    const COUNTED_BYTES: usize = 1 << 16;
+    const PROGRESSIVE_PASSES: u64 = 4;
+    let first_part = &bytes[..bytes.len().min(COUNTED_BYTES)];
+    let scans = Segments::of(first_part).filter(|segment| segment.marker == START_OF_SCAN).count() as u64;
+    scans.max(if is_progressive { PROGRESSIVE_PASSES } else { 1 })
 }
 
 /// Checks that the data goes on to the end marker, and how often it goes over the picture. Returns where each scan begins.

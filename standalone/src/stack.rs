@@ -65,7 +65,7 @@ impl Stack {
     /// # Errors
     /// [`StandaloneError::Server`] when serving fails, [`StandaloneError::Task`] when a part of it panicked.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), StandaloneError> {
-        let Self { listener, server, encoder, workers, search, _metrics } = self;
+        let Self { listener, server, encoder, mut workers, search, _metrics } = self;
         let mut routes = RoutesBuilder::default();
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         let tending_towers = tokio::spawn(encoder.clone().tend(health.clone()));
@@ -82,6 +82,8 @@ impl Stack {
         tending.await.map_err(StandaloneError::task("tending the galleries"))?;
         tending_towers.await.map_err(StandaloneError::task("tending the towers"))?;
         drop(search);
+        // Nobody waits for an answer any more.
+        workers.halt();
         tokio::task::spawn_blocking(move || workers.join()).await.map_err(StandaloneError::task("stopping the towers"))
     }
 }

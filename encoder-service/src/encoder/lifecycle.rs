@@ -3,7 +3,7 @@
 use super::{Encoder, ImagePreparation, Shared, TextPreparation};
 use crate::config::EncoderConfig;
 use crate::opening::open_towers;
-use crate::scheduler::{BatchLimits, Scheduler, SchedulerLimits};
+use crate::scheduler::{BatchLimits, Scheduler, SchedulerLimits, Shares};
 use crate::tower::OpenedTowers;
 use crate::tower_metrics::report_device;
 use crate::{EncodeError, SERVICE_NAME};
@@ -36,9 +36,17 @@ impl Intake {
 /// The threads that prepare items and own the towers; join them to know that no work is left.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
+    /// Each makes some of them give up their work.
+    halts: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Workers {
+    /// Makes them give up what they have: nothing else is prepared, and whoever waits is told that the towers have stopped. A
+    /// run of a tower goes on to its end.
+    pub fn halt(&mut self) {
+        self.halts.drain(..).for_each(|halt| halt());
+    }
+
     /// Waits until every [`Encoder`] of these workers is dropped and the last batch has run.
     pub fn join(self) {
         for thread in self.threads {
@@ -90,6 +98,7 @@ impl Encoder {
         let (vision, mut threads) = Scheduler::start(vision, image_preparation, vision_limits)?;
         let (text, text_threads) = Scheduler::start(text, text_preparation, text_limits(config))?;
         threads.extend(text_threads);
+        let halts = vec![vision.halt(), text.halt()];
         let shared = Arc::new(Shared {
             fingerprint: device.fingerprint(&bundle),
             device,
@@ -98,7 +107,7 @@ impl Encoder {
             limits: limits.clone(),
             intake: Intake::default(),
         });
-        Ok((Self { shared, vision, text }, Workers { threads }))
+        Ok((Self { shared, vision, text }, Workers { threads, halts }))
     }
 
     /// Keeps the health service informed of the towers, under the service's own name and under that of its device, until
@@ -155,9 +164,9 @@ async fn keep_informed(conditions: [watch::Receiver<bool>; 2], intake: &Intake, 
 fn vision_limits(config: &EncoderConfig, towers: usize) -> SchedulerLimits {
     let batching = &config.batching;
     SchedulerLimits {
-        max_queued: batching.max_queued_images,
-        max_queued_bulk_lists: shares(batching.max_queued_images, config.limits.max_items).bulk_lists,
-        max_queued_streams: shares(batching.max_queued_images, config.limits.max_items).streams,
+        queued: shares(batching.max_queued_images, config.limits.max_items),
+        queued_cost: shares(batching.max_queued_megapixels, batching.max_queued_megapixels / 2).of_megapixels(),
+        max_preparing_cost: (batching.max_decoding_megapixels as u64).saturating_mul(1_000_000),
         max_prepared: batching.max_batch_images.saturating_mul(towers.saturating_add(1)),
         batch: BatchLimits { max_items: batching.max_batch_images, max_tokens: usize::MAX },
         bulk_turn_every: batching.bulk_turn_every,
@@ -169,9 +178,9 @@ fn vision_limits(config: &EncoderConfig, towers: usize) -> SchedulerLimits {
 fn text_limits(config: &EncoderConfig) -> SchedulerLimits {
     let batching = &config.batching;
     SchedulerLimits {
-        max_queued: batching.max_queued_texts,
-        max_queued_bulk_lists: shares(batching.max_queued_texts, config.limits.max_items).bulk_lists,
-        max_queued_streams: shares(batching.max_queued_texts, config.limits.max_items).streams,
+        queued: shares(batching.max_queued_texts, config.limits.max_items),
+        queued_cost: Shares::ENDLESS,
+        max_preparing_cost: u64::MAX,
         max_prepared: batching.max_queued_texts,
         batch: BatchLimits { max_items: batching.max_batch_texts, max_tokens: batching.max_batch_tokens },
         bulk_turn_every: batching.bulk_turn_every,
@@ -179,20 +188,13 @@ fn text_limits(config: &EncoderConfig) -> SchedulerLimits {
     }
 }
 
-/// How much of a queue's room the patient may take.
-#[derive(Debug, PartialEq, Eq)]
-struct Shares {
-    bulk_lists: usize,
-    streams: usize,
-}
-
 /// A quarter of the room, and where there is enough the room of the largest list, is left to interactive requests. A
 /// quarter of the rest is the streams'. A list of bulk priority finds room at some time whatever its size.
-fn shares(max_queued: usize, max_items: usize) -> Shares {
-    let interactive = (max_queued / 4).max(max_items.min(max_queued / 2));
-    let rest = max_queued - interactive;
+fn shares(all: usize, largest_list: usize) -> Shares {
+    let interactive = (all / 4).max(largest_list.min(all / 2));
+    let rest = all - interactive;
     let streams = (rest / 4).max(1);
-    Shares { bulk_lists: rest.saturating_sub(streams).max(max_items.min(max_queued)), streams }
+    Shares { all, bulk_lists: rest.saturating_sub(streams).max(largest_list.min(all)), streams }
 }
 
 /// Takes the cgroup's CPU quota into account.
@@ -206,12 +208,12 @@ mod tests {
 
     #[test]
     fn the_largest_list_of_either_priority_finds_room() {
-        assert_eq!(shares(768, 256), Shares { bulk_lists: 384, streams: 128 });
-        assert_eq!(shares(2048, 256), Shares { bulk_lists: 1152, streams: 384 });
-        assert_eq!(shares(256, 256), Shares { bulk_lists: 256, streams: 32 });
-        assert_eq!(shares(1, 1), Shares { bulk_lists: 1, streams: 1 });
+        assert_eq!(shares(768, 256), Shares { all: 768, bulk_lists: 384, streams: 128 });
+        assert_eq!(shares(2048, 256), Shares { all: 2048, bulk_lists: 1152, streams: 384 });
+        assert_eq!(shares(256, 256), Shares { all: 256, bulk_lists: 256, streams: 32 });
+        assert_eq!(shares(1, 1), Shares { all: 1, bulk_lists: 1, streams: 1 });
         for (max_queued, max_items) in [(768, 256), (2048, 256), (4, 1)] {
-            let Shares { bulk_lists, streams } = shares(max_queued, max_items);
+            let Shares { bulk_lists, streams, .. } = shares(max_queued, max_items);
             assert!(bulk_lists >= max_items && max_queued - bulk_lists - streams >= max_items);
         }
     }

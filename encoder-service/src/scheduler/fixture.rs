@@ -1,6 +1,7 @@
 //! Jobs for tests of what needs no threads.
 
-use super::job::{Admitting, Caller, Job, Lost, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
+use super::job::{Caller, Job, Lost, Prepared, Priority, QueuedGauge, Ready, Reply, Urgency};
+use super::room::{Admitting, Flow, Shares};
 use super::{BatchLimits, SchedulerLimits};
 use crate::tower_metrics::TowerMetrics;
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use tokio::sync::oneshot;
 impl SchedulerLimits {
     pub(super) fn for_tests() -> Self {
         Self {
-            max_queued: 1_000,
-            max_queued_bulk_lists: 1_000,
-            max_queued_streams: 1_000,
+            queued: Shares::whole(1_000),
+            queued_cost: Shares::ENDLESS,
+            max_preparing_cost: u64::MAX,
             max_prepared: 4,
             batch: BatchLimits { max_items: 2, max_tokens: 1_000 },
             bulk_turn_every: 4,
@@ -28,23 +29,39 @@ pub(super) struct JobMaker {
 
 impl JobMaker {
     pub(super) fn new(max_queued: usize) -> Self {
-        let limits = SchedulerLimits {
-            max_queued,
-            max_queued_bulk_lists: max_queued,
-            max_queued_streams: max_queued,
-            ..SchedulerLimits::for_tests()
-        };
+        let limits = SchedulerLimits { queued: Shares::whole(max_queued), ..SchedulerLimits::for_tests() };
         Self { admitting: Admitting::new(limits, 1), answers: Vec::new() }
     }
 
     /// The next job in the order of arrival.
     pub(super) fn job<Payload>(&mut self, payload: Payload, priority: Priority) -> Job<Payload> {
-        self.make(payload, Urgency { priority, deadline: None })
+        self.make(payload, Urgency { priority, deadline: None }, Flow::open(), 1)
+    }
+
+    /// One of a flow, whose preparation costs so much.
+    pub(super) fn costly_job<Payload>(
+        &mut self,
+        payload: Payload,
+        priority: Priority,
+        flow: Flow,
+        cost: u64,
+    ) -> Job<Payload> {
+        self.make(payload, Urgency { priority, deadline: None }, flow, cost)
     }
 
     /// One whose deadline has passed.
     pub(super) fn expired_job<Payload>(&mut self, payload: Payload, priority: Priority) -> Job<Payload> {
-        self.make(payload, Urgency { priority, deadline: Some(Instant::now()) })
+        self.job_until(payload, priority, Some(Instant::now()))
+    }
+
+    /// One that somebody waits for until then.
+    pub(super) fn job_until<Payload>(
+        &mut self,
+        payload: Payload,
+        priority: Priority,
+        deadline: Option<Instant>,
+    ) -> Job<Payload> {
+        self.make(payload, Urgency { priority, deadline }, Flow::open(), 1)
     }
 
     /// One that is prepared.
@@ -63,12 +80,14 @@ impl JobMaker {
         self.admitting.queued()
     }
 
-    fn make<Payload>(&mut self, payload: Payload, urgency: Urgency) -> Job<Payload> {
-        let admission = self.admitting.try_admit(1, Priority::Interactive).unwrap();
+    fn make<Payload>(&mut self, payload: Payload, urgency: Urgency, flow: Flow, cost: u64) -> Job<Payload> {
+        let admission = self.admitting.try_admit(&[cost], Priority::Interactive).unwrap();
         let (reply, answer) = oneshot::channel();
         self.answers.push(Some(answer));
         let caller = Caller {
             order: self.answers.len() as u64,
+            flow,
+            cost,
             urgency,
             arrived: admission.arrived,
             prepare: Duration::ZERO,

@@ -1,19 +1,15 @@
-//! One item on its way through a tower's queue: the room it takes, whoever waits for it, and the ticket that its caller
-//! holds meanwhile.
+//! One item on its way through a tower's queue: whoever waits for it, and the ticket that its caller holds meanwhile.
 
-use super::SchedulerLimits;
+use super::room::{Flow, Room};
 use crate::EncodeError;
 use crate::tower_metrics::TowerMetrics;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// What a caller is told to wait at least and at most when the queue is full.
-const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 50..=5_000;
+use tokio::sync::oneshot;
 
 /// What goes first when a tower has more to do than fits a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,122 +53,6 @@ impl Timings {
     /// From the item's arrival to its answer.
     pub fn total(&self) -> Duration {
         self.queue + self.prepare + self.run
-    }
-}
-
-/// The room of one or more items.
-pub(super) struct Room {
-    permits: OwnedSemaphorePermit,
-    // What may wait or retry must not take all of the room: a caller who cannot would always find the queue full. Streams
-    // and bulk lists have a share each, because a stream always waits in line before a list that only tries.
-    patient: Option<OwnedSemaphorePermit>,
-}
-
-impl Room {
-    fn items(&self) -> usize {
-        self.permits.num_permits()
-    }
-
-    fn split_one(&mut self) -> Option<Self> {
-        let permits = self.permits.split(1)?;
-        Some(Self { permits, patient: self.patient.as_mut().and_then(|patient| patient.split(1)) })
-    }
-}
-
-/// Room for some items of one caller, and when it came.
-pub(crate) struct Admission {
-    room: Room,
-    pub(super) arrived: Instant,
-}
-
-impl Admission {
-    /// Takes one item's room out; `None` when no room is left.
-    pub(crate) fn split_one(&mut self) -> Option<Self> {
-        Some(Self { room: self.room.split_one()?, arrived: self.arrived })
-    }
-
-    pub(super) fn into_room(self) -> Room {
-        debug_assert_eq!(self.room.items(), 1, "an item goes with the room of one");
-        self.room
-    }
-}
-
-/// All the room of one tower's queue.
-pub(super) struct Admitting {
-    room: Arc<Semaphore>,
-    lists: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    limits: SchedulerLimits,
-    run_rate: RunRate,
-}
-
-impl Admitting {
-    pub(super) fn new(limits: SchedulerLimits, runners: usize) -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(limits.max_queued)),
-            lists: Arc::new(Semaphore::new(limits.max_queued_bulk_lists)),
-            streams: Arc::new(Semaphore::new(limits.max_queued_streams)),
-            limits,
-            run_rate: RunRate { item_ns: AtomicU64::new(0), runners: runners.max(1) as u64 },
-        }
-    }
-
-    /// Room for all of `count` items, or `None`.
-    pub(super) fn try_admit(&self, count: usize, priority: Priority) -> Option<Admission> {
-        let arrived = Instant::now();
-        let count = u32::try_from(count).ok()?;
-        let patient = match priority {
-            Priority::Interactive => None,
-            Priority::Bulk => Some(Arc::clone(&self.lists).try_acquire_many_owned(count).ok()?),
-        };
-        let permits = Arc::clone(&self.room).try_acquire_many_owned(count).ok()?;
-        Some(Admission { room: Room { permits, patient }, arrived })
-    }
-
-    /// Waits for the room of one item, whatever its priority among those that are in; `None` when there will be none.
-    pub(super) async fn admit_waiting(&self) -> Option<Admission> {
-        let arrived = Instant::now();
-        let patient = Arc::clone(&self.streams).acquire_owned().await.ok()?;
-        let permits = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        Some(Admission { room: Room { permits, patient: Some(patient) }, arrived })
-    }
-
-    /// Remembers how long a run took.
-    pub(super) fn ran(&self, run: Duration, items: usize) {
-        self.run_rate.record(run, items);
-    }
-
-    /// Items admitted and not yet answered.
-    pub(super) fn queued(&self) -> usize {
-        self.limits.max_queued.saturating_sub(self.room.available_permits())
-    }
-
-    /// After how long it is worth asking again.
-    pub(super) fn retry_after_ms(&self) -> u64 {
-        self.run_rate.retry_after_ms(self.queued())
-    }
-}
-
-/// How fast the tower has been lately.
-struct RunRate {
-    /// Moving average of a run's time divided by its items.
-    item_ns: AtomicU64,
-    runners: u64,
-}
-
-impl RunRate {
-    fn record(&self, run: Duration, items: usize) {
-        let sample = u64::try_from(run.as_nanos()).unwrap_or(u64::MAX) / (items.max(1) as u64);
-        let average = self.item_ns.load(Ordering::Relaxed);
-        // Two runners may overwrite each other's sample: it is an estimate.
-        let average = if average == 0 { sample } else { average - average / 8 + sample / 8 };
-        self.item_ns.store(average, Ordering::Relaxed);
-    }
-
-    /// The time in which half of the queue is worked off: there is room then, and the tower is still busy.
-    fn retry_after_ms(&self, queued: usize) -> u64 {
-        let half_ns = (queued as u64 / 2).saturating_mul(self.item_ns.load(Ordering::Relaxed)) / self.runners;
-        (half_ns / 1_000_000).clamp(*RETRY_AFTER_MS.start(), *RETRY_AFTER_MS.end())
     }
 }
 
@@ -231,6 +111,10 @@ pub(super) enum Gone {
 pub(super) struct Caller {
     /// Position among all jobs of the tower, in the order of their arrival.
     pub(super) order: u64,
+    /// Whose turn its preparation is.
+    pub(super) flow: Flow,
+    /// What its preparation costs: pixels of an image, bytes of a text.
+    pub(super) cost: u64,
     pub(super) urgency: Urgency,
     pub(super) arrived: Instant,
     pub(super) prepare: Duration,
@@ -349,6 +233,3 @@ impl Drop for Ticket {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,34 +1,57 @@
-//! Everything a scheduler knows, and its decisions: what is prepared next, and what runs together next. No threads, no
-//! clock.
+//! Everything a scheduler knows, and its decisions: what is prepared next, what runs together next, and whether there is
+//! time for more. No threads, no clock.
 
+use super::batch_plan::{BatchPlan, Turns};
+use super::fair_queue::FairQueue;
 use super::job::{Gone, Job, Priority, Ready};
+use super::pace::{Pace, scaled};
+use super::ready_queue::Queues;
 use super::{BatchLimits, SchedulerLimits};
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many times a full batch of waiting items is looked through for lengths that go together.
 const WINDOW_BATCHES: usize = 8;
-/// Padding that is always worth it: a run reads all the weights, whatever it computes with them.
-const FREE_PADDING_TOKENS: usize = 128;
-/// Beyond that, at most one in this many tokens may be padding.
-const PADDING_SHARE: usize = 4;
+/// What is let in is to be answered in time, and runs take longer than they took: by so much.
+const CAUTION: f64 = 1.25;
+/// As [`CAUTION`], for a run that is to begin at once: less can come in between.
+const HASTE: f64 = 1.1;
+/// A batch is cut short for a deadline where an item takes at most so much longer in it than in a full one.
+const QUICK: f64 = 1.25;
 
 /// Jobs on their way from admission to a run.
 pub(super) struct State<Raw, Item> {
     limits: SchedulerLimits,
+    runners: usize,
     arrivals: u64,
-    waiting: Queues<Raw>,
+    waiting_interactive: FairQueue<Raw>,
+    waiting_bulk: FairQueue<Raw>,
     ready: Queues<Ready<Item>>,
     preparing_interactive: usize,
     preparing_bulk: usize,
+    /// What is being prepared costs so much.
+    preparing_cost: u64,
+    running: Vec<Running>,
+    runs: u64,
+    pace: Pace,
     preparation_turns: Turns,
     batch_turns: Turns,
     closed: bool,
     abandoned: bool,
 }
 
+/// A batch that a runner is at.
+struct Running {
+    number: u64,
+    items: usize,
+    tokens: usize,
+    began: Instant,
+    expected: Duration,
+}
+
 /// What a runner is to do next.
 pub(super) struct Batch<Item> {
+    /// What to tell [`State::run_ended`].
+    pub(super) number: u64,
     /// Empty only if there is nothing to run.
     pub(super) jobs: Vec<Job<Ready<Item>>>,
     /// What was found to need no work any more.
@@ -36,14 +59,20 @@ pub(super) struct Batch<Item> {
 }
 
 impl<Raw, Item> State<Raw, Item> {
-    pub(super) fn new(limits: SchedulerLimits) -> Self {
+    pub(super) fn new(limits: SchedulerLimits, runners: usize) -> Self {
         Self {
             limits,
+            runners: runners.max(1),
             arrivals: 0,
-            waiting: Queues::new(),
+            waiting_interactive: FairQueue::new(),
+            waiting_bulk: FairQueue::new(),
             ready: Queues::new(),
             preparing_interactive: 0,
             preparing_bulk: 0,
+            preparing_cost: 0,
+            running: Vec::new(),
+            runs: 0,
+            pace: Pace::new(),
             preparation_turns: Turns::new(limits.bulk_turn_every),
             batch_turns: Turns::new(limits.bulk_turn_every),
             closed: false,
@@ -59,7 +88,7 @@ impl<Raw, Item> State<Raw, Item> {
 
     pub(super) fn put_waiting(&mut self, job: Job<Raw>) {
         if !self.abandoned {
-            self.waiting.put(job);
+            self.waiting_mut(job.caller.urgency.priority).put(job);
         }
     }
 
@@ -69,28 +98,58 @@ impl<Raw, Item> State<Raw, Item> {
         }
     }
 
+    fn waiting(&self, priority: Priority) -> &FairQueue<Raw> {
+        match priority {
+            Priority::Interactive => &self.waiting_interactive,
+            Priority::Bulk => &self.waiting_bulk,
+        }
+    }
+
+    fn waiting_mut(&mut self, priority: Priority) -> &mut FairQueue<Raw> {
+        match priority {
+            Priority::Interactive => &mut self.waiting_interactive,
+            Priority::Bulk => &mut self.waiting_bulk,
+        }
+    }
+
     /// The next job to prepare, if there is one and room for what becomes of it. Its slot is held until
     /// [`State::preparation_ended`].
     pub(super) fn next_to_prepare(&mut self) -> Option<Job<Raw>> {
         let priority = {
-            let can = |priority| !self.waiting.of(priority).is_empty() && self.has_slot(priority);
-            let (interactive, bulk) = (can(Priority::Interactive), can(Priority::Bulk));
+            let (interactive, bulk) = (self.can_prepare_of(Priority::Interactive), self.can_prepare_of(Priority::Bulk));
             self.preparation_turns.take(interactive, bulk)?
         };
+        let room = self.decoding_room();
+        let job = self.waiting_mut(priority).take(|cost| room.is_for(cost))?;
         *self.preparing(priority) += 1;
-        self.waiting.take_oldest(priority)
+        self.preparing_cost = self.preparing_cost.saturating_add(room.taken_by(job.caller.cost));
+        Some(job)
     }
 
     /// Whether [`State::next_to_prepare`] would find something.
     pub(super) fn can_prepare(&self) -> bool {
-        let can = |priority| !self.waiting.of(priority).is_empty() && self.has_slot(priority);
-        can(Priority::Interactive) || can(Priority::Bulk)
+        self.can_prepare_of(Priority::Interactive) || self.can_prepare_of(Priority::Bulk)
+    }
+
+    fn can_prepare_of(&self, priority: Priority) -> bool {
+        let room = self.decoding_room();
+        self.has_slot(priority) && self.waiting(priority).has_next(|cost| room.is_for(cost))
+    }
+
+    fn decoding_room(&self) -> DecodingRoom {
+        DecodingRoom { taken: self.preparing_cost, all: self.limits.max_preparing_cost }
     }
 
     /// A job that was handed out to be prepared has become a ready one, or has been answered.
-    pub(super) fn preparation_ended(&mut self, priority: Priority) {
+    ///
+    /// - `took`: how long it was worked on, if it was
+    pub(super) fn preparation_ended(&mut self, priority: Priority, cost: u64, took: Option<Duration>) {
         let preparing = self.preparing(priority);
         *preparing = preparing.saturating_sub(1);
+        self.preparing_cost = self.preparing_cost.saturating_sub(self.decoding_room().taken_by(cost));
+        if let Some(time) = took {
+            self.pace.prepared(cost, time);
+        }
     }
 
     /// Each priority may hold `max_prepared` slots for what is prepared, both together one batch more: whoever holds many,
@@ -112,13 +171,13 @@ impl<Raw, Item> State<Raw, Item> {
         }
     }
 
-    /// The next batch of what is ready.
+    /// The next batch of what is ready. Its runner says when it ended: [`State::run_ended`].
     ///
     /// Headed by the oldest interactive item and filled with interactive items, then bulk ones. Every n-th time it is
     /// bulk work's turn, the other way round.
     pub(super) fn next_batch(&mut self, now: Instant) -> Batch<Item> {
         let window = self.limits.batch.max_items.saturating_mul(WINDOW_BATCHES);
-        let mut batch = Batch { jobs: Vec::new(), gone: Vec::new() };
+        let mut batch = Batch { number: 0, jobs: Vec::new(), gone: Vec::new() };
         // Again and again: behind what is taken out others move up, which nobody has looked at.
         loop {
             let found = batch.gone.len();
@@ -127,6 +186,7 @@ impl<Raw, Item> State<Raw, Item> {
                 break;
             }
         }
+        self.take_late(now, window, &mut batch.gone);
         let waits = |priority| !self.ready.of(priority).is_empty();
         let Some(first) = self.batch_turns.take(waits(Priority::Interactive), waits(Priority::Bulk)) else {
             return batch;
@@ -136,14 +196,138 @@ impl<Raw, Item> State<Raw, Item> {
             Priority::Bulk => Priority::Interactive,
         };
         let Some(head) = self.ready.take_oldest(first) else { return batch };
-        let mut plan = BatchPlan::new(head.payload.length, self.limits.batch);
+        let max_items = self.items_until(head.caller.urgency.deadline, now);
+        let mut plan = BatchPlan::new(head.payload.length, BatchLimits { max_items, ..self.limits.batch });
         batch.jobs.push(head);
         for priority in [first, second] {
             let lengths = self.ready.of(priority).iter().take(window).map(|job| job.payload.length);
             let positions = plan.fill(lengths);
             self.ready.take_at(priority, &positions, &mut batch.jobs);
         }
+        batch.number = self.begin_run(now, &batch.jobs);
         batch
+    }
+
+    /// Takes out interactive items that would be answered too late, if there are some that would not be: whoever came first
+    /// must not take along everybody behind it. If all are late, they are run: what is expected may be wrong.
+    fn take_late(&mut self, now: Instant, window: usize, gone: &mut Vec<(Gone, Job<Ready<Item>>)>) {
+        let soonest = now + scaled(self.run_of(self.quick_batch()), HASTE);
+        let is_late = |job: &Job<Ready<Item>>| job.caller.urgency.deadline.is_some_and(|deadline| deadline < soonest);
+        let queue = self.ready.of(Priority::Interactive);
+        let late: Vec<usize> = queue
+            .iter()
+            .take(window)
+            .enumerate()
+            .filter(|(_, job)| is_late(job))
+            .map(|(position, _)| position)
+            .collect();
+        if late.len() == queue.len().min(window) {
+            return;
+        }
+        let mut jobs = Vec::with_capacity(late.len());
+        self.ready.take_at(Priority::Interactive, &late, &mut jobs);
+        gone.extend(jobs.into_iter().map(|job| (Gone::Expired, job)));
+    }
+
+    /// How many items may run together so that the first of them is answered in time; as many as ever where that would cost
+    /// others too much.
+    fn items_until(&self, deadline: Option<Instant>, now: Instant) -> usize {
+        let most = self.limits.batch.max_items.max(1);
+        let Some(deadline) = deadline else { return most };
+        let quick = self.quick_batch();
+        let fewer = std::iter::successors(Some(most), |items| Some(items / 2)).take_while(|items| *items >= quick);
+        fewer.chain([quick]).find(|items| now + scaled(self.run_of(*items), HASTE) <= deadline).unwrap_or(most)
+    }
+
+    /// The fewest items whose run takes hardly longer an item than a full batch's.
+    fn quick_batch(&self) -> usize {
+        let most = self.limits.batch.max_items.max(1);
+        let an_item = |items: usize| self.run_of(items).as_secs_f64() / items as f64;
+        let enough = an_item(most) * QUICK;
+        let doubled = std::iter::successors(Some(1_usize), |items| items.checked_mul(2));
+        doubled.take_while(|items| *items < most).find(|items| an_item(*items) <= enough).unwrap_or(most)
+    }
+
+    fn run_of(&self, items: usize) -> Duration {
+        self.pace.run(self.pace.item_tokens() * items as f64)
+    }
+
+    fn begin_run(&mut self, now: Instant, jobs: &[Job<Ready<Item>>]) -> u64 {
+        let longest = jobs.iter().map(|job| job.payload.length).max().unwrap_or_default();
+        let (items, tokens) = (jobs.len(), jobs.len().saturating_mul(longest));
+        self.runs += 1;
+        let expected = self.pace.run(tokens as f64);
+        self.running.push(Running { number: self.runs, items, tokens, began: now, expected });
+        self.runs
+    }
+
+    /// The run of a batch ended, after this time.
+    pub(super) fn run_ended(&mut self, number: u64, time: Duration) {
+        let Some(position) = self.running.iter().position(|running| running.number == number) else { return };
+        let Running { items, tokens, .. } = self.running.swap_remove(position);
+        self.pace.ran(items, tokens, time);
+    }
+
+    /// In how long some interactive items that come now would be answered, if that is not before their deadline.
+    pub(super) fn time_missing(&self, items: usize, cost: u64, deadline: Instant, now: Instant) -> Option<Duration> {
+        let time = self.time_to_answer(items, cost, now);
+        (now.checked_add(scaled(time, CAUTION)).is_none_or(|answer| answer > deadline)).then_some(time)
+    }
+
+    /// In how long some interactive items that come now would be answered, as far as can be told from how long others
+    /// took. Nothing where nobody is before them: then it is tried, whatever was seen before.
+    ///
+    /// - `items`: of one list
+    /// - `cost`: of all of them
+    fn time_to_answer(&self, items: usize, cost: u64, now: Instant) -> Duration {
+        let (jobs_ahead, cost_ahead) = self.waiting_interactive.ahead_of(cost);
+        let (ready, ready_tokens) = self.ready_interactive();
+        let unprepared = jobs_ahead + self.preparing_interactive;
+        if unprepared + self.preparing_bulk + ready + self.running.len() == 0 {
+            return Duration::ZERO;
+        }
+        let count = ready + unprepared + items;
+        let tokens = ready_tokens + self.pace.item_tokens() * (unprepared + items) as f64;
+        let batches = self.batches(count, tokens).max(1);
+        let a_run = self.pace.run(tokens / batches as f64);
+        let before =
+            self.with_turns_of_bulk(batches, !self.ready.of(Priority::Bulk).is_empty()).div_ceil(self.runners) - 1;
+        let runs = self.until_a_runner_is_free(now).saturating_add(scaled(a_run, before as f64));
+        let cost = cost_ahead.saturating_add(self.preparing_cost).saturating_add(cost);
+        let preparation = self.pace.preparation(cost) / u32::try_from(self.limits.preparers.max(1)).unwrap_or(u32::MAX);
+        let preparation = match self.waiting_bulk.is_empty() {
+            true => preparation,
+            false => scaled(preparation, f64::from(self.turns()) / f64::from(self.turns() - 1)),
+        };
+        runs.max(preparation).saturating_add(a_run)
+    }
+
+    fn ready_interactive(&self) -> (usize, f64) {
+        let ready = self.ready.of(Priority::Interactive);
+        (ready.len(), ready.iter().map(|job| job.payload.length as f64).sum())
+    }
+
+    /// Into how many full batches so much goes.
+    fn batches(&self, items: usize, tokens: f64) -> usize {
+        let by_tokens = (tokens / self.limits.batch.max_tokens as f64).ceil() as usize;
+        items.div_ceil(self.limits.batch.max_items.max(1)).max(by_tokens)
+    }
+
+    fn with_turns_of_bulk(&self, batches: usize, bulk_waits: bool) -> usize {
+        if bulk_waits { batches + batches / (self.turns() as usize - 1) } else { batches }
+    }
+
+    /// At least 2.
+    fn turns(&self) -> u32 {
+        u32::try_from(self.limits.bulk_turn_every).unwrap_or(u32::MAX).max(2)
+    }
+
+    fn until_a_runner_is_free(&self, now: Instant) -> Duration {
+        if self.running.len() < self.runners {
+            return Duration::ZERO;
+        }
+        let left = |running: &Running| running.expected.saturating_sub(now.saturating_duration_since(running.began));
+        self.running.iter().map(left).min().unwrap_or_default()
     }
 
     /// Whether a runner would find something.
@@ -154,7 +338,8 @@ impl<Raw, Item> State<Raw, Item> {
     /// Takes out everything that needs no work any more.
     pub(super) fn take_gone(&mut self, now: Instant) -> AllGone<Raw, Item> {
         let mut gone = AllGone { waiting: Vec::new(), ready: Vec::new() };
-        self.waiting.take_gone(now, usize::MAX, &mut gone.waiting);
+        self.waiting_interactive.take_gone(now, &mut gone.waiting);
+        self.waiting_bulk.take_gone(now, &mut gone.waiting);
         self.ready.take_gone(now, usize::MAX, &mut gone.ready);
         gone
     }
@@ -168,7 +353,8 @@ impl<Raw, Item> State<Raw, Item> {
     pub(super) fn abandon(&mut self) {
         self.closed = true;
         self.abandoned = true;
-        self.waiting.clear();
+        self.waiting_interactive.clear();
+        self.waiting_bulk.clear();
         self.ready.clear();
     }
 
@@ -178,7 +364,7 @@ impl<Raw, Item> State<Raw, Item> {
 
     /// Whether preparation is over for good.
     pub(super) fn is_prepared(&self) -> bool {
-        self.closed && self.waiting.is_empty()
+        self.closed && self.waiting_interactive.is_empty() && self.waiting_bulk.is_empty()
     }
 
     /// Whether everything is over for good.
@@ -187,13 +373,37 @@ impl<Raw, Item> State<Raw, Item> {
         self.is_prepared() && nothing_comes && self.ready.is_empty()
     }
 
+    /// Forgets how long runs took, but for this.
+    #[cfg(test)]
+    pub(super) fn expect_runs_of(&mut self, time: Duration) {
+        self.pace = Pace::new();
+        self.pace.ran(1, 1, time);
+    }
+
     /// Jobs that wait for preparation, are being prepared, and wait for the tower.
     #[cfg(test)]
     pub(super) fn lengths(&self) -> (usize, usize, usize) {
-        fn both<Payload>(queues: &Queues<Payload>) -> usize {
-            queues.of(Priority::Interactive).len() + queues.of(Priority::Bulk).len()
-        }
-        (both(&self.waiting), self.preparing_interactive + self.preparing_bulk, both(&self.ready))
+        let waiting = self.waiting_interactive.len() + self.waiting_bulk.len();
+        let ready = self.ready.of(Priority::Interactive).len() + self.ready.of(Priority::Bulk).len();
+        (waiting, self.preparing_interactive + self.preparing_bulk, ready)
+    }
+}
+
+/// Memory for what is being decoded.
+#[derive(Clone, Copy)]
+struct DecodingRoom {
+    taken: u64,
+    all: u64,
+}
+
+impl DecodingRoom {
+    /// Whatever it costs, one thing after the other is decoded; and beside the largest there is room for small ones.
+    fn taken_by(self, cost: u64) -> u64 {
+        cost.min(self.all / 4 * 3)
+    }
+
+    fn is_for(self, cost: u64) -> bool {
+        self.taken == 0 || self.taken.saturating_add(self.taken_by(cost)) <= self.all
     }
 }
 
@@ -201,169 +411,6 @@ impl<Raw, Item> State<Raw, Item> {
 pub(super) struct AllGone<Raw, Item> {
     pub(super) waiting: Vec<(Gone, Job<Raw>)>,
     pub(super) ready: Vec<(Gone, Job<Ready<Item>>)>,
-}
-
-/// Jobs of both priorities that wait for the same thing.
-pub(super) struct Queues<Payload> {
-    interactive: VecDeque<Job<Payload>>,
-    bulk: VecDeque<Job<Payload>>,
-}
-
-impl<Payload> Queues<Payload> {
-    pub(super) fn new() -> Self {
-        Self { interactive: VecDeque::new(), bulk: VecDeque::new() }
-    }
-
-    pub(super) fn of(&self, priority: Priority) -> &VecDeque<Job<Payload>> {
-        match priority {
-            Priority::Interactive => &self.interactive,
-            Priority::Bulk => &self.bulk,
-        }
-    }
-
-    fn of_mut(&mut self, priority: Priority) -> &mut VecDeque<Job<Payload>> {
-        match priority {
-            Priority::Interactive => &mut self.interactive,
-            Priority::Bulk => &mut self.bulk,
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.interactive.is_empty() && self.bulk.is_empty()
-    }
-
-    /// Puts a job where its order of arrival says: preparation may have ended in another one.
-    pub(super) fn put(&mut self, job: Job<Payload>) {
-        let order = job.caller.order;
-        let queue = self.of_mut(job.caller.urgency.priority);
-        let later = queue.iter().rev().take_while(|other| other.caller.order > order).count();
-        queue.insert(queue.len() - later, job);
-    }
-
-    pub(super) fn take_oldest(&mut self, priority: Priority) -> Option<Job<Payload>> {
-        self.of_mut(priority).pop_front()
-    }
-
-    /// Takes out the jobs at these ascending positions. Touches nothing behind the last of them.
-    pub(super) fn take_at(&mut self, priority: Priority, positions: &[usize], taken: &mut Vec<Job<Payload>>) {
-        let Some(&last) = positions.last() else { return };
-        let queue = self.of_mut(priority);
-        let mut kept = Vec::with_capacity(last + 1 - positions.len());
-        let mut positions = positions.iter().copied().peekable();
-        for (position, job) in queue.drain(..=last).enumerate() {
-            if positions.next_if_eq(&position).is_some() {
-                taken.push(job);
-            } else {
-                kept.push(job);
-            }
-        }
-        for job in kept.into_iter().rev() {
-            queue.push_front(job);
-        }
-    }
-
-    /// Takes out what needs no work any more among the oldest `window` jobs of each priority.
-    pub(super) fn take_gone(&mut self, now: Instant, window: usize, gone: &mut Vec<(Gone, Job<Payload>)>) {
-        for priority in [Priority::Interactive, Priority::Bulk] {
-            let reasons = self.of(priority).iter().take(window).map(|job| job.caller.gone(now)).enumerate();
-            let (positions, reasons): (Vec<usize>, Vec<Gone>) =
-                reasons.filter_map(|(position, reason)| Some((position, reason?))).unzip();
-            let mut jobs = Vec::with_capacity(positions.len());
-            self.take_at(priority, &positions, &mut jobs);
-            gone.extend(reasons.into_iter().zip(jobs));
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.interactive.clear();
-        self.bulk.clear();
-    }
-}
-
-/// Whose turn it is: interactive work's, and every n-th time bulk work's, where both wait.
-#[derive(Debug)]
-pub(super) struct Turns {
-    bulk_every: usize,
-    passed_over: usize,
-}
-
-impl Turns {
-    pub(super) fn new(bulk_every: usize) -> Self {
-        Self { bulk_every, passed_over: 0 }
-    }
-
-    /// Decides between those that wait, and remembers the decision.
-    pub(super) fn take(&mut self, interactive_waits: bool, bulk_waits: bool) -> Option<Priority> {
-        match (interactive_waits, bulk_waits) {
-            (false, false) => None,
-            (true, false) => Some(Priority::Interactive),
-            (true, true) if self.passed_over + 1 < self.bulk_every => {
-                self.passed_over += 1;
-                Some(Priority::Interactive)
-            }
-            (_, true) => {
-                self.passed_over = 0;
-                Some(Priority::Bulk)
-            }
-        }
-    }
-}
-
-/// A batch being built around its oldest item. The head is in it whatever its length, so no item waits for good.
-#[derive(Debug)]
-pub(super) struct BatchPlan {
-    limits: BatchLimits,
-    head_length: usize,
-    items: usize,
-    longest: usize,
-    tokens: usize,
-}
-
-impl BatchPlan {
-    pub(super) fn new(head_length: usize, limits: BatchLimits) -> Self {
-        Self { limits, head_length, items: 1, longest: head_length, tokens: head_length }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.items >= self.limits.max_items
-    }
-
-    /// Adds from these waiting lengths, given in the order of arrival: those closest to the head's first, the older of
-    /// two alike. Returns the ascending positions of what was added.
-    pub(super) fn fill(&mut self, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
-        if self.is_full() {
-            return Vec::new();
-        }
-        let mut nearest: Vec<(usize, usize, usize)> = lengths
-            .enumerate()
-            .map(|(position, length)| (length.abs_diff(self.head_length), position, length))
-            .collect();
-        nearest.sort_unstable();
-        let mut added = Vec::new();
-        for (_, position, length) in nearest {
-            if self.is_full() {
-                break;
-            }
-            // The next one may be shorter and fit again.
-            if self.add(length) {
-                added.push(position);
-            }
-        }
-        added.sort_unstable();
-        added
-    }
-
-    fn add(&mut self, length: usize) -> bool {
-        let longest = self.longest.max(length);
-        let computed = longest.saturating_mul(self.items + 1);
-        let tokens = self.tokens.saturating_add(length);
-        let padding = computed - tokens.min(computed);
-        let fits = computed <= self.limits.max_tokens && padding <= FREE_PADDING_TOKENS.max(computed / PADDING_SHARE);
-        if fits {
-            (self.items, self.longest, self.tokens) = (self.items + 1, longest, tokens);
-        }
-        fits
-    }
 }
 
 #[cfg(test)]

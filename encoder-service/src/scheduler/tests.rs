@@ -34,7 +34,7 @@ struct Parsing {
 impl Prepare<Doubling> for Parsing {
     type Raw = &'static str;
 
-    fn prepare(&self, raw: &'static str) -> Result<Prepared<f32>, EncodeError> {
+    fn prepare(&self, raw: &'static str, _patience: Patience<'_>) -> Result<Prepared<f32>, EncodeError> {
         self.prepared.send(raw.to_owned()).unwrap();
         assert!(raw != "panic", "a defect in the preparation");
         let invalid = |reason: String| EncodeError::InvalidItem {
@@ -66,9 +66,7 @@ impl Stage {
         let permissions = Arc::new(std::sync::Mutex::new(permissions));
         let tower = || Doubling { permissions: Arc::clone(&permissions), batches: report.clone() };
         let limits = SchedulerLimits {
-            max_queued,
-            max_queued_bulk_lists: max_queued,
-            max_queued_streams: max_queued,
+            queued: Shares::whole(max_queued),
             max_prepared: 2 * max_batch,
             batch: BatchLimits { max_items: max_batch, max_tokens: usize::MAX },
             ..SchedulerLimits::for_tests()
@@ -80,13 +78,13 @@ impl Stage {
 
     /// Queues an item that is prepared by the scheduler's threads.
     fn enqueue(&self, item: &'static str, urgency: Urgency) -> Ticket {
-        let admission = self.scheduler.admit(1, urgency.priority).unwrap();
+        let admission = self.scheduler.admit(&[1], urgency).unwrap();
         self.scheduler.enqueue(admission, urgency, item)
     }
 
     /// Queues an item that is prepared at once.
     fn enqueue_prepared(&self, item: &'static str) -> Ticket {
-        let admission = self.scheduler.admit(1, Priority::Interactive).unwrap();
+        let admission = self.scheduler.admit(&[1], Urgency::INTERACTIVE).unwrap();
         self.scheduler.prepare_and_enqueue(admission, Urgency::INTERACTIVE, item).unwrap()
     }
 
@@ -182,25 +180,25 @@ async fn a_full_queue_refuses_and_recovers() {
     let mut stage = Stage::new(2, 1);
     let first = stage.occupy().await;
     let second = stage.enqueue_prepared("1");
-    let refused = stage.scheduler.admit(1, Priority::Interactive).err().unwrap();
+    let refused = stage.scheduler.admit(&[1], Urgency::INTERACTIVE).err().unwrap();
     assert!(matches!(refused, EncodeError::Overloaded { capacity: 2, retry_after_ms: 50.., .. }), "{refused}");
     drop(second);
-    let third = stage.scheduler.admit(1, Priority::Interactive).unwrap();
+    let third = stage.scheduler.admit(&[1], Urgency::INTERACTIVE).unwrap();
     drop(third);
     stage.permit(1);
     first.await.unwrap();
-    assert!(stage.scheduler.admit(2, Priority::Interactive).is_ok());
-    assert!(stage.scheduler.admit(3, Priority::Interactive).is_err());
+    assert!(stage.scheduler.admit(&[1; 2], Urgency::INTERACTIVE).is_ok());
+    assert!(stage.scheduler.admit(&[1; 3], Urgency::INTERACTIVE).is_err());
 }
 
 #[tokio::test]
 async fn a_stream_waits_for_room_until_its_deadline() {
     let mut stage = Stage::new(1, 1);
     let first = stage.occupy().await;
-    let expired = stage.scheduler.admit_waiting(Some(Instant::now())).await;
+    let expired = stage.scheduler.admit_waiting(1, Flow::open(), Some(Instant::now())).await;
     assert!(matches!(expired, Err(EncodeError::Expired { .. })));
     let scheduler = stage.scheduler.clone();
-    let mut waiting = std::pin::pin!(scheduler.admit_waiting(None));
+    let mut waiting = std::pin::pin!(scheduler.admit_waiting(1, Flow::open(), None));
     assert!(waiting.as_mut().now_or_never().is_none());
     stage.permit(1);
     first.await.unwrap();
@@ -222,7 +220,7 @@ async fn failures_are_told_to_each_caller_and_the_next_one_works() {
     let unusable = stage.enqueue("four", Urgency::INTERACTIVE).await.unwrap_err();
     assert!(matches!(unusable, EncodeError::InvalidItem { .. }), "{unusable}");
     assert!(stage.enqueue("panic", Urgency::BULK).await.unwrap_err().to_string().contains("panicked"));
-    let admission = stage.scheduler.admit(1, Priority::Bulk).unwrap();
+    let admission = stage.scheduler.admit(&[1], Urgency::BULK).unwrap();
     assert!(stage.scheduler.prepare_and_enqueue(admission, Urgency::BULK, "panic").is_err());
     assert_eq!(stage.queued(), 0);
     stage.permit(1);
@@ -310,7 +308,7 @@ struct Gated {
 impl Prepare<DefectiveTower> for Gated {
     type Raw = Unprepared;
 
-    fn prepare(&self, raw: Unprepared) -> Result<Prepared<Defect>, EncodeError> {
+    fn prepare(&self, raw: Unprepared, _patience: Patience<'_>) -> Result<Prepared<Defect>, EncodeError> {
         let permissions = self.permissions.lock().unwrap();
         self.begun.send(()).unwrap();
         permissions.recv().unwrap();
@@ -336,7 +334,7 @@ impl DefectiveStage {
     }
 
     fn enqueue(&self, breaks: Breaks, urgency: Urgency) -> Ticket {
-        let admission = self.scheduler.admit(1, urgency.priority).unwrap();
+        let admission = self.scheduler.admit(&[1], urgency).unwrap();
         self.scheduler.enqueue(admission, urgency, Unprepared(breaks))
     }
 
@@ -391,4 +389,93 @@ async fn a_runner_that_breaks_takes_nobody_along() {
     assert!(in_time(breaking).await.is_ok());
     assert!(matches!(in_time(waiting).await, Err(EncodeError::Stopped { .. })));
     stage.ends().await;
+}
+
+/// Works on an item for as long as there is patience, and tells when that was over.
+struct Endless {
+    begun: mpsc::UnboundedSender<&'static str>,
+    ended: mpsc::UnboundedSender<&'static str>,
+}
+
+impl Prepare<Doubling> for Endless {
+    type Raw = &'static str;
+
+    fn prepare(&self, raw: &'static str, patience: Patience<'_>) -> Result<Prepared<f32>, EncodeError> {
+        self.begun.send(raw).unwrap();
+        while patience.check().is_ok() {
+            std::thread::yield_now();
+        }
+        self.ended.send(raw).unwrap();
+        Err(EncodeError::Stopped { tower: Doubling::NAME })
+    }
+}
+
+struct EndlessStage {
+    scheduler: Scheduler<Doubling, Endless>,
+    threads: Vec<JoinHandle<()>>,
+    begun: mpsc::UnboundedReceiver<&'static str>,
+    ended: mpsc::UnboundedReceiver<&'static str>,
+}
+
+impl EndlessStage {
+    fn start() -> Self {
+        let (_, permissions) = blocking::channel();
+        let (report, _) = mpsc::unbounded_channel();
+        let permissions = Arc::new(std::sync::Mutex::new(permissions));
+        let (tell_begun, begun) = mpsc::unbounded_channel();
+        let (tell_ended, ended) = mpsc::unbounded_channel();
+        let preparation = Endless { begun: tell_begun, ended: tell_ended };
+        let towers = vec![Doubling { permissions, batches: report }];
+        let (scheduler, threads) = Scheduler::start(towers, preparation, SchedulerLimits::for_tests()).unwrap();
+        Self { scheduler, threads, begun, ended }
+    }
+
+    fn enqueue(&self, item: &'static str, urgency: Urgency) -> Ticket {
+        let admission = self.scheduler.admit(&[1], urgency).unwrap();
+        self.scheduler.enqueue(admission, urgency, item)
+    }
+}
+
+#[tokio::test]
+async fn preparation_ends_with_its_caller_and_at_its_deadline() {
+    let mut stage = EndlessStage::start();
+    let left = stage.enqueue("left", Urgency::INTERACTIVE);
+    assert_eq!(stage.begun.recv().await, Some("left"));
+    drop(left);
+    assert_eq!(stage.ended.recv().await, Some("left"));
+    let deadline = Some(Instant::now() + Duration::from_millis(20));
+    let late = stage.enqueue("late", Urgency { deadline, ..Urgency::BULK });
+    assert!(matches!(late.await, Err(EncodeError::Expired { .. })));
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_halted_gives_up_what_is_being_prepared_and_what_waits() {
+    let mut stage = EndlessStage::start();
+    let (preparing, waiting) = (stage.enqueue("1", Urgency::BULK), stage.enqueue("2", Urgency::BULK));
+    assert_eq!(stage.begun.recv().await, Some("1"));
+    stage.scheduler.halt()();
+    for ticket in [preparing, waiting] {
+        assert!(matches!(ticket.await, Err(EncodeError::Stopped { .. })));
+    }
+    assert_eq!(stage.ended.recv().await, Some("1"));
+    let threads = std::mem::take(&mut stage.threads);
+    tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| thread.join().unwrap())).await.unwrap();
+    assert_eq!(stage.begun.try_recv().ok(), None, "nothing else was begun");
+}
+
+/// The tower is busy, runs take seconds, and there is a second: better to say so at once.
+#[tokio::test]
+async fn who_has_no_time_to_wait_is_told_at_once() {
+    let mut stage = Stage::new(8, 1);
+    stage.scheduler.handle.shared.lock().expect_runs_of(Duration::from_secs(10));
+    let _busy = stage.occupy().await;
+    let soon =
+        |seconds| Urgency { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..Urgency::INTERACTIVE };
+    let refused = stage.scheduler.admit(&[1], soon(1)).err().unwrap();
+    assert!(matches!(refused, EncodeError::NoTime { wait_ms: 10_000.., retry_after_ms: 50.., .. }), "{refused}");
+    assert_eq!(tonic::Status::from(refused).code(), tonic::Code::ResourceExhausted);
+    assert!(stage.scheduler.admit(&[1], soon(60)).is_ok());
+    assert!(stage.scheduler.admit(&[1], Urgency { priority: Priority::Bulk, ..soon(1) }).is_ok());
+    assert_eq!(stage.queued(), 1);
+    stage.permit(1);
 }

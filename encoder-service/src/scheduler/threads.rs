@@ -3,18 +3,20 @@
 //! The lock is held to decide, never to prepare or to run. Each wake-up is for one thread; one that finds more than it
 //! takes wakes the next.
 
-use super::job::{Admitting, Caller, Job, Lost, Priority, Ready, Run};
-use super::state::State;
+use super::job::{Caller, Job, Lost, Priority, Ready, Run};
+use super::room::Admitting;
+use super::state::{Batch, State};
 use super::{Prepare, SchedulerLimits};
 use crate::EncodeError;
 use crate::tower::Tower;
 use crate::tower_metrics::TowerMetrics;
+use descry_model::Patience;
 use ndarray::Array2;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// One failed run may be the batch's fault, so many in a row are the tower's.
@@ -31,12 +33,14 @@ pub(super) struct Shared<T: Tower, P: Prepare<T>> {
     pub(super) condition: Condition,
     /// Jobs whose caller left since the queues were last searched for such.
     pub(super) abandoned: Arc<AtomicUsize>,
+    /// Nothing is worked on any more, whoever waits for it.
+    halted: AtomicBool,
 }
 
 impl<T: Tower, P: Prepare<T>> Shared<T, P> {
     pub(super) fn new(preparation: P, limits: SchedulerLimits, runners: usize) -> Self {
         Self {
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(State::new(limits, runners)),
             to_prepare: Condvar::new(),
             to_run: Condvar::new(),
             preparation,
@@ -44,7 +48,15 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
             metrics: TowerMetrics::of(T::NAME),
             condition: Condition::default(),
             abandoned: Arc::new(AtomicUsize::new(0)),
+            halted: AtomicBool::new(false),
         }
+    }
+
+    /// Gives up everything: what waits, and what is being prepared. A tower's run goes on to its end.
+    pub(super) fn halt(&self) {
+        self.halted.store(true, Ordering::Relaxed);
+        self.lock().abandon();
+        self.wake_all();
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<P::Raw, T::Item>> {
@@ -61,7 +73,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
     pub(super) fn work_as_preparer(&self) {
         let _guard = AbandonOnPanic(self);
         while let Some(Job { payload, mut caller }) = self.wait_for_raw() {
-            let slot = PreparationSlot { shared: self, priority: caller.urgency.priority };
+            let slot = PreparationSlot { shared: self, priority: caller.urgency.priority, cost: caller.cost };
             let started = Instant::now();
             if let Some(gone) = caller.gone(started) {
                 drop(payload);
@@ -69,13 +81,22 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
                 caller.give_up(T::NAME, gone, &self.metrics);
                 continue;
             }
-            let prepared = prepare_contained(&self.preparation, payload);
+            let is_over = || self.halted.load(Ordering::Relaxed) || caller.gone(Instant::now()).is_some();
+            let prepared = prepare_contained(&self.preparation, payload, Patience::until(&is_over));
             caller.prepare = started.elapsed();
             match prepared {
-                Ok(ready) => slot.fill(Job { payload: ready, caller }),
+                Ok(ready) => {
+                    self.admitting.prepared(caller.prepare, caller.cost);
+                    slot.fill(Job { payload: ready, caller });
+                }
                 Err(error) => {
                     drop(slot);
-                    caller.refuse(error, &self.metrics);
+                    match caller.gone(Instant::now()) {
+                        Some(gone) if matches!(error, EncodeError::Stopped { .. }) => {
+                            caller.give_up(T::NAME, gone, &self.metrics);
+                        }
+                        _ => caller.refuse(error, &self.metrics),
+                    }
                 }
             }
         }
@@ -102,15 +123,16 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
     /// Runs batches until none will come any more.
     pub(super) fn work_as_runner(&self, mut tower: T) {
         let _guard = AbandonOnPanic(self);
-        while let Some(jobs) = self.wait_for_batch() {
-            self.run(&mut tower, jobs);
+        while let Some(batch) = self.wait_for_batch() {
+            self.run(&mut tower, batch);
         }
     }
 
-    fn wait_for_batch(&self) -> Option<Vec<Job<Ready<T::Item>>>> {
+    /// A batch of at least one job.
+    fn wait_for_batch(&self) -> Option<Batch<T::Item>> {
         let mut state = self.lock();
         loop {
-            let batch = state.next_batch(Instant::now());
+            let mut batch = state.next_batch(Instant::now());
             if batch.jobs.is_empty() && batch.gone.is_empty() {
                 if state.is_done() {
                     return None;
@@ -129,18 +151,18 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
                 self.to_run.notify_one();
             }
             drop(state);
-            for (gone, job) in batch.gone {
+            for (gone, job) in batch.gone.drain(..) {
                 drop(job.payload);
                 job.caller.give_up(T::NAME, gone, &self.metrics);
             }
             if !batch.jobs.is_empty() {
-                return Some(batch.jobs);
+                return Some(batch);
             }
             state = self.lock();
         }
     }
 
-    fn run(&self, tower: &mut T, jobs: Vec<Job<Ready<T::Item>>>) {
+    fn run(&self, tower: &mut T, Batch { number, jobs, .. }: Batch<T::Item>) {
         let longest = jobs.iter().map(|job| job.payload.length).max().unwrap_or_default();
         let mut items = Vec::with_capacity(jobs.len());
         let mut callers = Vec::with_capacity(jobs.len());
@@ -157,6 +179,7 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
         self.metrics.ran(run.batch_size, longest, run.time);
         self.condition.ran(result.is_ok());
         self.admitting.ran(run.time, run.batch_size);
+        self.lock().run_ended(number, run.time);
         tracing::debug!(
             tower = T::NAME,
             batch_size = run.batch_size,
@@ -189,9 +212,10 @@ impl<T: Tower, P: Prepare<T>> Shared<T, P> {
 pub(super) fn prepare_contained<T: Tower, P: Prepare<T>>(
     preparation: &P,
     raw: P::Raw,
+    patience: Patience<'_>,
 ) -> Result<Ready<T::Item>, EncodeError> {
     let prepare = || {
-        let prepared = preparation.prepare(raw)?;
+        let prepared = preparation.prepare(raw, patience)?;
         let length = T::length(&prepared.item);
         Ok(Ready { prepared, length })
     };
@@ -207,14 +231,16 @@ fn panicked<T: Tower>() -> EncodeError {
 struct PreparationSlot<'a, T: Tower, P: Prepare<T>> {
     shared: &'a Shared<T, P>,
     priority: Priority,
+    cost: u64,
 }
 
 impl<T: Tower, P: Prepare<T>> PreparationSlot<'_, T, P> {
     /// Ends the preparation with a job for the tower, in one step: whoever looks sees it as one or the other.
     fn fill(self, job: Job<Ready<T::Item>>) {
-        let Self { shared, priority } = *ManuallyDrop::new(self);
+        let Self { shared, priority, cost } = *ManuallyDrop::new(self);
+        let took: Duration = job.caller.prepare;
         let mut state = shared.lock();
-        state.preparation_ended(priority);
+        state.preparation_ended(priority, cost, Some(took));
         state.put_ready(job);
         if state.is_closed() {
             shared.wake_all();
@@ -227,11 +253,11 @@ impl<T: Tower, P: Prepare<T>> PreparationSlot<'_, T, P> {
 impl<T: Tower, P: Prepare<T>> Drop for PreparationSlot<'_, T, P> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.preparation_ended(self.priority);
+        state.preparation_ended(self.priority, self.cost, None);
         if state.is_closed() {
             self.shared.wake_all();
         }
-        // Otherwise this thread itself looks for the next one.
+        // Otherwise this thread itself looks for the next one, and wakes another if there is room for more.
     }
 }
 

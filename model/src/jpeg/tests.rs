@@ -45,6 +45,12 @@ fn there_are_not_more_scans_than_anybody_writes() {
 }
 
 #[test]
+fn scans_are_what_a_picture_costs() {
+    let passes = |file: &[u8]| frame(file).map(|frame| frame.passes).unwrap_or_default();
+    assert_eq!(passes(&with_scans(100)), passes(PROGRESSIVE) + 100);
+}
+
+#[test]
 fn a_large_picture_comes_in_fewer_scans() {
     let scans = with_scans(100);
     let pixels = 4 * decode(&scans, MAX_PIXELS, Patience::ENDLESS).unwrap().samples.len() as u64 / 3;
@@ -60,7 +66,7 @@ fn a_header_is_read_so_far_and_no_further() {
     assert!(frame(&of_notes(MAX_HEADER_SEGMENTS)).is_none());
     let refused = decode(&of_notes(MAX_HEADER_SEGMENTS), MAX_PIXELS, Patience::ENDLESS).unwrap_err().to_string();
     assert!(refused.contains("more than 4096 segments"), "{refused}");
-    assert!(frame(&of_notes(4_000)).is_some_and(|frame| frame.is_progressive));
+    assert!(frame(&of_notes(4_000)).is_some_and(|frame| frame.passes >= 4));
     assert!(decode(&of_notes(4_000), MAX_PIXELS, Patience::ENDLESS).is_ok());
 }
 

@@ -1,19 +1,22 @@
 use super::*;
+use crate::scheduler::batch_plan::{FREE_PADDING_TOKENS, PADDING_SHARE};
 use crate::scheduler::fixture::JobMaker;
 use crate::scheduler::job::{Lost, Prepared};
+use crate::scheduler::room::Flow;
 use Priority::{Bulk, Interactive};
 use proptest::prelude::*;
+use std::collections::VecDeque;
 
 type TestState = State<usize, usize>;
 
 /// Batches of at most 2, at most 4 slots of each priority, bulk's turn every 4th time.
 fn state() -> TestState {
-    State::new(SchedulerLimits::for_tests())
+    State::new(SchedulerLimits::for_tests(), 1)
 }
 
 fn become_ready(state: &mut TestState, job: Job<usize>) {
     let Job { payload, caller } = job;
-    state.preparation_ended(caller.urgency.priority);
+    state.preparation_ended(caller.urgency.priority, caller.cost, None);
     state.put_ready(Job {
         payload: Ready { prepared: Prepared { item: payload, lost: Lost::default() }, length: 1 },
         caller,
@@ -42,6 +45,45 @@ fn an_interactive_item_passes_bulk_that_holds_every_slot() {
     assert_eq!(numbers(&state.next_batch(Instant::now())), [10, 0]);
     assert_eq!(state.next_to_prepare().unwrap().payload, 4);
     assert!(!state.can_prepare());
+}
+
+/// Two threads decode, one caller sends a list of large images: another one's small image is the next that either begins.
+#[test]
+fn a_small_image_waits_for_none_of_a_list_of_large_ones() {
+    let limits = SchedulerLimits { max_prepared: 16, ..SchedulerLimits::for_tests() };
+    let (mut state, mut maker) = (TestState::new(limits, 1), JobMaker::new(1_000));
+    let list = Flow::open();
+    for number in 0..256 {
+        state.put_waiting(maker.costly_job(number, Interactive, list, 50_000_000));
+    }
+    let decoding = [state.next_to_prepare().unwrap(), state.next_to_prepare().unwrap()];
+    state.put_waiting(maker.costly_job(1_000, Interactive, Flow::open(), 100_000));
+    let [first, _] = decoding;
+    become_ready(&mut state, first);
+    assert_eq!(state.next_to_prepare().unwrap().payload, 1_000);
+    assert_eq!(state.next_to_prepare().unwrap().payload, 2);
+}
+
+#[test]
+fn what_is_decoded_at_once_is_bounded_and_leaves_room_for_small_images() {
+    let limits = SchedulerLimits { max_prepared: 16, max_preparing_cost: 256, ..SchedulerLimits::for_tests() };
+    let (mut state, mut maker) = (TestState::new(limits, 1), JobMaker::new(100));
+    for number in 0..4 {
+        state.put_waiting(maker.costly_job(number, Interactive, Flow::open(), 100));
+    }
+    let first = state.next_to_prepare().unwrap();
+    assert_eq!(state.next_to_prepare().unwrap().payload, 1);
+    assert!(!state.can_prepare(), "three of them cost more than may be decoded at once");
+    state.put_waiting(maker.costly_job(4, Bulk, Flow::open(), 50));
+    assert_eq!(state.next_to_prepare().unwrap().payload, 4);
+    become_ready(&mut state, first);
+    assert_eq!(state.next_to_prepare().unwrap().payload, 2);
+    let (mut state, mut maker) = (TestState::new(limits, 1), JobMaker::new(100));
+    state.put_waiting(maker.costly_job(0, Interactive, Flow::open(), 10_000));
+    assert_eq!(state.next_to_prepare().unwrap().payload, 0, "one is decoded whatever it costs");
+    state.put_waiting(maker.costly_job(1, Interactive, Flow::open(), 65));
+    state.put_waiting(maker.costly_job(2, Interactive, Flow::open(), 64));
+    assert_eq!(state.next_to_prepare().unwrap().payload, 2);
 }
 
 #[test]
