@@ -46,7 +46,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         new_file::check_folder(&data)?;
         search_config.embedded.path = data.join("galleries.sqlite3");
     }
-    let shutdown = descry_serving::shutdown_signal().context("cannot listen for signals")?;
+    let longest_shutdown = search_config.server.longest_shutdown();
+    let shutdown = descry_serving::shutdown_signal_within(longest_shutdown).context("cannot listen for signals")?;
     let stack = Stack::open(encoder_config, search_config, &arguments.listen).await?;
     say!(
         "serving {} model {} on {} (Ctrl-C stops)",

@@ -32,7 +32,12 @@ fn main() -> ExitCode {
     if arguments.check_health {
         return program::check_health(NAME, &config.server.listen, descry_search::SERVICE_NAME);
     }
-    let program = Program { name: NAME, log: config.log.clone(), telemetry: config.telemetry.clone() };
+    let program = Program {
+        name: NAME,
+        log: config.log.clone(),
+        telemetry: config.telemetry.clone(),
+        longest_shutdown: config.server.longest_shutdown(),
+    };
     program.run(async |shutdown| {
         let listener = config.server.bind().await?;
         descry_search::serve(listener, config, shutdown).await

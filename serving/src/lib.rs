@@ -17,9 +17,11 @@ mod server;
 pub mod signals;
 pub mod telemetry;
 pub mod trace_context;
+mod watchdog;
 
 pub use descry_retry::overloaded;
 pub use in_process::{GrpcChannel, in_process_channel, network_channel};
-pub use program::{explain, shutdown_signal};
+pub use program::{explain, shutdown_signal, shutdown_signal_within};
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use telemetry::TelemetryConfig;
+pub use watchdog::EXIT_HANGING;

@@ -4,6 +4,7 @@
 use crate::config::ConfigError;
 use crate::signals::Signals;
 use crate::telemetry::{self, LogConfig, SpanExport, TelemetryConfig};
+use crate::watchdog;
 use std::error::Error;
 use std::future::Future;
 use std::io;
@@ -20,6 +21,8 @@ use tonic_health::pb::health_client::HealthClient;
 const EXIT_CONFIG: u8 = 64;
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Time for blocking work that nobody waits for any more; a part of what a shutdown may take behind the drain.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// Resolves when the service is to stop.
 pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -33,6 +36,8 @@ pub struct Program {
     pub log: LogConfig,
     /// Its spans.
     pub telemetry: TelemetryConfig,
+    /// After how long it has ended when it was asked to stop, whatever hangs.
+    pub longest_shutdown: Duration,
 }
 
 impl Program {
@@ -46,7 +51,10 @@ impl Program {
             Ok(runtime) => runtime,
             Err(error) => return fail(self.name, &format!("cannot start: {error}"), ExitCode::FAILURE),
         };
-        match runtime.block_on(self.served(serve)) {
+        let served = runtime.block_on(self.served(serve));
+        // What still runs on threads for blocking work may finish, but not keep the process for ever.
+        runtime.shutdown_timeout(LEFT_BEHIND);
+        match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => fail(self.name, &message, ExitCode::FAILURE),
         }
@@ -59,7 +67,8 @@ impl Program {
     {
         let export = SpanExport::open(&self.telemetry, self.name)?;
         telemetry::install_with(&self.log, export.as_ref().map(|export| export.tracer.clone()))?;
-        let shutdown = shutdown_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let shutdown = shutdown_signal_within(self.longest_shutdown)
+            .map_err(|error| format!("cannot listen for signals: {error}"))?;
         let served = serve(Box::pin(shutdown)).await;
         if let Some(export) = export {
             // Whether the last spans got through changes nothing about how the service ended.
@@ -75,12 +84,33 @@ impl Program {
 /// # Errors
 /// When the system refuses a handler.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    let signals = Signals::listen()?;
+    first_signal(|| {})
+}
+
+/// As [`shutdown_signal`]; `limit` after the signal the process ends with [`EXIT_HANGING`](crate::EXIT_HANGING), if it has
+/// not ended by then.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn shutdown_signal_within(limit: Duration) -> io::Result<impl Future<Output = ()> + Send> {
+    first_signal(move || watchdog::end_within(limit))
+}
+
+/// Listens on a thread of its own: a program whose other threads are all busy is stopped, too.
+fn first_signal(at_first: impl FnOnce() + Send + 'static) -> io::Result<impl Future<Output = ()> + Send> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen()?
+    };
     let (first, received) = tokio::sync::oneshot::channel();
-    tokio::spawn(signals.obey(move || {
-        // Nobody waits for the first signal any more when the program is ending anyway.
-        let _ = first.send(());
-    }));
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(signals.obey(|| {
+            at_first();
+            // Nobody waits for the first signal any more when the program is ending anyway.
+            let _ = first.send(());
+        }));
+    })?;
     Ok(async move {
         let _ = received.await;
     })

@@ -92,6 +92,12 @@ impl ServerConfig {
         }
     }
 
+    /// After how long a service that was asked to stop has ended: the time that running requests have, and some for what is
+    /// done behind them.
+    pub fn longest_shutdown(&self) -> Duration {
+        Duration::from_millis(self.drain_ms).saturating_add(AFTER_DRAIN)
+    }
+
     /// Binds the listening socket.
     ///
     /// # Errors
@@ -227,6 +233,9 @@ async fn pause_after_failure(accepted: io::Result<TcpStream>) -> io::Result<TcpS
     }
     accepted
 }
+
+/// For closing connections, ending threads, and handing the last spans over.
+const AFTER_DRAIN: Duration = Duration::from_secs(2);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
