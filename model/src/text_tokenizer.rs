@@ -14,7 +14,8 @@ use tokenizers::Tokenizer;
 pub struct TokenizedText {
     /// Start-of-text, the byte pairs, end-of-text; 2 to `context_length` ids, not padded.
     pub token_ids: Vec<i64>,
-    /// Whether byte pairs were cut to fit the context length. The caller is told: the end of the text did not count.
+    /// Whether byte pairs were cut to fit the context length, or stand behind an end mark that the text spells out. The caller
+    /// is told: the end of the text did not count.
     pub truncated: bool,
     /// Letters that the vocabulary has no token for, in words: the embedding knows nothing of them, or only that something
     /// was there. The caller is told.
@@ -30,7 +31,8 @@ impl TokenizedText {
     }
 }
 
-/// Turns texts into token ids. Cheap to share between threads, expensive to build.
+/// Turns texts into token ids. The names of the marks in a text become the marks themselves, as in the published tokenizers;
+/// the text tower reads a text up to its first end mark, so what follows one is reported as cut off. Cheap to share between threads, expensive to build.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
     input: TextInput,
@@ -102,12 +104,14 @@ impl TextTokenizer {
         }
         let unknown_letters = (!lost.is_empty()).then(|| describe_lost(&lost));
         let room = self.input.context_length.saturating_sub(2);
-        let truncated = encoding.len() > room;
+        let ids = encoding.get_ids();
+        let counting = ids.iter().position(|&id| i64::from(id) == self.input.end_of_text_id).unwrap_or(ids.len());
+        let truncated = ids.len() > room || counting + 1 < ids.len();
         let mut token_ids = Vec::with_capacity(encoding.len().min(room) + 2);
         token_ids.push(self.input.start_of_text_id);
-        token_ids.extend(encoding.get_ids().iter().take(room).map(|&id| i64::from(id)));
+        token_ids.extend(ids.iter().take(room).map(|&id| i64::from(id)));
         token_ids.push(self.input.end_of_text_id);
-        let content_tokens = encoding.get_ids().iter().take(room).filter(|&&id| is_known(id)).count();
+        let content_tokens = ids.iter().take(room.min(counting)).filter(|&&id| is_known(id)).count();
         Ok(TokenizedText { token_ids, truncated, unknown_letters, content_tokens })
     }
 }
@@ -181,9 +185,16 @@ mod tests {
         tokens.extend([START_OF_TEXT, END_OF_TEXT].map(str::to_owned));
         let vocabulary: serde_json::Map<_, _> =
             tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
+        let mark = |content: &str| {
+            serde_json::json!({
+                "id": vocabulary[content], "content": content, "special": true,
+                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            })
+        };
+        let marks = [START_OF_TEXT, END_OF_TEXT].map(mark);
         let json = serde_json::json!({
             "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
-            "added_tokens": [], "decoder": null,
+            "added_tokens": marks, "decoder": null,
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
                 {"type": "Split", "pattern": {"Regex": r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"}, "behavior": "Removed", "invert": true},
                 {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
@@ -250,6 +261,24 @@ mod tests {
         assert!(with_end_mark.missing_letters().is_some());
         let nothing_left = with_end_mark.tokenize("x").unwrap();
         assert!(nothing_left.is_blank() && nothing_left.unknown_letters.is_some(), "{nothing_left:?}");
+    }
+
+    /// The ids are those of the published tokenizers, and the text tower stops at the first end mark.
+    #[test]
+    fn what_follows_an_end_mark_that_is_spelled_out_is_reported_as_cut_off() {
+        let tokenizer = tokenizer("fia", "fia", None);
+        let [start, end] =
+            [START_OF_TEXT, END_OF_TEXT].map(|mark| i64::from(tokenizer.tokenizer.token_to_id(mark).unwrap()));
+        let found = |text: &str| {
+            let text = tokenizer.tokenize(text).unwrap();
+            (text.token_ids, text.truncated, text.content_tokens)
+        };
+        let (ids, truncated, content) = found("fia <|endoftext|> if");
+        assert_eq!(ids.iter().filter(|&&id| id == end).count(), 2, "{ids:?}");
+        assert!(truncated && content == 3, "{ids:?}");
+        assert!(!found("fia").1 && !found("fia <|endoftext|>").1);
+        assert_eq!(found("<|endoftext|> if"), (vec![start, end, 1, 3, end], true, 0));
+        assert!(tokenizer.tokenize("<|ENDOFTEXT|> if").unwrap().is_blank(), "after lower case it is the mark as well");
     }
 
     #[test]
