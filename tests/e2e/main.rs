@@ -11,6 +11,8 @@ mod broken_tower;
 mod calibration;
 // The stack of docker-compose.yml: its order, its users, its volumes.
 mod compose;
+// Images that cost much in few bytes: who sends them waits, and others do not.
+mod costly_images;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
