@@ -159,13 +159,15 @@ pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
     })
 }
 
-/// Many scans in few bytes are counted. Those of a large file are worth their bytes, and a progressive one has some.
+/// Four scans count as one: each has a part of the picture's data, and costs a part of what a baseline picture's only scan
+/// does. Many in few bytes are counted; those of a large file are worth their bytes, and a progressive one has some.
 fn passes(bytes: &[u8], is_progressive: bool) -> u64 {
     const COUNTED_BYTES: usize = 1 << 16;
-    const PROGRESSIVE_PASSES: u64 = 4;
+    const SCANS_A_PASS: u64 = 4;
+    const PROGRESSIVE_PASSES: u64 = 3;
     let first_part = &bytes[..bytes.len().min(COUNTED_BYTES)];
     let scans = Segments::of(first_part).filter(|segment| segment.marker == START_OF_SCAN).count() as u64;
-    scans.max(if is_progressive { PROGRESSIVE_PASSES } else { 1 })
+    scans.div_ceil(SCANS_A_PASS).max(if is_progressive { PROGRESSIVE_PASSES } else { 1 })
 }
 
 /// Checks that the data goes on to the end marker, and how often it goes over the picture. Returns where each scan begins.
