@@ -1,8 +1,6 @@
-//! A TCP connection that can be ended from outside, counts among the server's and knows how many requests it may have.
-//!
-//! tonic runs each connection as a task of its own and offers no way to end one. A client that keeps a stream open would
-//! keep the service from ever stopping.
+//! A TCP connection whose other side is given so much time to begin, and to read what it asked for.
 
+use crate::connections::OpenConnection;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -11,21 +9,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::TcpConnectInfo;
 
-/// Reads and writes like its stream until it is cut off; then reading fails, and the HTTP/2 server gives it up.
+/// Reads and writes like its stream. Fails when the other side does not say what it wants, or reads nothing for too long.
 pub(crate) struct Connection {
     stream: TcpStream,
-    cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// One permit for each request that may be worked on at once.
-    request_slots: Arc<Semaphore>,
-    /// Counts among the server's connections.
-    _connection_slot: OwnedSemaphorePermit,
     /// What is still missing before HTTP/2 looks after the connection itself.
     greeting: Option<Greeting>,
+    write_timeout: Duration,
+    /// Rings when nothing could be written for too long; there while something is to be written and there is no room.
+    write_alarm: Option<Pin<Box<Sleep>>>,
 }
 
 /// The first bytes of an HTTP/2 connection. hyper waits for them for ever, and connections are few.
@@ -42,45 +37,33 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
     pub(crate) tcp: TcpConnectInfo,
+    /// One permit for each request that may be worked on at once.
     pub(crate) request_slots: Arc<Semaphore>,
+    pub(crate) connection: Arc<OpenConnection>,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: TcpStream,
-        cut_off: CancellationToken,
-        connection_slot: OwnedSemaphorePermit,
-        max_requests: usize,
-    ) -> Self {
-        let request_slots = Arc::new(Semaphore::new(max_requests.min(Semaphore::MAX_PERMITS)));
+    pub(crate) fn new(stream: TcpStream, write_timeout: Duration) -> Self {
         let alarm = Box::pin(tokio::time::sleep(GREETING_LIMIT));
         let greeting = Some(Greeting { missing_bytes: GREETING_BYTES, alarm });
-        Self {
-            stream,
-            cut_off: Box::pin(cut_off.cancelled_owned()),
-            request_slots,
-            _connection_slot: connection_slot,
-            greeting,
-        }
+        Self { stream, greeting, write_timeout, write_alarm: None }
     }
-}
 
-impl Connection {
-    /// In every direction: a client that does not read what it asked for leaves HTTP/2 waiting for room to write, and it
-    /// reads nothing meanwhile.
-    fn check_cut_off(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.cut_off.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
+    /// HTTP/2 waits for ever for room to write.
+    fn check_progress<Written>(
+        &mut self,
+        written: Poll<io::Result<Written>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Written>> {
+        if written.is_ready() {
+            self.write_alarm = None;
+            return written;
         }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ConnectionInfo;
-
-    fn connect_info(&self) -> ConnectionInfo {
-        ConnectionInfo { tcp: self.stream.connect_info(), request_slots: Arc::clone(&self.request_slots) }
+        let alarm = self.write_alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.write_timeout)));
+        match alarm.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -90,7 +73,6 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_cut_off(context)?;
         let Self { stream, greeting, .. } = &mut *self;
         let Some(missing) = greeting else { return Pin::new(stream).poll_read(context, buffer) };
         if missing.alarm.as_mut().poll(context).is_ready() {
@@ -108,17 +90,15 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check_cut_off(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.check_progress(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check_cut_off(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -127,8 +107,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check_cut_off(context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.check_progress(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,26 +119,24 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
-    #[tokio::test]
-    async fn a_cut_off_connection_neither_reads_nor_waits_to_write() {
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_not_read_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let cut_off = CancellationToken::new();
-        let mut connection = Connection::new(stream, cut_off.clone(), slot, 1);
+        let mut connection = Connection::new(stream, Duration::from_secs(30));
         // The client reads nothing: after some megabytes there is no room to write.
-        let writing = async { while connection.write_all(&[0; 1 << 16]).await.is_ok() {} };
-        let cutting = async {
-            tokio::task::yield_now().await;
-            cut_off.cancel();
+        let started = tokio::time::Instant::now();
+        let error = loop {
+            if let Err(error) = connection.write_all(&[0; 1 << 16]).await {
+                break error;
+            }
         };
-        let both = async { tokio::join!(writing, cutting) };
-        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
-        assert_eq!(connection.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed().as_secs(), 30);
         drop(client);
     }
 }

@@ -3,17 +3,23 @@
 //!
 //! Must never know towers, galleries or messages: both services depend on this crate, it depends on neither.
 
+mod admission;
 pub mod config;
 mod connection;
+mod connections;
 pub mod deadline;
+mod http2;
 mod in_process;
 mod message_size;
 mod method_names;
 pub mod program;
 pub mod prometheus;
+mod reply_body;
 mod request;
+mod request_body;
 mod request_record;
 mod server;
+mod shares;
 pub mod signals;
 pub mod telemetry;
 pub mod trace_context;
@@ -23,5 +29,6 @@ pub use descry_retry::overloaded;
 pub use in_process::{GrpcChannel, in_process_channel, network_channel};
 pub use program::{explain, shutdown_signal, shutdown_signal_within};
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
+pub use shares::{Exceeded, Peer, Share, Shares};
 pub use telemetry::TelemetryConfig;
 pub use watchdog::EXIT_HANGING;

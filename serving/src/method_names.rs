@@ -16,8 +16,8 @@ pub(crate) struct MethodName {
     pub(crate) method: Arc<str>,
     /// Whether its requests may hold files or embeddings, which take megabytes.
     pub(crate) carries_data: bool,
-    /// Whether it takes a stream of requests.
-    pub(crate) is_streamed: bool,
+    /// Whether its callers send several messages.
+    pub(crate) is_client_stream: bool,
 }
 
 /// The known methods, by path.
@@ -43,17 +43,17 @@ impl MethodNames {
                     let name: Arc<str> = name.into();
                     for method in &service.method {
                         let carries_data = carries_data(method.input_type(), &messages, &mut HashSet::new());
-                        let is_streamed = method.client_streaming();
+                        let is_client_stream = method.client_streaming();
                         let method: Arc<str> = method.name().into();
                         let path = format!("/{name}/{method}");
                         let service = Arc::clone(&name);
-                        by_path.insert(path, MethodName { service, method, carries_data, is_streamed });
+                        by_path.insert(path, MethodName { service, method, carries_data, is_client_stream });
                     }
                 }
             }
         }
-        let unknown =
-            MethodName { service: "unknown".into(), method: "unknown".into(), carries_data: false, is_streamed: true };
+        let (service, method) = ("unknown".into(), "unknown".into());
+        let unknown = MethodName { service, method, carries_data: false, is_client_stream: false };
         Ok(Self { by_path: Arc::new(by_path), unknown })
     }
 

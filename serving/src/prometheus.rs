@@ -81,8 +81,23 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
         "From a request's arrival to the end of its answer"
     );
     describe_gauge!("descry_grpc_in_flight", "Requests that have not ended");
-    describe_counter!("descry_connections_rejected_total", "Connections beyond server.max_connections");
+    describe_load();
     Ok(RECORDER.get_or_init(|| recorder).clone())
+}
+
+/// What is refused or let go under load.
+fn describe_load() {
+    describe_counter!(
+        "descry_connections_rejected_total",
+        "Connections beyond server.max_connections and server.max_connections_per_peer"
+    );
+    describe_counter!("descry_connections_retired_total", "Idle connections that made room for others");
+    describe_counter!(
+        "descry_grpc_requests_refused_total",
+        "Requests beyond what is worked on, or held in memory, at once"
+    );
+    describe_counter!("descry_replies_refused_total", "Replies beyond server.max_reply_bytes_in_memory");
+    describe_counter!("descry_replies_abandoned_total", "Replies that nobody read for server.write_timeout_ms");
 }
 
 #[cfg(test)]

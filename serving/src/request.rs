@@ -1,24 +1,23 @@
 //! What surrounds every request of every service: its trace, its deadline, its slot among the connection's requests, and the
 //! record of how it ended.
 
+use crate::admission::Admission;
 use crate::connection::ConnectionInfo;
 use crate::deadline::{Deadline, callers_limit};
 use crate::message_size::MeasuredBody;
 use crate::method_names::MethodNames;
+use crate::reply_body::ReplyBody;
 use crate::request_record::{RecordedBody, RequestRecord};
-use descry_retry::overloaded;
 use opentelemetry::context::FutureExt as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
-
-/// A hint for callers of a full connection. Its requests end at their own pace; this is about one batch of the encoder.
-const RETRY_AFTER_MS: u64 = 500;
 
 /// Puts [`RequestService`] around a server's routes.
 #[derive(Clone)]
@@ -29,6 +28,8 @@ pub(crate) struct RequestLayer {
     pub(crate) timeout: Option<Duration>,
     /// Largest messages; none within a process, where they have passed the outer door.
     pub(crate) sizes: Option<MessageSizes>,
+    /// What requests share; nothing within a process.
+    pub(crate) admission: Option<Arc<Admission>>,
 }
 
 /// Largest messages of a request, in bytes.
@@ -76,24 +77,31 @@ where
         let deadline = limit.and_then(Deadline::after);
 
         let method = self.layer.methods.of(request.uri().path()).clone();
-        let (carries_data, is_streamed) = (method.carries_data, method.is_streamed);
+        let (carries_data, is_client_stream) = (method.carries_data, method.is_client_stream);
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
-        if let Some(ConnectionInfo { tcp, request_slots }) = request.extensions_mut().remove() {
+        let mut reply_account = None;
+        if let Some(info) = request.extensions_mut().remove::<ConnectionInfo>() {
             // Where tonic looks for the caller's address.
-            request.extensions_mut().insert(tcp);
-            let Ok(slot) = request_slots.try_acquire_owned() else {
-                let message = "the connection's requests are as many as are allowed at once; try again in 500 ms";
-                let answer = record.answer(overloaded(message, RETRY_AFTER_MS).into_http());
-                return Box::pin(std::future::ready(Ok(answer)));
-            };
-            record.hold(slot);
+            request.extensions_mut().insert(info.tcp.clone());
+            if let Some(admission) = &self.layer.admission {
+                let admitted = match admission.admit(info, record.method()) {
+                    Ok(admitted) => admitted,
+                    Err(status) => {
+                        let answer = record.answer(status.into_http().map(ReplyBody::unlimited));
+                        return Box::pin(std::future::ready(Ok(answer)));
+                    }
+                };
+                request = request.map(|body| admitted.counted(body, record.method().is_client_stream));
+                reply_account = Some((Arc::clone(admission), admitted.peer()));
+                record.hold(admitted);
+            }
         }
         if let Some(sizes) = self.layer.sizes {
             if let Some(refusal) = foreign_content(request.headers()) {
-                return Box::pin(std::future::ready(Ok(record.answer(refusal))));
+                return Box::pin(std::future::ready(Ok(record.answer(refusal.map(ReplyBody::unlimited)))));
             }
             let max_bytes = if carries_data { sizes.with_data } else { sizes.plain };
-            request = request.map(|body| Body::new(MeasuredBody::new(body, max_bytes, is_streamed)));
+            request = request.map(|body| Body::new(MeasuredBody::new(body, max_bytes, is_client_stream)));
         }
 
         let mut context = record.context();
@@ -109,10 +117,13 @@ where
         let answer = answer.with_context(context).instrument(span);
         Box::pin(async move {
             match Deadline::limit(deadline, answer).await {
-                Some(answer) => Ok(record.answer(answer?)),
+                Some(answer) => Ok(record.answer(answer?.map(|body| match reply_account {
+                    Some((admission, peer)) => ReplyBody::counted(body, admission.reply_account(peer)),
+                    None => ReplyBody::unlimited(body),
+                }))),
                 None => {
                     let message = format!("no answer within {} ms", limit.unwrap_or_default().as_millis());
-                    Ok(record.answer(Status::deadline_exceeded(message).into_http()))
+                    Ok(record.answer(Status::deadline_exceeded(message).into_http().map(ReplyBody::unlimited)))
                 }
             }
         })
@@ -144,7 +155,8 @@ mod tests {
     use tower::ServiceExt as _;
 
     async fn answered_within(timeout: Option<Duration>, grpc_timeout: Option<&str>) -> (tonic::Code, Duration) {
-        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout, sizes: None };
+        let methods = MethodNames::read(&[]).unwrap();
+        let layer = RequestLayer { methods, timeout, sizes: None, admission: None };
         let hanging = tower::service_fn(async |_: http::Request<Body>| {
             std::future::pending::<Result<http::Response<Body>, Infallible>>().await
         });
@@ -177,7 +189,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_handler_knows_what_is_left() {
         let timeout = Some(Duration::from_secs(9));
-        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout, sizes: None };
+        let methods = MethodNames::read(&[]).unwrap();
+        let layer = RequestLayer { methods, timeout, sizes: None, admission: None };
         let asking = tower::service_fn(async |_: http::Request<Body>| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let mut answer = http::Response::new(Body::empty());
@@ -204,7 +217,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_grpc_is_refused_as_such() {
         let sizes = Some(MessageSizes { with_data: 100, plain: 10 });
-        let layer = RequestLayer { methods: MethodNames::read(&[]).unwrap(), timeout: None, sizes };
+        let methods = MethodNames::read(&[]).unwrap();
+        let layer = RequestLayer { methods, timeout: None, sizes, admission: None };
         let answering =
             tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(http::Response::new(Body::empty())));
         let content = async |kind: &str| {

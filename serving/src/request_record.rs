@@ -1,7 +1,9 @@
 //! How a request went: one log line, three metrics and, where spans are exported, a span.
 
+use crate::admission::Admitted;
 use crate::deadline::{CallersDeadline, Deadline};
 use crate::method_names::MethodName;
+use crate::reply_body::ReplyBody;
 use crate::trace_context;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,8 +14,6 @@ use opentelemetry::{Context, KeyValue};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
-use tonic::body::Body;
 use tonic::{Code, Status};
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -30,7 +30,7 @@ pub(crate) struct RequestRecord {
     started: Instant,
     context: Context,
     span: Span,
-    slot: Option<OwnedSemaphorePermit>,
+    admitted: Option<Admitted>,
     ended: bool,
 }
 
@@ -56,9 +56,13 @@ impl RequestRecord {
         if caller.span().span_context().is_valid() {
             span.record("parent_span_id", display(caller.span().span_context().span_id()));
         }
-        let record = Self { method, started: Instant::now(), context, span, slot: None, ended: false };
+        let record = Self { method, started: Instant::now(), context, span, admitted: None, ended: false };
         metrics::gauge!("descry_grpc_in_flight", "service" => record.service()).increment(1.0);
         record
+    }
+
+    pub(crate) fn method(&self) -> &MethodName {
+        &self.method
     }
 
     /// What the answer is made in.
@@ -70,13 +74,13 @@ impl RequestRecord {
         self.span.clone()
     }
 
-    /// Keeps the request's slot among its connection's until it has ended.
-    pub(crate) fn hold(&mut self, slot: OwnedSemaphorePermit) {
-        self.slot = Some(slot);
+    /// Keeps what the request has taken of what all requests share until it has ended.
+    pub(crate) fn hold(&mut self, admitted: Admitted) {
+        self.admitted = Some(admitted);
     }
 
     /// The answer, with the record at its end.
-    pub(crate) fn answer(mut self, answer: http::Response<Body>) -> http::Response<RecordedBody> {
+    pub(crate) fn answer(mut self, answer: http::Response<ReplyBody>) -> http::Response<RecordedBody> {
         // An answer without content says here already how it went.
         self.look_for_status(answer.headers());
         answer.map(|body| RecordedBody { body, record: self })
@@ -92,7 +96,7 @@ impl RequestRecord {
         self.method.service.clone().into()
     }
 
-    fn method(&self) -> SharedString {
+    fn method_label(&self) -> SharedString {
         self.method.method.clone().into()
     }
 
@@ -100,14 +104,14 @@ impl RequestRecord {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.slot = None;
+        self.admitted = None;
         let seconds = self.started.elapsed().as_secs_f64();
         let name = code_name(code);
         metrics::gauge!("descry_grpc_in_flight", "service" => self.service()).decrement(1.0);
         metrics::counter!("descry_grpc_requests_total",
-            "service" => self.service(), "method" => self.method(), "code" => name)
+            "service" => self.service(), "method" => self.method_label(), "code" => name)
         .increment(1);
-        metrics::histogram!("descry_grpc_request_seconds", "service" => self.service(), "method" => self.method())
+        metrics::histogram!("descry_grpc_request_seconds", "service" => self.service(), "method" => self.method_label())
             .record(seconds);
         let duration_ms = seconds * 1000.0;
         self.span.in_scope(|| {
@@ -138,7 +142,7 @@ impl Drop for RequestRecord {
 
 /// An answer's body, made in its request's trace and log span.
 pub(crate) struct RecordedBody {
-    body: Body,
+    body: ReplyBody,
     record: RequestRecord,
 }
 

@@ -1,24 +1,25 @@
 //! Listening, limits, health and shutdown.
 
+use crate::admission::Admission;
 use crate::config::ConfigError;
-use crate::connection::Connection;
+use crate::connections::Connections;
+use crate::http2::Http2;
 use crate::method_names::MethodNames;
 use crate::request::{MessageSizes, RequestLayer};
+use crate::shares::Peer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, Semaphore};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::Layer as _;
 
 /// The `server` section of a service's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,8 +27,12 @@ use tonic_health::server::HealthReporter;
 pub struct ServerConfig {
     /// Address to listen on, such as `127.0.0.1:50051`.
     pub listen: String,
-    /// Connections at once; further ones are closed.
+    /// Connections at once; for further ones the longest idle one is closed, or they are.
     pub max_connections: usize,
+    /// Connections of one peer at once.
+    pub max_connections_per_peer: usize,
+    /// Requests that are worked on at once, of all connections; the rest is refused. One peer gets at most half of them.
+    pub max_requests: usize,
     /// Requests of one connection that are worked on at once; the rest is refused.
     pub max_concurrent_requests: usize,
     /// Longest time for one request, in milliseconds; a shorter deadline of the caller wins.
@@ -36,6 +41,13 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// The same for methods whose requests hold neither files nor embeddings.
     pub max_plain_message_bytes: usize,
+    /// Bytes of requests in memory, of all connections; the rest is refused. One peer gets at most half of them.
+    pub max_request_bytes_in_memory: usize,
+    /// Bytes of replies that wait for their readers, of all connections; further replies are refused. One peer gets at most
+    /// half of them.
+    pub max_reply_bytes_in_memory: usize,
+    /// How long a reply, or a connection, may wait for its reader to take some of it, in milliseconds.
+    pub write_timeout_ms: u64,
     /// How long running requests may take to finish after a shutdown signal, in milliseconds.
     pub drain_ms: u64,
 }
@@ -62,9 +74,6 @@ pub enum ServerError {
     /// Metrics go somewhere else already.
     #[error("metrics: {0}")]
     Recorder(#[from] metrics_exporter_prometheus::BuildError),
-    /// The HTTP/2 server broke.
-    #[error("the server broke: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// The descriptor set of the reflection service does not parse.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -81,6 +90,11 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least_one = [
             ("server.max_connections", self.max_connections as u64),
+            ("server.max_connections_per_peer", self.max_connections_per_peer as u64),
+            ("server.max_requests", self.max_requests as u64),
+            ("server.max_request_bytes_in_memory", self.max_request_bytes_in_memory as u64),
+            ("server.max_reply_bytes_in_memory", self.max_reply_bytes_in_memory as u64),
+            ("server.write_timeout_ms", self.write_timeout_ms),
             ("server.max_concurrent_requests", self.max_concurrent_requests as u64),
             ("server.request_timeout_ms", self.request_timeout_ms),
             ("server.max_message_bytes", self.max_message_bytes as u64),
@@ -153,12 +167,23 @@ pub async fn health_service(routes: &mut RoutesBuilder, service: &'static str) -
 /// within the configured time.
 ///
 /// # Errors
-/// [`ServerError::Transport`], [`ServerError::Reflection`], [`ServerError::Descriptor`].
+/// [`ServerError::Reflection`], [`ServerError::Descriptor`].
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     descriptor_set: &'static [u8],
     config: &ServerConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let admission = Arc::new(Admission::new(config));
+    serve_admitted(listener, routes, descriptor_set, (config, admission), shutdown).await
+}
+
+async fn serve_admitted(
+    listener: TcpListener,
+    routes: Routes,
+    descriptor_set: &'static [u8],
+    (config, admission): (&ServerConfig, Arc<Admission>),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let reflection = tonic_reflection::server::Builder::configure()
@@ -176,62 +201,47 @@ pub async fn serve(
             with_data: config.max_message_bytes,
             plain: config.max_plain_message_bytes.min(config.max_message_bytes),
         }),
+        admission: Some(admission),
     };
-    let (begin_drain, draining) = tokio::sync::oneshot::channel::<()>();
-    let cut_off = CancellationToken::new();
-    let connection_slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-    let connections = TcpListenerStream::new(listener).then(pause_after_failure).filter_map(|accepted| {
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => return Some(Err(error)),
-        };
-        let Ok(slot) = Arc::clone(&connection_slots).try_acquire_owned() else {
-            metrics::counter!("descry_connections_rejected_total").increment(1);
-            return None;
-        };
-        let unused = stream.set_nodelay(true);
-        Some(unused.map(|()| Connection::new(stream, cut_off.clone(), slot, config.max_concurrent_requests)))
-    });
-    // Time and number of requests are limited by our own layer. tonic's would answer CANCELLED, and leave out when to try
-    // again.
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        // Calls that were broken off before they were looked at. h2's own 20 are fewer than one page of a browser of
-        // galleries leaves behind, and the connection is closed with all its other calls.
-        .http2_max_pending_accept_reset_streams(Some(config.max_concurrent_requests))
-        .layer(requests)
-        .add_routes(routes)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(connections, async {
-            shutdown.await;
-            // The receiver lives as long as this server.
-            let _ = begin_drain.send(());
-        });
-    let deadline = async {
-        if draining.await.is_err() {
-            // The server ended without a signal; its own result tells why.
-            std::future::pending::<()>().await;
+    let http2 = Http2::new(requests.layer(routes.add_service(reflection).prepare()), config);
+    let connections = Connections::new(config.max_connections, config.max_connections_per_peer);
+    let tasks = TaskTracker::new();
+    let accepting = async {
+        loop {
+            let (stream, address) = accept(&listener).await;
+            let Ok(place) = connections.enter(Peer::from(address.ip())) else { continue };
+            // A connection whose other side is gone already ends by itself.
+            let _ = stream.set_nodelay(true);
+            tasks.spawn(http2.clone().serve(stream, place));
         }
-        tokio::time::sleep(Duration::from_millis(config.drain_ms)).await;
     };
-    let mut server = std::pin::pin!(server);
     tokio::select! {
-        result = &mut server => return Ok(result?),
-        () = deadline => {}
+        () = accepting => {}
+        () = shutdown => {}
     }
-    tracing::warn!(drain_ms = config.drain_ms, "requests still running are cut off");
-    cut_off.cancel();
-    Ok(server.await?)
+    // New connections are refused by the system from now on, instead of waiting for nobody.
+    drop(listener);
+    http2.draining.cancel();
+    tasks.close();
+    if tokio::time::timeout(Duration::from_millis(config.drain_ms), tasks.wait()).await.is_err() {
+        tracing::warn!(drain_ms = config.drain_ms, "requests still running are cut off");
+        http2.cut_off.cancel();
+        tasks.wait().await;
+    }
+    Ok(())
 }
 
-/// A failure to accept is most often a lack of file descriptors, which does not pass at once: tonic would ask again and
-/// again without a pause.
-async fn pause_after_failure(accepted: io::Result<TcpStream>) -> io::Result<TcpStream> {
-    if let Err(error) = &accepted {
-        tracing::warn!(%error, "cannot accept a connection");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+/// The next connection. A failure to accept is most often a lack of file descriptors, which does not pass at once.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
-    accepted
 }
 
 /// For closing connections, ending threads, and handing the last spans over.
@@ -239,5 +249,7 @@ const AFTER_DRAIN: Duration = Duration::from_secs(2);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,12 @@ use super::*;
 use crate::prometheus::{PrometheusConfig, read_page as page};
 use crate::telemetry::LogFormat;
 use crate::{telemetry, trace_context};
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -15,12 +17,17 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tonic_types::StatusExt as _;
 
 /// Requests that have arrived, and leave to answer one each.
-struct Gate {
-    arrived: Semaphore,
-    answers: Semaphore,
+pub(super) struct Gate {
+    pub(super) arrived: Semaphore,
+    pub(super) answers: Semaphore,
+}
+
+impl Gate {
+    pub(super) fn closed() -> Self {
+        Self { arrived: Semaphore::new(0), answers: Semaphore::new(0) }
+    }
 }
 
 struct GatedHealth(Arc<Gate>);
@@ -44,52 +51,69 @@ impl Health for GatedHealth {
     }
 }
 
-struct TestServer {
-    address: SocketAddr,
-    gate: Arc<Gate>,
+pub(super) struct TestServer {
+    pub(super) address: SocketAddr,
+    pub(super) gate: Arc<Gate>,
+    pub(super) admission: Arc<Admission>,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), ServerError>>,
 }
 
 impl TestServer {
-    async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+    pub(super) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_with(change, |routes| routes).await
+    }
+
+    pub(super) async fn start_with(change: impl FnOnce(&mut ServerConfig), add: impl FnOnce(Routes) -> Routes) -> Self {
         let mut config = ServerConfig {
             listen: "127.0.0.1:0".to_owned(),
             max_connections: 8,
+            max_connections_per_peer: 8,
+            max_requests: 1_000,
             max_concurrent_requests: 8,
             request_timeout_ms: 60_000,
             max_message_bytes: 1 << 20,
             max_plain_message_bytes: 1 << 20,
+            max_request_bytes_in_memory: 16 << 20,
+            max_reply_bytes_in_memory: 16 << 20,
+            write_timeout_ms: 30_000,
             drain_ms: 100,
         };
         change(&mut config);
         let listener = config.bind().await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gate = Arc::new(Gate { arrived: Semaphore::new(0), answers: Semaphore::new(0) });
-        let routes = Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate))));
+        let gate = Arc::new(Gate::closed());
+        let routes = add(Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate)))));
+        let admission = Arc::new(Admission::new(&config));
+        let of_server = Arc::clone(&admission);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let descriptor_set = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
-        let serving = tokio::spawn(async move { serve(listener, routes, descriptor_set, &config, stopped).await });
-        Self { address, gate, stop, serving }
+        let serving = tokio::spawn(async move {
+            serve_admitted(listener, routes, descriptor_set, (&config, of_server), stopped).await
+        });
+        Self { address, gate, admission, stop, serving }
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
     }
 
     async fn connect(&self) -> Result<HealthClient<Channel>, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        Ok(HealthClient::new(endpoint.connect().await?))
+        Ok(HealthClient::new(self.endpoint().connect().await?))
     }
 
-    async fn client(&self) -> HealthClient<Channel> {
+    pub(super) async fn client(&self) -> HealthClient<Channel> {
         self.connect().await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.serving.await.unwrap().unwrap();
     }
 }
 
-fn request() -> HealthCheckRequest {
+pub(super) fn request() -> HealthCheckRequest {
     HealthCheckRequest::default()
 }
 
@@ -143,28 +167,6 @@ async fn a_server_is_ready_when_all_of_its_services_are() {
     first.set_ready(false).await;
     second.set_ready(true).await;
     assert!(ready("second").await && !ready("first").await && !ready("").await, "one of two is not all");
-}
-
-#[tokio::test]
-async fn a_full_connection_says_when_to_come_back() {
-    let server = TestServer::start(|config| config.max_concurrent_requests = 1).await;
-    let mut client = server.client().await;
-    let mut first = client.clone();
-    let first = tokio::spawn(async move { first.check(request()).await });
-    server.gate.arrived.acquire().await.unwrap().forget();
-
-    let refused = client.check(request()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    let retry = refused.get_details_retry_info().unwrap();
-    assert_eq!(retry.retry_delay, Some(Duration::from_millis(500)));
-    // Another connection has requests of its own.
-    server.gate.answers.add_permits(2);
-    server.client().await.check(request()).await.unwrap();
-
-    first.await.unwrap().unwrap();
-    server.gate.answers.add_permits(1);
-    client.check(request()).await.unwrap();
-    server.stop().await;
 }
 
 #[tokio::test]
@@ -298,11 +300,11 @@ async fn requests_are_counted_by_method_and_code() {
 }
 
 /// A test that waits for longer has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn calls_within_the_process_are_broken_off_without_limit() {
-    let gate = Arc::new(Gate { arrived: Semaphore::new(0), answers: Semaphore::new(0) });
+    let gate = Arc::new(Gate::closed());
     let routes = Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate))));
     let channel = crate::in_process_channel(routes, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
     let client = HealthClient::new(channel);

@@ -70,12 +70,11 @@ async fn a_request_and_what_it_does_reach_the_collector() {
     let subscriber = subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
     let installed = tracing::subscriber::set_default(subscriber);
     let methods = MethodNames::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
-    let service = RequestLayer { methods, timeout: None, sizes: None }.layer(tower::service_fn(
-        async |_: http::Request<Body>| {
-            tracing::info_span!("inner").in_scope(|| tracing::debug_span!("hidden").in_scope(|| {}));
-            Ok::<_, Infallible>(Status::internal("broken").into_http())
-        },
-    ));
+    let layer = RequestLayer { methods, timeout: None, sizes: None, admission: None };
+    let service = layer.layer(tower::service_fn(async |_: http::Request<Body>| {
+        tracing::info_span!("inner").in_scope(|| tracing::debug_span!("hidden").in_scope(|| {}));
+        Ok::<_, Infallible>(Status::internal("broken").into_http())
+    }));
     let trace = "b3f92f3577b34da6a3ce929d0e0e4711";
     let request = http::Request::post("/grpc.health.v1.Health/Check")
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
