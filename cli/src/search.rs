@@ -107,6 +107,7 @@ impl Arguments {
             group_by_person: self.by_person,
             suppress_duplicates_above: self.no_duplicates.unwrap_or_default(),
             exact: self.exact,
+            max_sightings: 0,
         })
     }
 }

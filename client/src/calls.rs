@@ -7,8 +7,7 @@ use descry_proto::search::v1::{
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
     DeleteWatchRequest, Encoder, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
     ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest,
-    ListWatchesResponse, RefineRequest, SearchBatchRequest, SearchBatchResponse, SearchRequest, SearchResponse,
-    SetRetentionRequest, Watch,
+    ListWatchesResponse, SearchBatchRequest, SearchBatchResponse, SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -31,12 +30,8 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Ranks a gallery's images for a description.
-    search(SearchRequest) -> SearchResponse;
     /// Several searches at once, each answered for itself.
     search_batch(SearchBatchRequest) -> SearchBatchResponse;
-    /// Ranks the rest of a gallery anew after some hits were accepted and others rejected.
-    refine(RefineRequest) -> SearchResponse;
     /// Learns from captions what scores mean, so that hits come with probabilities.
     calibrate(CalibrateRequest) -> Calibration;
     /// Creates a gallery. Repeating it is harmless.
@@ -62,7 +57,14 @@ impl Connection {
     /// # Errors
     /// [`ClientError::Refused`].
     pub async fn galleries(&self) -> Result<Vec<Gallery>, ClientError> {
-        Ok(answer(self.service().list_galleries(ListGalleriesRequest {}).await)?.galleries)
+        let (mut galleries, mut request) = (Vec::new(), ListGalleriesRequest::default());
+        loop {
+            let page = answer(self.service().list_galleries(request.clone()).await)?;
+            galleries.extend(page.galleries);
+            if !goes_on(&mut request.page_token, page.next_page_token)? {
+                return Ok(galleries);
+            }
+        }
     }
 
     /// The gallery.
@@ -130,7 +132,16 @@ impl Connection {
     /// # Errors
     /// [`ClientError::Refused`].
     pub async fn watches(&self, gallery: &str) -> Result<ListWatchesResponse, ClientError> {
-        answer(self.service().list_watches(ListWatchesRequest { gallery: gallery.to_owned() }).await)
+        let mut request = ListWatchesRequest { gallery: gallery.to_owned(), ..ListWatchesRequest::default() };
+        let mut all = ListWatchesResponse::default();
+        loop {
+            let page = answer(self.service().list_watches(request.clone()).await)?;
+            all.watches.extend(page.watches);
+            all.unreadable.extend(page.unreadable);
+            if !goes_on(&mut request.page_token, page.next_page_token)? {
+                return Ok(all);
+            }
+        }
     }
 
     /// Deletes a watch.
@@ -149,6 +160,15 @@ impl Connection {
     pub async fn encoders(&self) -> Result<Vec<Encoder>, ClientError> {
         answer(self.service().list_encoders(ListEncodersRequest {}).await).map(|reply| reply.encoders)
     }
+}
+
+/// Whether there is a further page, which the token is moved on to.
+fn goes_on(token: &mut String, next: String) -> Result<bool, ClientError> {
+    if !next.is_empty() && next == *token {
+        return Err(ClientError::StrangeAnswer { what: "a page that ends where it begins" });
+    }
+    *token = next;
+    Ok(!token.is_empty())
 }
 
 /// How one generation of a gallery is addressed, such as `lobby.2`.

@@ -45,6 +45,7 @@ mod listing;
 mod metadata;
 mod model_change;
 mod retry;
+mod searching;
 mod time;
 mod transfer;
 mod watching;

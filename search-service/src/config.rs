@@ -185,6 +185,8 @@ pub struct QdrantSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestLimits {
+    /// Bytes of one reply, which callers' clients take.
+    pub max_reply_bytes: usize,
     /// Hits of one search.
     pub max_hits: usize,
     /// Sightings of one answer, of all its persons together.
@@ -287,6 +289,8 @@ pub struct IndexingConfig {
     pub max_bytes_in_memory: usize,
     /// How long a chunk waits for the encoder of a generation that is being filled, in milliseconds.
     pub patience_with_later_generations_ms: u64,
+    /// How long a stream may wait between two images of its caller, in milliseconds.
+    pub max_stream_idle_ms: u64,
     /// Images a second that one stream may bring; 0 for as many as come.
     pub max_images_per_second: f32,
 }
@@ -306,6 +310,7 @@ impl SearchConfig {
         self.server.check()?;
         self.encoder.check()?;
         let allowed = [
+            ("limits.max_reply_bytes", self.limits.max_reply_bytes, 1 << 16..=1 << 30),
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),
             ("limits.max_sightings", self.limits.max_sightings, 1..=1_000_000),
             ("limits.max_match_streams", self.limits.max_match_streams, 1..=100_000),
@@ -338,6 +343,7 @@ impl SearchConfig {
                 1..=3_600_000,
             ),
             ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
+            ("indexing.max_stream_idle_ms", self.indexing.max_stream_idle_ms as usize, 1..=86_400_000),
             ("indexing.max_bytes_in_memory", self.indexing.max_bytes_in_memory, self.limits.max_image_bytes..=1 << 40),
             ("qdrant.connections", self.qdrant.connections, 1..=256),
             ("encoder.resolve_interval_ms", self.encoder.resolve_interval_ms as usize, 100..=86_400_000),
@@ -353,7 +359,8 @@ impl SearchConfig {
                 return Err(ConfigError::Value { setting, reason });
             }
         }
-        Ok(())
+        crate::indexing::check_rate(self.indexing.max_images_per_second)
+            .map_err(|reason| ConfigError::Value { setting: "indexing.max_images_per_second", reason })
     }
 }
 

@@ -67,6 +67,12 @@ pub enum SearchError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// One of several items for whose answer the reply had no room left.
+    #[error("{item}: the reply has no room for its answer; ask for it in another request")]
+    ReplyFull {
+        /// The item, by its place in the request.
+        item: String,
+    },
     /// A dependency is down or not ready.
     #[error("{dependency} is not available: {reason}")]
     Unavailable {
@@ -119,6 +125,7 @@ impl SearchError {
                 | StoreError::Failed { .. },
             )
             | Self::Invalid { .. }
+            | Self::ReplyFull { .. }
             | Self::NotReady { .. }
             | Self::NoEncoder { .. }
             | Self::NotHeld { .. }
@@ -151,6 +158,7 @@ impl From<SearchError> for Status {
             SearchError::NotReady { .. } | SearchError::NoEncoder { .. } => Self::failed_precondition(message),
             SearchError::NotHeld { .. } => Self::not_found(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            SearchError::ReplyFull { .. } => Self::resource_exhausted(message),
             SearchError::Unavailable { .. } => Self::unavailable(message),
             SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),
             SearchError::Encoder { .. } | SearchError::Server(_) => internal(&message),

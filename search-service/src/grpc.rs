@@ -6,6 +6,7 @@ mod galleries;
 mod images;
 mod index_stream;
 mod messages;
+mod reply_room;
 mod searches;
 mod watching;
 
@@ -20,6 +21,7 @@ use crate::watches::Descriptions;
 use crate::{IndexingConfig, SearchService};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::search_service_server::{SearchService as SearchGrpcService, SearchServiceServer};
+use descry_serving::{Peer, Shares};
 use descry_store::VectorStore;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -44,12 +46,12 @@ struct SearchGrpc {
     watches: WatchConfig,
     descriptions: Descriptions,
     shutdown: CancellationToken,
-    /// One permit for each index stream.
-    index_streams: Arc<Semaphore>,
+    /// One place for each index stream. One peer gets at most half of these, and of the next but one.
+    index_streams: Arc<Shares>,
     /// One permit for each KiB of image files that wait to be indexed, of all streams together.
     memory: Arc<Semaphore>,
-    /// One permit for each stream of matches.
-    match_streams: Arc<Semaphore>,
+    /// One place for each stream of matches.
+    match_streams: Arc<Shares>,
     /// One permit for each gallery that is being counted.
     counting: Semaphore,
     /// One permit for each gallery that is being calibrated.
@@ -75,9 +77,9 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
     let retriever =
         Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), admission, limits.clone());
     let grpc = SearchGrpc {
-        index_streams: Arc::new(Semaphore::new(indexing.max_streams)),
+        index_streams: Shares::new(indexing.max_streams, indexing.max_streams.div_ceil(2)),
         memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
-        match_streams: Arc::new(Semaphore::new(limits.max_match_streams)),
+        match_streams: Shares::new(limits.max_match_streams, limits.max_match_streams.div_ceil(2)),
         counting: Semaphore::new(galleries::COUNTED_TOGETHER),
         calibrating: Semaphore::new(1),
         indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
@@ -93,6 +95,11 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         shutdown,
     };
     routes.add_service(SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes));
+}
+
+/// Who asks, where that is known: not within a process.
+fn peer_of<Message>(request: &Request<Message>) -> Option<Peer> {
+    request.remote_addr().map(|address| Peer::from(address.ip()))
 }
 
 /// Each method of the service is the method of the same name beside this file, on plain messages.
@@ -116,14 +123,16 @@ macro_rules! serve {
                 &self,
                 request: Request<Streaming<proto::IndexImagesRequest>>,
             ) -> Result<Response<Self::IndexImagesStream>, Status> {
-                Ok(Response::new(SearchGrpc::index_images(self, request.into_inner()).await?))
+                let peer = peer_of(&request);
+                Ok(Response::new(SearchGrpc::index_images(self, peer, request.into_inner()).await?))
             }
 
             async fn watch_matches(
                 &self,
                 request: Request<proto::WatchMatchesRequest>,
             ) -> Result<Response<Self::WatchMatchesStream>, Status> {
-                Ok(Response::new(SearchGrpc::watch_matches(self, request.into_inner()).await?))
+                let peer = peer_of(&request);
+                Ok(Response::new(SearchGrpc::watch_matches(self, peer, request.into_inner()).await?))
             }
         }
     };

@@ -7,4 +7,4 @@ mod preparation;
 
 pub(crate) use embeddings::write_embeddings;
 pub(crate) use indexer::{Indexer, NewImage};
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Pace, check_rate};

@@ -4,7 +4,7 @@ use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
 use descry_model::Fingerprint;
 use descry_serving::Health;
-use descry_store::{Generation, VectorStore};
+use descry_store::{Generation, StoreError, VectorStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub(crate) async fn watch(
         let too_slow = || SearchError::DeadlineExceeded { activity: "probing the encoder and the store" };
         let ready = match probed.unwrap_or_else(|_| Err(too_slow())) {
             Ok(()) => true,
+            // Who has too much to do is there; another instance would get no less.
+            Err(SearchError::Overloaded { .. } | SearchError::Store(StoreError::Overloaded { .. })) => true,
             Err(error) => {
                 if was_ready != Some(false) {
                     tracing::warn!(%error, "not ready");

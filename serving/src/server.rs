@@ -100,10 +100,14 @@ impl ServerConfig {
             ("server.max_message_bytes", self.max_message_bytes as u64),
             ("server.max_plain_message_bytes", self.max_plain_message_bytes as u64),
         ];
-        match at_least_one.into_iter().find(|(_, value)| *value == 0) {
-            Some((setting, _)) => Err(ConfigError::Value { setting, reason: "must be at least 1".to_owned() }),
-            None => Ok(()),
+        if let Some((setting, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Value { setting, reason: "must be at least 1".to_owned() });
         }
+        if self.max_request_bytes_in_memory / 2 < self.max_message_bytes {
+            let reason = "one caller gets half of it, which must be enough for server.max_message_bytes".to_owned();
+            return Err(ConfigError::Value { setting: "server.max_request_bytes_in_memory", reason });
+        }
+        Ok(())
     }
 
     /// After how long a service that was asked to stop has ended: the time that running requests have, and some for what is

@@ -161,7 +161,7 @@ async fn galleries_come_and_go() {
         .create_gallery(CreateGalleryRequest { name: "a".to_owned(), ..CreateGalleryRequest::default() })
         .await
         .unwrap();
-    let galleries = client.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner().galleries;
+    let galleries = client.list_galleries(ListGalleriesRequest::default()).await.unwrap().into_inner().galleries;
     assert_eq!(galleries.iter().map(|gallery| gallery.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let model = stack.encoder().await.get_model(GetModelRequest {}).await.unwrap().into_inner();
     assert_eq!(galleries[0].fingerprint, model.fingerprint);
@@ -305,7 +305,7 @@ async fn without_an_encoder_searches_say_so() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("encoder"), "{status}");
     // What needs no model still answers.
-    let listed = stack.search().await.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner();
+    let listed = stack.search().await.list_galleries(ListGalleriesRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.galleries.len(), 1);
     stack.stop().await;
 }

@@ -55,7 +55,7 @@ async fn watch(client: &mut Client, request: CreateWatchRequest) -> Watch {
 }
 
 async fn listed(client: &mut Client) -> Vec<Watch> {
-    let request = ListWatchesRequest { gallery: "lobby".to_owned() };
+    let request = ListWatchesRequest { gallery: "lobby".to_owned(), ..Default::default() };
     client.list_watches(request).await.unwrap().into_inner().watches
 }
 

@@ -26,7 +26,7 @@ pub(super) struct ListArguments {
 pub(super) async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     let ListArguments { target, json: is_json } = arguments;
     let connection = target.connect().await?;
-    let ListWatchesResponse { watches, unreadable } = match connection.watches(&target.gallery).await {
+    let ListWatchesResponse { watches, unreadable, .. } = match connection.watches(&target.gallery).await {
         Ok(reply) => reply,
         Err(error) => return Err(target.explained(&connection, error).await),
     };

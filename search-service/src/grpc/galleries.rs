@@ -2,6 +2,7 @@
 
 use super::SearchGrpc;
 use super::messages::{gallery_message, gallery_settings, retention_of, statistics_message};
+use super::reply_room::{ReplyRoom, page_limit};
 use crate::SearchError;
 use crate::galleries::{Activation, CompareRequest};
 use crate::retention::Retention;
@@ -73,18 +74,31 @@ impl SearchGrpc {
 
     pub(super) async fn list_galleries(
         &self,
-        _request: proto::ListGalleriesRequest,
+        request: proto::ListGalleriesRequest,
     ) -> Result<proto::ListGalleriesResponse, SearchError> {
-        let mut galleries = Vec::new();
-        for gallery in self.store.galleries().await? {
-            match self.described(&gallery).await {
-                Ok(gallery) => galleries.push(gallery),
+        let proto::ListGalleriesRequest { page_size, page_token } = request;
+        let mut stored = self.store.galleries().await?;
+        stored.sort_unstable_by(|a, b| a.gallery.cmp(&b.gallery));
+        stored.retain(|gallery| page_token.is_empty() || gallery.gallery > page_token);
+        let most = page_limit(page_size);
+        let mut room = ReplyRoom::new(self.limits.max_reply_bytes);
+        let mut galleries: Vec<proto::Gallery> = Vec::new();
+        let mut next_page_token = String::new();
+        // Described one by one, so that a page costs what is on it.
+        for gallery in stored {
+            let described = match self.described(&gallery).await {
+                Ok(described) => described,
                 // Deleted in the meantime.
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error),
+            };
+            if galleries.len() >= most || !room.fits(&described) {
+                next_page_token = galleries.last().map(|last| last.name.clone()).unwrap_or_default();
+                break;
             }
+            galleries.push(described);
         }
-        Ok(proto::ListGalleriesResponse { galleries })
+        Ok(proto::ListGalleriesResponse { galleries, next_page_token })
     }
 
     pub(super) async fn get_gallery_statistics(
@@ -196,13 +210,16 @@ impl SearchGrpc {
         } else {
             (0, 0)
         };
+        let mut room = ReplyRoom::new(self.limits.max_reply_bytes);
+        let mut named = |ids: Vec<String>| ids.into_iter().take_while(|id| room.takes(id.len())).collect::<Vec<_>>();
+        let (missing_ids, surplus_ids) = (named(found.missing.first), named(found.surplus.first));
         Ok(proto::CompareGenerationsResponse {
             images,
             images_against,
             missing: found.missing.count,
-            missing_ids: found.missing.first,
+            missing_ids,
             surplus: found.surplus.count,
-            surplus_ids: found.surplus.first,
+            surplus_ids,
             next_page_token: found.next_page_token.unwrap_or_default(),
             examined: found.examined,
             ready: found.is_ready,

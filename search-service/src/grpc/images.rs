@@ -4,13 +4,16 @@ use super::SearchGrpc;
 use super::answers::Answering;
 use super::galleries::parse_fingerprint;
 use super::messages::{image_metadata, metadata_mask, metadata_message, milliseconds, search_filter};
+use super::reply_room::{PREFIX_BYTES, ReplyRoom};
 use crate::SearchError;
 use crate::galleries::Removal;
 use crate::indexing::write_embeddings;
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
 use descry_model::Embedding;
 use descry_proto::search::v1 as proto;
+use descry_proto::search::v1::index_images_response::Outcome;
 use descry_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
+use prost::Message as _;
 use std::sync::Arc;
 
 const DEFAULT_PAGE_IMAGES: usize = 256;
@@ -27,7 +30,8 @@ impl SearchGrpc {
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
         let images = images.into_iter().map(|image| (image.image_id.clone(), gallery_image(image))).collect();
         let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, &mask, images).await?;
-        let results = Answering::new(Arc::clone(&self.store), gallery).answers(written).await;
+        let mut results = Answering::new(Arc::clone(&self.store), gallery).answers(written).await;
+        leave_out_replaced(&mut results, self.limits.max_reply_bytes);
         Ok(proto::IndexEmbeddingsResponse { results })
     }
 
@@ -45,18 +49,22 @@ impl SearchGrpc {
         self.check_count("page_size", limit)?;
         let after = Some(page_token).filter(|token| !token.is_empty());
         let generation = self.store.resolve(&gallery).await?;
-        let page = self.store.page(&generation, PageRequest { filter, after, limit }).await?;
-        let images = page.images.into_iter().map(|image| proto::StoredImage {
-            image_id: image.image_id,
-            content_sha256: image.metadata.content_sha256.clone(),
-            metadata: Some(metadata_message(image.metadata)),
-            embedding: if with_embeddings { image.embedding.into_vec() } else { Vec::new() },
-        });
-        Ok(proto::ListImagesResponse {
-            images: images.collect(),
-            next_page_token: page.next.unwrap_or_default(),
-            fingerprint: generation.fingerprint.to_string(),
-        })
+        let mut request = PageRequest { filter, after, limit };
+        loop {
+            let page = self.store.page(&generation, request.clone()).await?;
+            let found = page.images.len();
+            let stored = page.images.into_iter().map(|image| stored_image(image, with_embeddings));
+            let images = ReplyRoom::new(self.limits.max_reply_bytes).fill(stored);
+            if images.len() == found {
+                return Ok(proto::ListImagesResponse {
+                    images,
+                    next_page_token: page.next.unwrap_or_default(),
+                    fingerprint: generation.fingerprint.to_string(),
+                });
+            }
+            // Only the store knows how to go on behind the last one that fits.
+            request.limit = images.len();
+        }
     }
 
     pub(super) async fn update_images(
@@ -115,6 +123,33 @@ impl SearchGrpc {
             return Err(invalid(field, format!("{count} images, at most {max} are allowed")));
         }
         Ok(())
+    }
+}
+
+fn stored_image(image: GalleryImage, with_embedding: bool) -> proto::StoredImage {
+    proto::StoredImage {
+        image_id: image.image_id,
+        content_sha256: image.metadata.content_sha256.clone(),
+        metadata: Some(metadata_message(image.metadata)),
+        embedding: if with_embedding { image.embedding.into_vec() } else { Vec::new() },
+    }
+}
+
+/// Leaves out what was known of replaced images where the reply has no room for it. That an image is on disk is always told.
+fn leave_out_replaced(results: &mut [proto::IndexImagesResponse], max_reply_bytes: usize) {
+    let mut replaced = Vec::with_capacity(results.len());
+    for result in results.iter_mut() {
+        replaced.push(match &mut result.outcome {
+            Some(Outcome::Indexed(indexed)) => indexed.replaced.take(),
+            Some(Outcome::Error(_)) | None => None,
+        });
+    }
+    let told: usize = results.iter().map(|result| result.encoded_len() + 2 * PREFIX_BYTES).sum();
+    let mut room = ReplyRoom::new(max_reply_bytes.saturating_sub(told));
+    for (result, replaced) in results.iter_mut().zip(replaced) {
+        if let (Some(Outcome::Indexed(indexed)), Some(replaced)) = (&mut result.outcome, replaced) {
+            indexed.replaced = Some(replaced).filter(|replaced| room.fits(replaced));
+        }
     }
 }
 

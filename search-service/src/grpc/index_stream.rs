@@ -9,9 +9,11 @@ use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
+use descry_serving::{Exceeded, Peer};
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -21,10 +23,15 @@ const RETRY_AFTER_MS: u64 = 1_000;
 impl SearchGrpc {
     pub(super) async fn index_images(
         &self,
+        peer: Option<Peer>,
         mut messages: Streaming<proto::IndexImagesRequest>,
     ) -> Result<BoxStream<'static, Result<proto::IndexImagesResponse, Status>>, Status> {
-        let stream_permit = Arc::clone(&self.index_streams).try_acquire_owned().map_err(|_| {
-            SearchError::Overloaded { what: "the number of index streams", retry_after_ms: RETRY_AFTER_MS }
+        let place = self.index_streams.take(peer, 1).map_err(|exceeded| SearchError::Overloaded {
+            what: match exceeded {
+                Exceeded::All => "the number of index streams",
+                Exceeded::Peer => "this caller's half of the index streams",
+            },
+            retry_after_ms: RETRY_AFTER_MS,
         })?;
         let first = tokio::select! {
             first = messages.message() => first?,
@@ -33,14 +40,15 @@ impl SearchGrpc {
         let Some(Message::Start(start)) = first.and_then(|first| first.message) else {
             return Err(invalid("message", "the first message of the stream must be `start`").into());
         };
+        let pace = Pace::new(start.max_images_per_second, self.indexing.max_images_per_second)
+            .map_err(|reason| invalid("start.max_images_per_second", reason))?;
         let mask = metadata_mask(start.metadata_mask.clone(), &self.limits)?;
         let address = self.open_target(&start).await?;
         let (ended, end) = oneshot::channel();
         let limits = self.limits.clone();
         let memory = Arc::clone(&self.memory);
-        let pace = Pace::new(start.max_images_per_second, self.indexing.max_images_per_second);
         let pace = Arc::new(Mutex::new(pace));
-        let images = messages
+        let images = within_idle_limit(messages, Duration::from_millis(self.indexing.max_stream_idle_ms))
             .map(move |message| new_image(message, &limits))
             // An image waits here for its time, and until there is memory for it; the client waits with it.
             .then(move |image| take_in(image, Arc::clone(&pace), Arc::clone(&memory)))
@@ -70,7 +78,7 @@ impl SearchGrpc {
         // What was taken in is indexed and acknowledged first; then the stream says why it ended early, if it did.
         let end = futures::stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
         let replies = replies.map(Ok).chain(end).inspect(move |_| {
-            let _in_use = &stream_permit;
+            let _in_use = &place;
         });
         Ok(replies.boxed())
     }
@@ -98,6 +106,29 @@ impl SearchGrpc {
 
 fn shutting_down() -> Status {
     Status::unavailable("the service is shutting down; send the images that were not answered again")
+}
+
+/// The messages of a stream, until none comes for too long: it would keep its place from others. The time in which a message
+/// waits for the service does not count.
+fn within_idle_limit<Message: Send>(
+    messages: impl Stream<Item = Result<Message, Status>> + Send + Unpin,
+    limit: Duration,
+) -> impl Stream<Item = Result<Message, Status>> + Send {
+    futures::stream::unfold(Some(messages), move |messages| async move {
+        let mut messages = messages?;
+        match tokio::time::timeout(limit, messages.next()).await {
+            Ok(message) => Some((message?, Some(messages))),
+            Err(_) => {
+                tracing::info!(idle_ms = limit.as_millis(), "an index stream without images is closed");
+                Some((Err(idle_for_too_long(limit)), None))
+            }
+        }
+    })
+}
+
+fn idle_for_too_long(limit: Duration) -> Status {
+    let ms = limit.as_millis();
+    Status::unavailable(format!("no image came for {ms} ms; open another stream for further images"))
 }
 
 /// Nothing while the service runs, the reason for the stream's end once it shuts down.
@@ -137,4 +168,31 @@ async fn take_in(
     let kibibytes = u32::try_from(image.content.len().div_ceil(1024)).unwrap_or(u32::MAX);
     image.memory = memory.acquire_many_owned(kibibytes).await.ok();
     Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_when_nothing_comes_for_too_long() {
+        let limit = Duration::from_secs(300);
+        let started = Instant::now();
+        let messages = futures::stream::iter([200, 299, 301, 1]).then(|seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(seconds)
+        });
+        let taken: Vec<_> = within_idle_limit(Box::pin(messages), limit)
+            .then(|message| async move {
+                // However long the service takes for a message.
+                tokio::time::sleep(Duration::from_secs(1_000)).await;
+                message
+            })
+            .collect()
+            .await;
+        let [Ok(200), Ok(299), Err(status)] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(started.elapsed().as_secs(), 200 + 299 + 300 + 3 * 1_000);
+    }
 }

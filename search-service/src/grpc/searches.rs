@@ -3,6 +3,7 @@
 use super::SearchGrpc;
 use super::galleries::parse_fingerprint;
 use super::messages::{hit_message, item_error, search_filter, timestamp};
+use super::reply_room::ReplyRoom;
 use crate::SearchError;
 use crate::admission::Patience;
 use crate::calibration::{Caption, measure};
@@ -21,6 +22,9 @@ const CONCURRENT_SEARCHES: usize = 16;
 
 const CALIBRATION_RETRY_AFTER_MS: u64 = 2_000;
 
+/// Bytes of a result that says that the reply is full.
+const FULL_BYTES: usize = 128;
+
 impl SearchGrpc {
     pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
         self.search_patiently(request, Patience::Usual).await
@@ -32,8 +36,10 @@ impl SearchGrpc {
         patience: Patience,
     ) -> Result<proto::SearchResponse, SearchError> {
         let search = search_spec(request)?;
-        let span = tracing::info_span!("search", gallery = search.gallery, limit = search.limit);
-        Ok(response(self.retriever.search(search, patience).instrument(span).await?))
+        let (span, offset) =
+            (tracing::info_span!("search", gallery = search.gallery, limit = search.limit), search.offset);
+        let ranking = self.retriever.search(search, patience).instrument(span).await?;
+        Ok(response(ranking, offset, self.limits.max_reply_bytes))
     }
 
     pub(super) async fn search_batch(
@@ -45,24 +51,42 @@ impl SearchGrpc {
             return Err(invalid("searches", format!("{count} searches, at most {max} are allowed")));
         }
         // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
-        let searches = request.searches.into_iter().map(|search| self.search_patiently(search, Patience::OfList));
-        let answered: Vec<_> = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES).collect().await;
-        let results = answered.into_iter().map(|result| BatchResult {
-            outcome: Some(match result {
+        let searches: Vec<_> = {
+            let patiently = |search| self.search_patiently(search, Patience::OfList);
+            request.searches.into_iter().map(patiently).collect()
+        };
+        let mut answers = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES);
+        let mut room = ReplyRoom::new(self.limits.max_reply_bytes.saturating_sub(count * FULL_BYTES));
+        let mut results = Vec::with_capacity(count);
+        while let Some(answer) = answers.next().await {
+            let outcome = match answer {
                 Ok(response) => Outcome::Response(response),
                 Err(error) => Outcome::Error(item_error(error)),
-            }),
+            };
+            let result = BatchResult { outcome: Some(outcome) };
+            if !room.fits(&result) {
+                // What is not computed yet need not be.
+                drop(answers);
+                break;
+            }
+            results.push(result);
+        }
+        let left_out = (results.len()..count).map(|index| {
+            let error = SearchError::ReplyFull { item: format!("searches[{index}]") };
+            BatchResult { outcome: Some(Outcome::Error(item_error(error))) }
         });
-        Ok(proto::SearchBatchResponse { results: results.collect() })
+        results.extend(left_out);
+        Ok(proto::SearchBatchResponse { results })
     }
 
     pub(super) async fn refine(&self, request: proto::RefineRequest) -> Result<proto::SearchResponse, SearchError> {
         let proto::RefineRequest { search, accepted_ids, rejected_ids } = request;
         let search = search.ok_or_else(|| invalid("search", "give the search whose hits were judged"))?;
         let search = search_spec(search)?;
-        let span = tracing::info_span!("refine", gallery = search.gallery, limit = search.limit);
+        let (span, offset) =
+            (tracing::info_span!("refine", gallery = search.gallery, limit = search.limit), search.offset);
         let refined = self.retriever.refine(search, accepted_ids, rejected_ids).instrument(span).await;
-        Ok(response(refined?))
+        Ok(response(refined?, offset, self.limits.max_reply_bytes))
     }
 
     pub(super) async fn calibrate(&self, request: proto::CalibrateRequest) -> Result<proto::Calibration, SearchError> {
@@ -127,6 +151,7 @@ fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError>
         group_by_person: request.group_by_person,
         suppress_duplicates_above: Some(request.suppress_duplicates_above).filter(|above| *above != 0.0),
         exact: request.exact,
+        max_sightings: usize_of(request.max_sightings),
         has_accepted_hits: false,
     })
 }
@@ -151,12 +176,18 @@ pub(super) fn query_parts(parts: Vec<proto::QueryPart>) -> Result<Vec<Part>, Sea
     parts.into_iter().enumerate().map(part).collect()
 }
 
-fn response(ranking: Ranking) -> proto::SearchResponse {
+/// The hits that fit into a reply, one after another, and where those that do not begin.
+fn response(ranking: Ranking, offset: usize, max_reply_bytes: usize) -> proto::SearchResponse {
+    let found = ranking.hits.len();
+    let mut room = ReplyRoom::new(max_reply_bytes.saturating_sub(ranking.uncounted.unknown_letters.len()));
+    let hits = room.fill(ranking.hits.into_iter().map(hit_message));
+    let next_offset = if hits.len() < found { u32::try_from(offset + hits.len()).unwrap_or(u32::MAX) } else { 0 };
     proto::SearchResponse {
-        hits: ranking.hits.into_iter().map(hit_message).collect(),
+        hits,
         fingerprint: ranking.fingerprint.to_string(),
         truncated: ranking.uncounted.truncated,
         unknown_letters: ranking.uncounted.unknown_letters,
         not_in_gallery_probability: ranking.not_in_gallery,
+        next_offset,
     }
 }

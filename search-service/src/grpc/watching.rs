@@ -3,12 +3,14 @@
 use super::SearchGrpc;
 use super::images::check_watch_name;
 use super::messages::{hit_message, milliseconds, watch_message};
+use super::reply_room::{PREFIX_BYTES, ReplyRoom, page_limit};
 use super::searches::query_parts;
 use crate::SearchError;
 use crate::retrieval::{RankedHit, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
 use crate::watches::{Descriptions, Following, Watch, WatchMatch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
+use descry_serving::{Exceeded, Peer};
 use descry_store::now_ms;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -60,15 +62,32 @@ impl SearchGrpc {
         &self,
         request: proto::ListWatchesRequest,
     ) -> Result<proto::ListWatchesResponse, SearchError> {
-        check_gallery_name(&request.gallery)?;
-        let active = self.store.resolve(&request.gallery).await?;
-        let Watches { readable, unreadable } = Watches::of(&*self.store, &active).await?;
+        let proto::ListWatchesRequest { gallery, page_size, page_token } = request;
+        check_gallery_name(&gallery)?;
+        let active = self.store.resolve(&gallery).await?;
+        let Watches { mut readable, mut unreadable } = Watches::of(&*self.store, &active).await?;
+        let is_first = page_token.is_empty();
+        if !is_first {
+            readable.retain(|name, _| *name > page_token);
+            unreadable.clear();
+        }
+        // Names alone, of a bounded number of watches.
+        let names_bytes = unreadable.iter().map(|name| name.len() + PREFIX_BYTES).sum();
+        let mut room = ReplyRoom::new(self.limits.max_reply_bytes.saturating_sub(names_bytes));
         let mut descriptions = self.descriptions.of(&*self.store, &active, &readable).await?;
-        let message = |(name, watch)| {
+        let (most, mut watches, mut next_page_token) = (page_limit(page_size), Vec::new(), String::new());
+        let mut last_name = page_token;
+        for (name, watch) in readable {
             let parts = descriptions.remove(&name).unwrap_or_default();
-            watch_message(&request.gallery, watch, parts)
-        };
-        Ok(proto::ListWatchesResponse { watches: readable.into_iter().map(message).collect(), unreadable })
+            let watch = watch_message(&gallery, watch, parts);
+            if watches.len() >= most || !room.fits(&watch) {
+                next_page_token = last_name;
+                break;
+            }
+            watches.push(watch);
+            last_name = name;
+        }
+        Ok(proto::ListWatchesResponse { watches, unreadable, next_page_token })
     }
 
     pub(super) async fn delete_watch(
@@ -90,6 +109,7 @@ impl SearchGrpc {
 
     pub(super) async fn watch_matches(
         &self,
+        peer: Option<Peer>,
         request: proto::WatchMatchesRequest,
     ) -> Result<BoxStream<'static, Result<proto::WatchMatch, Status>>, Status> {
         let proto::WatchMatchesRequest { gallery, names, since } = request;
@@ -100,8 +120,11 @@ impl SearchGrpc {
         let since_ms = since.map(|since| milliseconds("since", since)).transpose()?.unwrap_or_else(now_ms);
         // An unknown gallery is told at once.
         self.store.resolve(&gallery).await.map_err(SearchError::from)?;
-        let permit = Arc::clone(&self.match_streams).try_acquire_owned().map_err(|_| SearchError::Overloaded {
-            what: "the number of streams of matches",
+        let place = self.match_streams.take(peer, 1).map_err(|exceeded| SearchError::Overloaded {
+            what: match exceeded {
+                Exceeded::All => "the number of streams of matches",
+                Exceeded::Peer => "this caller's half of the streams of matches",
+            },
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
@@ -110,7 +133,7 @@ impl SearchGrpc {
         // It ends when the receiver is dropped.
         tokio::spawn(follow(Arc::clone(&self.store), following, sender, self.shutdown.clone()));
         let matches = ReceiverStream::new(receiver).map(move |found| {
-            let _in_use = &permit;
+            let _in_use = &place;
             found.map(match_message).map_err(Status::from)
         });
         Ok(matches.boxed())

@@ -22,6 +22,8 @@ pub(crate) struct SearchSpec {
     /// Images at least this similar to a better hit are left out.
     pub(crate) suppress_duplicates_above: Option<f32>,
     pub(crate) exact: bool,
+    /// Most sightings of each person; 0 for the usual number.
+    pub(crate) max_sightings: usize,
     /// Whether somebody has said of a hit that it shows the person.
     pub(crate) has_accepted_hits: bool,
 }
@@ -75,7 +77,7 @@ pub(crate) struct RankedHit {
     pub(crate) contributions: Vec<f32>,
     /// Probability that this is a person who matches, where the gallery is calibrated.
     pub(crate) match_probability: Option<f32>,
-    /// Images of the person, where persons are ranked: all of them, or some of very many.
+    /// Images of the person, where persons are ranked: all of them, or as many as were asked for.
     pub(crate) sightings: Vec<Sighting>,
     /// How many images of the person there are, where persons are ranked.
     pub(crate) sighting_count: u64,
@@ -90,6 +92,7 @@ pub(crate) struct Sighting {
 }
 
 const DEFAULT_HITS: usize = 10;
+const DEFAULT_SIGHTINGS: usize = 100;
 
 /// Beyond this a weight can only be a mistake.
 const MAX_WEIGHT: f32 = 100.0;
@@ -106,6 +109,13 @@ impl SearchSpec {
         if last > limits.max_hits {
             let reason = format!("hits up to number {last}, at most {} can be reached", limits.max_hits);
             return Err(invalid("limit", reason));
+        }
+        if self.max_sightings == 0 {
+            self.max_sightings = DEFAULT_SIGHTINGS.min(limits.max_sightings);
+        }
+        if self.max_sightings > limits.max_sightings {
+            let reason = format!("{}, at most {} are allowed", self.max_sightings, limits.max_sightings);
+            return Err(invalid("max_sightings", reason));
         }
         let count = self.parts.len();
         if count == 0 || count > limits.max_query_parts {

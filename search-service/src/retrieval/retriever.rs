@@ -3,7 +3,7 @@
 use super::parts::{WeightedParts, encode};
 use super::query::{Fusion, Part, PartKind, Ranking, SearchSpec};
 use super::ranking::Ranker;
-use super::sightings;
+use super::sightings::{self, Most};
 use crate::SearchError;
 use crate::admission::{Admission, Kind, Patience, Turn};
 use crate::calibration::Calibrations;
@@ -113,7 +113,8 @@ impl Retriever {
         hits.drain(..search.offset.min(hits.len()));
         hits.truncate(search.limit);
         if search.group_by_person {
-            sightings::add(&*self.store, &generation, &search.filter, self.limits.max_sightings, &mut hits).await?;
+            let most = Most { of_all: self.limits.max_sightings, of_one: search.max_sightings };
+            sightings::add(&*self.store, &generation, &search.filter, most, &mut hits).await?;
         }
         turn.answered();
         Ok(Ranking { hits, fingerprint: generation.fingerprint, uncounted, not_in_gallery })

@@ -12,13 +12,21 @@ const PAGE_IMAGES: usize = 1_024;
 /// Persons asked about at the same time.
 const CONCURRENT_PERSONS: usize = 8;
 
-/// Adds the images of the persons that meet the filter, at most `max_sightings` of all persons together. Where there are
-/// more, each person gets an equal share, and how many there are of each.
+/// How many images may be named.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    /// Of all persons together.
+    pub(super) of_all: usize,
+    pub(super) of_one: usize,
+}
+
+/// Adds the images of the persons that meet the filter, at most so many of one person and of all together. Where there are
+/// more of all, each person gets an equal share. How many there are of each is told in any case.
 pub(super) async fn add(
     store: &dyn VectorStore,
     generation: &Generation,
     filter: &SearchFilter,
-    max_sightings: usize,
+    most: Most,
     hits: &mut [RankedHit],
 ) -> Result<(), SearchError> {
     let person_ids: Vec<String> = hits.iter().filter_map(|hit| hit.hit.metadata.person_id.clone()).collect();
@@ -28,14 +36,14 @@ pub(super) async fn add(
     let of_all = of_persons(person_ids.clone(), filter);
     let count = store.count(generation, &of_all).await?;
     let mut found: HashMap<String, (Vec<Sighting>, u64)> = HashMap::new();
-    if usize::try_from(count).is_ok_and(|count| count <= max_sightings) {
-        for (person_id, sighting) in listed(store, generation, of_all, max_sightings).await? {
+    if usize::try_from(count).is_ok_and(|count| count <= most.of_all) {
+        for (person_id, sighting) in listed(store, generation, of_all, most.of_all).await? {
             let (sightings, count) = found.entry(person_id).or_default();
             sightings.push(sighting);
             *count += 1;
         }
     } else {
-        let share = (max_sightings / person_ids.len()).max(1);
+        let share = (most.of_all / person_ids.len()).clamp(1, most.of_one.max(1));
         let asking = person_ids.into_iter().map(|person_id| async move {
             let of_one = of_persons(vec![person_id.clone()], filter);
             let count = store.count(generation, &of_one).await?;
@@ -50,6 +58,7 @@ pub(super) async fn add(
         let person_id = hit.hit.metadata.person_id.as_deref().unwrap_or_default();
         let (mut sightings, count) = found.remove(person_id).unwrap_or_default();
         sightings.sort_by(|a, b| a.captured_at_ms.cmp(&b.captured_at_ms).then_with(|| a.image_id.cmp(&b.image_id)));
+        sightings.truncate(most.of_one);
         (hit.sightings, hit.sighting_count) = (sightings, count);
     }
     Ok(())

@@ -71,7 +71,7 @@ async fn a_dry_run_tells_what_would_be_sent_and_sends_nothing() {
         assert_eq!(report["metadata_without_image"], 1, "{report}");
     }
     assert!(!Path::new(&journal).exists());
-    let galleries = stack.search().await.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner();
+    let galleries = stack.search().await.list_galleries(ListGalleriesRequest::default()).await.unwrap().into_inner();
     assert!(galleries.galleries.is_empty(), "{galleries:?}");
 
     std::os::unix::fs::symlink("/nowhere/at/all", crops.path("crops/gone.jpg")).unwrap();

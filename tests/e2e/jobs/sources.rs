@@ -89,7 +89,7 @@ async fn metadata_of_other_images_stops_the_run_before_anything_is_sent() {
             assert!(complaint.contains(part), "{part}: {complaint}");
         }
     }
-    let galleries = stack.search().await.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner();
+    let galleries = stack.search().await.list_galleries(ListGalleriesRequest::default()).await.unwrap().into_inner();
     assert!(galleries.galleries.is_empty(), "{galleries:?}");
 
     // The advice holds.

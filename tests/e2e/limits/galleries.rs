@@ -71,7 +71,7 @@ pub(super) async fn settings_and_names(lobby: &mut Lobby) {
         let request = GetGalleryRequest { name: name.to_owned() };
         check(lobby.client.get_gallery(request).await, code, "gallery");
     }
-    let listed = lobby.client.list_galleries(ListGalleriesRequest {}).await.unwrap().into_inner().galleries;
+    let listed = lobby.client.list_galleries(ListGalleriesRequest::default()).await.unwrap().into_inner().galleries;
     assert_eq!(listed.iter().map(|gallery| gallery.name.as_str()).collect::<Vec<_>>(), ["lobby"]);
     assert_eq!(listed[0].retention, Some(Retention::default()));
 }

@@ -105,6 +105,7 @@ pub(super) async fn numbers_and_addresses(lobby: &mut Lobby) {
         (SearchRequest { limit: 1_001, ..usual.clone() }, "limit"),
         (SearchRequest { limit: 1, offset: 1_000, ..usual.clone() }, "limit"),
         (SearchRequest { limit: u32::MAX, offset: u32::MAX, ..usual.clone() }, "limit"),
+        (SearchRequest { max_sightings: 10_001, ..usual.clone() }, "max_sightings"),
         (SearchRequest { min_score: Some(1.5), ..usual.clone() }, "min_score"),
         (SearchRequest { min_score: Some(f32::NAN), ..usual.clone() }, "min_score"),
         (SearchRequest { suppress_duplicates_above: 2.0, ..usual.clone() }, "suppress_duplicates_above"),

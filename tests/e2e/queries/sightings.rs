@@ -12,8 +12,8 @@ use prost_types::Timestamp;
 
 const IMAGES_A_PERSON: u64 = 1_500;
 
-/// What a search by person finds among two people with as many images each.
-async fn found(max_sightings: usize, filter: Option<Filter>) -> Vec<Hit> {
+/// What a search by person finds among two people with as many images each, where so many of one person were asked for.
+async fn found(max_sightings: usize, of_one: u32, filter: Option<Filter>) -> Vec<Hit> {
     let service = SearchAlone::start(|search| search.limits.max_sightings = max_sightings).await;
     let mut client = service.client().await;
     let model = ComputedModel::named("any");
@@ -49,13 +49,13 @@ async fn found(max_sightings: usize, filter: Option<Filter>) -> Vec<Hit> {
     }
     let query = EmbeddingPart { values: model.embedding(b"query"), fingerprint: model.fingerprint.clone() };
     let search = of_parts(vec![part(What::Embedding(query), 1.0)], 10);
-    let search = SearchRequest { group_by_person: true, filter, ..search };
+    let search = SearchRequest { group_by_person: true, filter, max_sightings: of_one, ..search };
     client.search(search).await.unwrap().into_inner().hits
 }
 
 #[tokio::test]
 async fn more_than_a_page_of_sightings_is_whole() {
-    for hit in found(10_000, None).await {
+    for hit in found(10_000, 10_000, None).await {
         assert_eq!((hit.sightings.len() as u64, hit.sighting_count), (IMAGES_A_PERSON, IMAGES_A_PERSON));
         let times: Vec<i64> = hit.sightings.iter().map(|seen| seen.captured_at.unwrap().seconds).collect();
         assert!(times.is_sorted(), "by rising time");
@@ -64,17 +64,29 @@ async fn more_than_a_page_of_sightings_is_whole() {
 
 #[tokio::test]
 async fn sightings_that_are_left_out_are_counted() {
-    let hits = found(100, None).await;
+    let hits = found(100, 0, None).await;
     assert_eq!(hits.len(), 2);
     for hit in hits {
         assert_eq!((hit.sightings.len(), hit.sighting_count), (50, IMAGES_A_PERSON));
     }
     let door = Filter { camera_ids: vec!["door".to_owned()], ..Filter::default() };
-    for hit in found(100, Some(door)).await {
+    for hit in found(100, 100, Some(door)).await {
         assert_eq!(
             (hit.sightings.len(), hit.sighting_count),
             (50, IMAGES_A_PERSON / 10),
             "of those that meet the filter"
         );
+    }
+}
+
+#[tokio::test]
+async fn as_many_sightings_of_each_person_come_as_were_asked_for() {
+    for (of_one, expected) in [(0, 100), (7, 7), (1_000, 1_000)] {
+        for hit in found(10_000, of_one, None).await {
+            assert_eq!((hit.sightings.len(), hit.sighting_count), (expected, IMAGES_A_PERSON));
+            // The first of all.
+            let first = hit.sightings[0].captured_at.unwrap().seconds;
+            assert_eq!(first, 1_700_000_000 - (IMAGES_A_PERSON as i64 - 1));
+        }
     }
 }

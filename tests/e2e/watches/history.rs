@@ -78,7 +78,7 @@ async fn a_watch_that_cannot_be_read_is_named_and_can_be_deleted() {
     })
     .await;
     let mut client = service.client().await;
-    let list = ListWatchesRequest { gallery: GALLERY.to_owned() };
+    let list = ListWatchesRequest { gallery: GALLERY.to_owned(), ..Default::default() };
     let listed = client.list_watches(list.clone()).await.unwrap().into_inner();
     assert_eq!(listed.watches.iter().map(|watch| watch.name.as_str()).collect::<Vec<_>>(), ["all"]);
     assert_eq!(listed.unreadable, ["newer"]);

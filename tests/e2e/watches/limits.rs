@@ -68,7 +68,7 @@ async fn watches_that_make_no_sense_are_refused() {
     assert_eq!(told.iter().map(|watch| watch.name.as_str()).collect::<Vec<_>>(), ["second", "third"]);
     assert_eq!(told[0].min_score, 0.25);
     check(client.delete_watch(delete("Upper")).await, Code::InvalidArgument, "name");
-    let nowhere = ListWatchesRequest { gallery: "nowhere".to_owned() };
+    let nowhere = ListWatchesRequest { gallery: "nowhere".to_owned(), ..Default::default() };
     check(client.list_watches(nowhere).await, Code::NotFound, "nowhere");
     // The gallery is searched as before.
     let hits = client.search(of_parts(vec![part(text(CAPTION), 1.0)], 5)).await.unwrap().into_inner().hits;
