@@ -7,7 +7,7 @@ use descry_proto::search::v1::{
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
     DeleteWatchRequest, Encoder, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
     ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest,
-    ListWatchesResponse, SearchBatchRequest, SearchBatchResponse, SetRetentionRequest, Watch,
+    ListWatchesResponse, SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -30,8 +30,6 @@ macro_rules! calls {
 }
 
 calls! {
-    /// Several searches at once, each answered for itself.
-    search_batch(SearchBatchRequest) -> SearchBatchResponse;
     /// Learns from captions what scores mean, so that hits come with probabilities.
     calibrate(CalibrateRequest) -> Calibration;
     /// Creates a gallery. Repeating it is harmless.

@@ -2,8 +2,13 @@
 
 use crate::connection::answer;
 use crate::{ClientError, Connection};
-use descry_proto::search::v1::{RefineRequest, SearchRequest, SearchResponse};
+use descry_proto::search::v1::search_batch_response::{Result as BatchResult, result::Outcome};
+use descry_proto::search::v1::{RefineRequest, SearchBatchRequest, SearchBatchResponse, SearchRequest, SearchResponse};
 use std::future::Future;
+use tonic::Code;
+
+/// What a search without a limit means, by the protocol.
+const USUAL_HITS: u32 = 10;
 
 impl Connection {
     /// Ranks a gallery's images for a description. Hits that do not fit into one reply are asked for again, from the first
@@ -14,6 +19,33 @@ impl Connection {
     pub async fn search(&self, request: SearchRequest) -> Result<SearchResponse, ClientError> {
         let asked = |request: SearchRequest| async move { answer(self.service().search(request).await) };
         all_hits(request, asked).await
+    }
+
+    /// Several searches at once, each answered for itself. Those for which a reply has no room are asked for again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn search_batch(&self, request: SearchBatchRequest) -> Result<SearchBatchResponse, ClientError> {
+        let asked = |request: SearchRequest| async move { answer(self.service().search(request).await) };
+        let mut left = request.searches;
+        let mut results = Vec::with_capacity(left.len());
+        loop {
+            let request = SearchBatchRequest { searches: left.clone() };
+            let mut came = answer(self.service().search_batch(request).await)?.results;
+            // The first of a batch always has room.
+            let fitting = came.iter().position(is_left_out).filter(|fitting| *fitting > 0);
+            came.truncate(fitting.unwrap_or(came.len()));
+            for (result, search) in came.iter_mut().zip(&left) {
+                if let Some(Outcome::Response(reply)) = &mut result.outcome {
+                    add_missing_hits(search.clone(), reply, asked).await?;
+                }
+            }
+            results.append(&mut came);
+            match fitting {
+                Some(fitting) => drop(left.drain(..fitting.min(left.len()))),
+                None => return Ok(SearchBatchResponse { results }),
+            }
+        }
     }
 
     /// Ranks the rest of a gallery anew after some hits were accepted and others rejected. All of its hits come, as in
@@ -36,25 +68,42 @@ impl Connection {
     }
 }
 
+/// Whether a batch had no room for this one's hits; the service names it by its place.
+fn is_left_out(result: &BatchResult) -> bool {
+    let full = Code::ResourceExhausted as i32;
+    matches!(&result.outcome, Some(Outcome::Error(error)) if error.code == full && error.message.starts_with("searches["))
+}
+
 async fn all_hits<Asked>(
-    mut request: SearchRequest,
+    request: SearchRequest,
     ask: impl Fn(SearchRequest) -> Asked,
 ) -> Result<SearchResponse, ClientError>
 where
     Asked: Future<Output = Result<SearchResponse, ClientError>>,
 {
     let mut reply = ask(request.clone()).await?;
+    add_missing_hits(request, &mut reply, ask).await?;
+    Ok(reply)
+}
+
+/// Asks for the hits of a search that its reply had no room for.
+async fn add_missing_hits<Asked>(
+    mut request: SearchRequest,
+    reply: &mut SearchResponse,
+    ask: impl Fn(SearchRequest) -> Asked,
+) -> Result<(), ClientError>
+where
+    Asked: Future<Output = Result<SearchResponse, ClientError>>,
+{
     while reply.next_offset > 0 {
         let came = reply.next_offset.saturating_sub(request.offset);
         if came == 0 {
             return Err(ClientError::StrangeAnswer { what: "a reply that goes on where it began" });
         }
-        // Without a limit the service has its own, of which nothing is left to tell.
-        if request.limit > 0 {
-            request.limit = request.limit.saturating_sub(came);
-            if request.limit == 0 {
-                break;
-            }
+        let limit = if request.limit == 0 { USUAL_HITS } else { request.limit };
+        request.limit = limit.saturating_sub(came);
+        if request.limit == 0 {
+            break;
         }
         request.offset = reply.next_offset;
         let next = ask(request.clone()).await?;
@@ -62,7 +111,7 @@ where
         reply.next_offset = next.next_offset;
     }
     reply.next_offset = 0;
-    Ok(reply)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What the requests of all connections share, and what each of them takes of it.
 
 use crate::connection::ConnectionInfo;
-use crate::connections::OpenRequest;
+use crate::connections::{OpenConnection, OpenRequest};
 use crate::method_names::MethodName;
 use crate::reply_body::{ReaderWait, ReplyAccount};
 use crate::request_body::RequestBody;
 use crate::server::ServerConfig;
-use crate::shares::{Exceeded, Peer, Share, Shares};
+use crate::shares::{Exceeded, Share, Shares};
 use descry_retry::overloaded;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OwnedSemaphorePermit;
@@ -34,11 +34,10 @@ pub(crate) struct Admission {
 
 /// What a request has taken; given back when it has ended.
 pub(crate) struct Admitted {
-    _connection: OpenRequest,
+    open: OpenRequest,
     _slot: Option<OwnedSemaphorePermit>,
     _request: Option<Share>,
     bytes: Arc<Mutex<Share>>,
-    peer: Peer,
 }
 
 impl Admission {
@@ -57,11 +56,10 @@ impl Admission {
         let peer = connection.peer();
         let bytes = self.request_bytes.take(Some(peer), 0).map_err(|_| refused("requests' bytes are"))?;
         let admitted = Admitted {
-            _connection: connection.begin_request(),
+            open: connection.begin_request(),
             _slot: None,
             _request: None,
             bytes: Arc::new(Mutex::new(bytes)),
-            peer,
         };
         if &*method.service == HEALTH && &*method.method == PROBE {
             return Ok(admitted);
@@ -74,10 +72,10 @@ impl Admission {
         Ok(Admitted { _slot: Some(slot), _request: Some(request), ..admitted })
     }
 
-    /// Where the reply to an admitted request counts.
-    pub(crate) fn reply_account(&self, peer: Peer) -> ReplyAccount {
+    /// Where the reply to a request of a connection counts.
+    pub(crate) fn reply_account(&self, connection: Arc<OpenConnection>) -> ReplyAccount {
         let wait = READER_WAIT.try_with(Arc::clone).ok();
-        ReplyAccount { bytes: Arc::clone(&self.reply_bytes), peer: Some(peer), wait }
+        ReplyAccount { bytes: Arc::clone(&self.reply_bytes), connection: Some(connection), wait }
     }
 
     #[cfg(test)]
@@ -92,8 +90,8 @@ impl Admitted {
         Body::new(RequestBody::new(body, Arc::clone(&self.bytes), is_stream))
     }
 
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
+    pub(crate) fn connection(&self) -> Arc<OpenConnection> {
+        Arc::clone(self.open.connection())
     }
 }
 

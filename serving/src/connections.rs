@@ -1,7 +1,7 @@
 //! The connections that a server has: how many there may be, of one peer and in all, and which one makes room for another.
 
 use crate::shares::{Exceeded, Peer, Share, Shares};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(crate) struct OpenConnection {
     peer: Peer,
     share: Mutex<Option<Share>>,
     use_of_it: Mutex<UseOfIt>,
+    /// Small replies that HTTP/2 has not sent yet, by their numbers, with the times at which it got them.
+    unsent: Mutex<BTreeMap<u64, Instant>>,
     /// Cancelled when the connection is to make room.
     pub(crate) retired: CancellationToken,
 }
@@ -72,6 +74,7 @@ impl Connections {
             peer,
             share: Mutex::new(Some(share)),
             use_of_it: Mutex::new(UseOfIt { requests: 0, idle_since: Instant::now() }),
+            unsent: Mutex::default(),
             retired: CancellationToken::new(),
         });
         self.open().insert(connection.number, Arc::clone(&connection));
@@ -133,6 +136,25 @@ impl OpenConnection {
         OpenRequest(Arc::clone(self))
     }
 
+    /// Notes a reply that is off the server's hands, until what is returned is dropped.
+    pub(crate) fn begin_unsent(self: &Arc<Self>) -> Unsent {
+        let mut unsent = lock(&self.unsent);
+        let number = unsent.last_key_value().map_or(0, |(last, _)| last + 1);
+        unsent.insert(number, Instant::now());
+        Unsent { connection: Arc::clone(self), number }
+    }
+
+    /// Waits until such a reply could not be sent for so long, at most twice.
+    pub(crate) async fn unsent_for(&self, limit: Duration) {
+        loop {
+            tokio::time::sleep(limit).await;
+            let oldest = lock(&self.unsent).first_key_value().map(|(_, since)| *since);
+            if oldest.is_some_and(|since| since.elapsed() >= limit) {
+                return;
+            }
+        }
+    }
+
     /// Since when there is no request.
     fn idle_since(&self) -> Option<Instant> {
         let use_of_it = lock(&self.use_of_it);
@@ -140,8 +162,26 @@ impl OpenConnection {
     }
 }
 
+/// A small reply that HTTP/2 has.
+pub(crate) struct Unsent {
+    connection: Arc<OpenConnection>,
+    number: u64,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        lock(&self.connection.unsent).remove(&self.number);
+    }
+}
+
 /// A request that its connection is not idle for.
 pub(crate) struct OpenRequest(Arc<OpenConnection>);
+
+impl OpenRequest {
+    pub(crate) fn connection(&self) -> &Arc<OpenConnection> {
+        &self.0
+    }
+}
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {

@@ -94,6 +94,11 @@ impl Http2 {
         let served = tokio::select! {
             served = &mut connection => served,
             () = self.cut_off.cancelled() => return,
+            () = place.connection.unsent_for(self.write_timeout * 2) => {
+                metrics::counter!("descry_replies_abandoned_total").increment(1);
+                tracing::debug!("a connection whose replies nobody reads is closed");
+                return;
+            }
             () = self.draining.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -202,7 +207,7 @@ mod tests {
 
     /// Takes a piece every so often, some times, and then none.
     async fn read(bytes: Arc<Shares>, pause: Duration, pieces: usize) {
-        let account = ReplyAccount { bytes, peer: None, wait: READER_WAIT.try_with(Arc::clone).ok() };
+        let account = ReplyAccount { bytes, connection: None, wait: READER_WAIT.try_with(Arc::clone).ok() };
         let mut body = ReplyBody::counted(Body::new(Endless), account);
         for _ in 0..pieces {
             poll_fn(|task| http_body::Body::poll_frame(Pin::new(&mut body), task)).await;

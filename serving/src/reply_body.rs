@@ -3,7 +3,8 @@
 //! HTTP/2 keeps what the other side does not read. A reply is handed over in pieces, counts among the bytes of all replies
 //! until the last of them is on its way, and tells when it began to wait for its reader.
 
-use crate::shares::{Exceeded, Peer, Share, Shares};
+use crate::connections::{OpenConnection, Unsent};
+use crate::shares::{Exceeded, Share, Shares};
 use bytes::Bytes;
 use descry_retry::overloaded;
 use http_body::{Body as _, Frame, SizeHint};
@@ -43,7 +44,7 @@ impl ReaderWait {
 /// Where the bytes of a reply are counted.
 pub(crate) struct ReplyAccount {
     pub(crate) bytes: Arc<Shares>,
-    pub(crate) peer: Option<Peer>,
+    pub(crate) connection: Option<Arc<OpenConnection>>,
     /// Nothing where no server watches over the stream.
     pub(crate) wait: Option<Arc<ReaderWait>>,
 }
@@ -51,9 +52,13 @@ pub(crate) struct ReplyAccount {
 impl ReplyAccount {
     /// The frame as bytes that count until the last piece of them is dropped, and the news of that.
     fn counted(&self, frame: Bytes) -> Result<(Bytes, oneshot::Receiver<()>), Status> {
-        let share = self.bytes.take(self.peer, frame.len()).map_err(refused)?;
+        let peer = self.connection.as_ref().map(|connection| connection.peer());
+        let share = self.bytes.take(peer, frame.len()).map_err(refused)?;
+        // What is larger is watched by its stream, until the last of it is sent.
+        let connection = self.connection.as_ref().filter(|_| frame.len() <= SMALL_BYTES);
+        let unsent = connection.map(OpenConnection::begin_unsent);
         let (gone, is_gone) = oneshot::channel();
-        Ok((Bytes::from_owner(CountedFrame { frame, _share: share, _gone: gone }), is_gone))
+        Ok((Bytes::from_owner(CountedFrame { frame, _share: share, _unsent: unsent, _gone: gone }), is_gone))
     }
 
     fn waits(&self) {
@@ -82,6 +87,7 @@ fn refused(exceeded: Exceeded) -> Status {
 struct CountedFrame {
     frame: Bytes,
     _share: Share,
+    _unsent: Option<Unsent>,
     /// Closed when this is dropped.
     _gone: oneshot::Sender<()>,
 }
@@ -228,7 +234,7 @@ mod tests {
     }
 
     fn reply(frames: &[usize], bytes: &Arc<Shares>, wait: &Arc<ReaderWait>) -> ReplyBody {
-        let account = ReplyAccount { bytes: Arc::clone(bytes), peer: None, wait: Some(Arc::clone(wait)) };
+        let account = ReplyAccount { bytes: Arc::clone(bytes), connection: None, wait: Some(Arc::clone(wait)) };
         ReplyBody::counted(Body::new(Frames(frames.to_vec(), false)), account)
     }
 

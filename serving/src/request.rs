@@ -92,7 +92,7 @@ where
                     }
                 };
                 request = request.map(|body| admitted.counted(body, record.method().is_client_stream));
-                reply_account = Some((Arc::clone(admission), admitted.peer()));
+                reply_account = Some((Arc::clone(admission), admitted.connection()));
                 record.hold(admitted);
             }
         }
@@ -118,7 +118,7 @@ where
         Box::pin(async move {
             match Deadline::limit(deadline, answer).await {
                 Some(answer) => Ok(record.answer(answer?.map(|body| match reply_account {
-                    Some((admission, peer)) => ReplyBody::counted(body, admission.reply_account(peer)),
+                    Some((admission, connection)) => ReplyBody::counted(body, admission.reply_account(connection)),
                     None => ReplyBody::unlimited(body),
                 }))),
                 None => {

@@ -117,7 +117,8 @@ impl SearchGrpc {
             retry_after_ms: COUNTING_RETRY_AFTER_MS,
         })?;
         let generation = self.store.resolve(&gallery).await?;
-        Ok(statistics_message(Statistics::of(&*self.store, &generation).await?, limit as usize))
+        let statistics = Statistics::of(&*self.store, &generation).await?;
+        Ok(statistics_message(statistics, limit as usize, self.limits.max_reply_bytes))
     }
 
     pub(super) async fn delete_gallery(

@@ -18,8 +18,9 @@ use tower::Service;
 
 /// Bytes of a large reply.
 const LARGE: usize = 300_000;
+const SMALL: usize = 10_000;
 
-/// `Wait` is answered when the gate lets it, `Large` at once and at length, `Read` when its request is whole.
+/// `Wait` is answered when the gate lets it, `Large` and `Small` at once, `Read` when its request is whole.
 #[derive(Clone)]
 struct Work(Arc<Gate>);
 
@@ -70,7 +71,11 @@ impl Service<http::Request<Body>> for Work {
         let path = request.uri().path().to_owned();
         let mut body = request.into_body();
         Box::pin(async move {
-            let bytes = if path.ends_with("Large") { LARGE } else { 0 };
+            let bytes = match path.rsplit('/').next() {
+                Some("Large") => LARGE,
+                Some("Small") => SMALL,
+                _ => 0,
+            };
             if path.ends_with("Wait") {
                 gate.arrived.add_permits(1);
                 gate.answers.acquire().await.unwrap().forget();
@@ -180,11 +185,11 @@ async fn futures_of<Made>(count: usize, make: impl AsyncFn() -> Made) -> Vec<Mad
 }
 
 /// Begins calls whose replies are not read beyond their heads.
-async fn unread(channel: &Channel, count: usize) -> Vec<http::Response<Body>> {
+async fn unread(channel: &Channel, path: &str, count: usize) -> Vec<http::Response<Body>> {
     let mut answers = Vec::new();
     for _ in 0..count {
         let mut channel = channel.clone();
-        let request = http::Request::post("/test.Work/Large").header("content-type", "application/grpc");
+        let request = http::Request::post(path).header("content-type", "application/grpc");
         std::future::poll_fn(|task| channel.poll_ready(task)).await.unwrap();
         answers.push(
             channel.call(request.body(Body::new(Reply { message: None, is_over: true })).unwrap()).await.unwrap(),
@@ -207,7 +212,7 @@ async fn unread_replies_are_bounded_together_and_let_go() {
     })
     .await;
     let channel = narrow(server.endpoint()).connect().await.unwrap();
-    let answers = unread(&channel, 40).await;
+    let answers = unread(&channel, "/test.Work/Large", 40).await;
     // All but a few were refused: of one peer half of the bytes are kept.
     let kept = server.admission.taken()[2];
     assert!((LARGE..=limit / 2).contains(&kept), "{kept}");
@@ -232,9 +237,25 @@ async fn unread_replies_are_bounded_together_and_let_go() {
     assert!(codes.iter().filter(|code| **code == Code::ResourceExhausted).count() >= 36, "{codes:?}");
     assert!(codes.iter().all(|code| *code != Code::Ok), "{codes:?}");
     // The connection is as good as before.
-    let mut read = unread(&channel, 1).await;
+    let mut read = unread(&channel, "/test.Work/Large", 1).await;
     assert_eq!(status_of(read.remove(0)).await, Code::Ok);
     until(|| server.admission.taken() == [0, 0, 0]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_reads_none_of_its_small_replies_is_closed() {
+    let server = start(|config| {
+        config.write_timeout_ms = 300;
+        config.max_concurrent_requests = 64;
+    })
+    .await;
+    let channel = narrow(server.endpoint()).connect().await.unwrap();
+    // Of the last one for which there is room HTTP/2 has all, and the stream is over for the server.
+    let answers = unread(&channel, "/test.Work/Small", 20).await;
+    assert!(server.admission.taken()[2] > 0);
+    until(|| server.admission.taken() == [0, 0, 0]).await;
+    drop(answers);
     server.stop().await;
 }
 
@@ -242,7 +263,7 @@ async fn unread_replies_are_bounded_together_and_let_go() {
 async fn a_large_reply_arrives_whole() {
     let server = start(|_| {}).await;
     let channel = narrow(server.endpoint()).connect().await.unwrap();
-    let mut body = unread(&channel, 1).await.remove(0).into_body();
+    let mut body = unread(&channel, "/test.Work/Large", 1).await.remove(0).into_body();
     let mut bytes = 0;
     while let Some(frame) = std::future::poll_fn(|task| http_body::Body::poll_frame(Pin::new(&mut body), task)).await {
         bytes += frame.unwrap().into_data().map_or(0, |data| data.len());
@@ -312,5 +333,20 @@ async fn one_peer_leaves_connections_to_others() {
     server.gate.answers.add_permits(2);
     wait(first).await.unwrap();
     wait(second).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_makes_room_for_a_new_one() {
+    let server = start(|config| config.max_connections = 1).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    idle.read_exact(&mut [0; 9]).await.unwrap();
+    tokio::time::advance(crate::connections::IDLE + Duration::from_secs(1)).await;
+    let channel = server.endpoint().connect().await.unwrap();
+    server.gate.answers.add_permits(1);
+    wait(channel).await.unwrap();
+    // The other one was told to go, and is closed.
+    idle.read_to_end(&mut Vec::new()).await.unwrap();
     server.stop().await;
 }

@@ -4,16 +4,17 @@ use super::timestamp;
 use crate::statistics::{Statistics, Values};
 use descry_proto::search::v1 as proto;
 
-/// Bytes of the values of all lists together: a reply must fit the 4 MiB that gRPC's clients take.
-const MAX_LISTED_BYTES: usize = 2 << 20;
-
-/// The counts with at most so many values of each list.
-pub(in crate::grpc) fn statistics_message(statistics: Statistics, limit: usize) -> proto::GalleryStatistics {
+/// The counts with at most so many values of each list, and half of a reply for the values of all lists together.
+pub(in crate::grpc) fn statistics_message(
+    statistics: Statistics,
+    limit: usize,
+    max_reply_bytes: usize,
+) -> proto::GalleryStatistics {
     let attributes_left_out = statistics.attributes_left_out();
     let Statistics { images, persons, cameras, attributes, captured, indexed, .. } = statistics;
     let (captured_first, captured_last) = captured.first_and_last_ms.unzip();
     let (indexed_first, indexed_last) = indexed.first_and_last_ms.unzip();
-    let mut room_bytes = MAX_LISTED_BYTES;
+    let mut room_bytes = max_reply_bytes / 2;
     let mut list = |values| values_message(values, images, limit, &mut room_bytes);
     let cameras = Some(list(cameras));
     proto::GalleryStatistics {
