@@ -157,6 +157,8 @@ pub struct EmbeddedSettings {
     pub search_threads: usize,
     /// How long to wait for another process to let go of the file, in milliseconds.
     pub lock_wait_ms: u64,
+    /// Bytes on the disk that are held back, so that deleting works when it is full; 0 for none.
+    pub reserve_bytes: u64,
 }
 
 /// The Qdrant store.
@@ -235,6 +237,8 @@ pub struct RequestLimits {
 pub struct RetentionConfig {
     /// Milliseconds between two sweeps; 0 for none by this process.
     pub sweep_interval_ms: u64,
+    /// How long a clock that leapt ahead must run evenly at most before images are removed by it, in milliseconds.
+    pub max_clock_wait_ms: u64,
 }
 
 /// Standing searches.
@@ -345,6 +349,7 @@ impl SearchConfig {
             ("indexing.max_streams", self.indexing.max_streams, 1..=10_000),
             ("indexing.max_stream_idle_ms", self.indexing.max_stream_idle_ms as usize, 1..=86_400_000),
             ("indexing.max_bytes_in_memory", self.indexing.max_bytes_in_memory, self.limits.max_image_bytes..=1 << 40),
+            ("embedded.reserve_bytes", self.embedded.reserve_bytes as usize, 0..=1 << 40),
             ("qdrant.connections", self.qdrant.connections, 1..=256),
             ("encoder.resolve_interval_ms", self.encoder.resolve_interval_ms as usize, 100..=86_400_000),
             ("encoder.probe_interval_ms", self.encoder.probe_interval_ms as usize, 100..=3_600_000),
@@ -368,7 +373,7 @@ impl From<&EmbeddedSettings> for EmbeddedConfig {
     fn from(settings: &EmbeddedSettings) -> Self {
         let quota = || std::thread::available_parallelism().map_or(1, NonZero::get);
         let search_threads = if settings.search_threads == 0 { quota() } else { settings.search_threads };
-        Self { search_threads, lock_wait_ms: settings.lock_wait_ms }
+        Self { search_threads, lock_wait_ms: settings.lock_wait_ms, reserve_bytes: settings.reserve_bytes }
     }
 }
 

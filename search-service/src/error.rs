@@ -111,7 +111,10 @@ impl SearchError {
             | Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::Store(
-                StoreError::Unavailable { .. } | StoreError::Overloaded { .. } | StoreError::DeadlineExceeded { .. },
+                StoreError::Unavailable { .. }
+                | StoreError::Overloaded { .. }
+                | StoreError::Full { .. }
+                | StoreError::DeadlineExceeded { .. },
             ) => true,
             Self::Encoder { .. }
             | Self::Server(_)
@@ -176,7 +179,9 @@ fn store_status(error: StoreError, message: String) -> Status {
         StoreError::FingerprintMismatch { .. }
         | StoreError::DimensionMismatch { .. }
         | StoreError::ActiveGeneration { .. } => Status::failed_precondition(message),
-        StoreError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+        StoreError::Overloaded { retry_after_ms, .. } | StoreError::Full { retry_after_ms } => {
+            descry_serving::overloaded(message, retry_after_ms)
+        }
         StoreError::Unavailable { .. } => Status::unavailable(message),
         StoreError::DeadlineExceeded { .. } => Status::deadline_exceeded(message),
         StoreError::Failed { source, .. } => internal(&format!("{message}: {source}")),

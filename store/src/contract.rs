@@ -2,7 +2,7 @@
 
 use crate::{
     Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
-    NewGallery, PageRequest, SearchFilter, StoreError,
+    NewGallery, PageRequest, SearchFilter, StoreError, WriteOrder, WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -62,13 +62,14 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Lets a generation answer for its gallery. Atomic: a query is answered by the one or the other.
     async fn activate(&self, generation: &Generation) -> Result<(), StoreError>;
 
-    /// Removes a generation and its images.
+    /// Removes a generation and its images. When this fails because the disk is full, some of them may be gone.
     ///
     /// # Errors
     /// [`StoreError::ActiveGeneration`] for the one that serves.
     async fn delete_generation(&self, generation: &Generation) -> Result<(), StoreError>;
 
-    /// Removes a gallery with all generations, images and documents.
+    /// Removes a gallery with all generations, images and documents. When this fails because the disk is full, some of its
+    /// images may be gone.
     async fn delete_gallery(&self, name: &str) -> Result<(), StoreError>;
 
     /// Writes images; all are durable when this returns. Of equal ids within `images` the last one wins.
@@ -153,4 +154,32 @@ pub trait VectorStore: Send + Sync + 'static {
 
     /// Whether the store answers at all: the readiness probe.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// In which order images were written, and how far it has come.
+    fn write_order(&self) -> WriteOrder {
+        WriteOrder::Timed
+    }
+
+    /// How many images that meet the filter were written in a stretch of the order of writes. A store whose writes have no
+    /// numbers counts all that meet the filter.
+    async fn count_written(
+        &self,
+        generation: &Generation,
+        filter: &SearchFilter,
+        _range: WriteRange,
+    ) -> Result<u64, StoreError> {
+        self.count(generation, filter).await
+    }
+
+    /// What is wrong with the store although it answers.
+    fn condition(&self) -> StoreCondition {
+        StoreCondition::default()
+    }
+}
+
+/// What is wrong with a store that answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreCondition {
+    /// Whether writes are refused because there is no room on the disk.
+    pub is_full: bool,
 }

@@ -5,12 +5,13 @@
 //! few images that can be hits (`rescoring`), over connections of their own, so that a bulk load that waits for the
 //! disk does not make them wait.
 //!
-//! Every image costs about `dimension + 41` bytes of memory; a million images of dimension 512 take 0.6 GB. Beyond
+//! Every image costs about `dimension + 49` bytes of memory; a million images of dimension 512 take 0.6 GB. Beyond
 //! that, keep galleries in Qdrant.
 
 mod codes;
 mod conditions;
 mod database;
+mod database_file;
 mod error;
 mod galleries;
 mod interner;
@@ -21,21 +22,27 @@ mod matrix;
 mod migration;
 mod readers;
 mod rescoring;
+mod room;
 mod rows;
 mod scan;
 mod schema;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod threshold;
+mod tight;
 
 pub use error::EmbeddedError;
 
 use crate::{Generation, StoreError};
 use database::Database;
+use database_file::DatabaseFile;
 use error::store_error;
 use galleries::{Galleries, LoadedGeneration};
 use lock::StoreLock;
 use readers::{Reader, Readers};
-use std::path::{Path, PathBuf};
+use room::WriteHealth;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -49,12 +56,14 @@ pub struct EmbeddedConfig {
     /// How long opening waits for another process to let go of the file, in milliseconds: a service that is restarted
     /// may overlap its predecessor.
     pub lock_wait_ms: u64,
+    /// Bytes on the disk that are held back, so that deleting works when it is full. 0 for none.
+    pub reserve_bytes: u64,
 }
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
         let search_threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { search_threads, lock_wait_ms: 2_000 }
+        Self { search_threads, lock_wait_ms: 2_000, reserve_bytes: 32 << 20 }
     }
 }
 
@@ -67,8 +76,9 @@ pub struct EmbeddedStore {
     readers: Arc<Readers>,
     /// One permit per thread that may score images.
     search_slots: Arc<Semaphore>,
+    health: Arc<WriteHealth>,
     /// Let go last.
-    _lock: StoreLock,
+    _lock: Option<StoreLock>,
 }
 
 const OPENING: &str = "opening the embedded store";
@@ -88,25 +98,20 @@ impl EmbeddedStore {
             let reason = format!("must be between 1 and {MAX_SEARCH_THREADS}, got {threads}");
             return Err(StoreError::Invalid { field: "search_threads".to_owned(), reason });
         }
-        let path = path.into();
-        let lock_wait = Duration::from_millis(config.lock_wait_ms);
-        blocking(OPENING, move || Self::load(&path, lock_wait, threads).map_err(|source| store_error(OPENING, source)))
-            .await
+        let file = DatabaseFile::at(path.into());
+        blocking(OPENING, move || Self::load(file, &config).map_err(|source| StoreError::failed(OPENING, source))).await
     }
 
-    fn load(path: &Path, lock_wait: Duration, threads: usize) -> Result<Self, EmbeddedError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| EmbeddedError::Folder { path: path.to_owned(), source })?;
-        }
-        let lock = StoreLock::acquire(path, lock_wait)?;
-        let database = Database::open(path)?;
+    fn load(file: DatabaseFile, config: &EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let lock = file.lock(Duration::from_millis(config.lock_wait_ms))?;
+        let database = Database::open(&file, config.reserve_bytes)?;
         let loaded = loading::load_galleries(database.connection())?;
         Ok(Self {
+            galleries: Arc::new(Galleries::new(loaded, database.next_write_number())),
             database: Arc::new(Mutex::new(database)),
-            galleries: Arc::new(Galleries::new(loaded)),
-            readers: Arc::new(Readers::new(path.to_owned())),
-            search_slots: Arc::new(Semaphore::new(threads)),
+            readers: Arc::new(Readers::new(file)),
+            search_slots: Arc::new(Semaphore::new(config.search_threads)),
+            health: Arc::default(),
             _lock: lock,
         })
     }
@@ -115,15 +120,54 @@ impl EmbeddedStore {
         Arc::clone(&self.readers)
     }
 
-    /// Runs a change: alone, off the asynchronous runtime, and to its end even when the caller goes away.
+    /// Runs a change: alone, off the asynchronous runtime, and to its end even when the caller goes away. Refused while
+    /// there is no room on the disk.
     async fn change<T, W>(&self, activity: &'static str, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&mut Database, &Galleries) -> Result<T, StoreError> + Send + 'static,
     {
         let mut database = Arc::clone(&self.database).lock_owned().await;
-        let galleries = Arc::clone(&self.galleries);
-        blocking(activity, move || work(&mut database, &galleries)).await
+        let (galleries, health) = (Arc::clone(&self.galleries), Arc::clone(&self.health));
+        blocking(activity, move || {
+            let possible = database.require_room().and_then(|()| database.bury_failed_change());
+            let done = match possible {
+                Ok(()) => work(&mut database, &galleries),
+                Err(error) => Err(store_error(activity, error)),
+            };
+            database.note_failed_change(&done);
+            health.note(&done);
+            done
+        })
+        .await
+    }
+
+    /// As [`Self::change`], for what makes room or takes next to none: when there is no room on the disk, it is done
+    /// again within the reserve. `work` leaves nothing half-done, or does the rest when it is called again.
+    async fn change_always<T, W>(&self, activity: &'static str, mut work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Database, &Galleries) -> Result<T, StoreError> + Send + 'static,
+    {
+        let mut database = Arc::clone(&self.database).lock_owned().await;
+        let (galleries, health) = (Arc::clone(&self.galleries), Arc::clone(&self.health));
+        blocking(activity, move || {
+            let mut work = |database: &mut Database| {
+                database.bury_failed_change().map_err(|source| store_error(activity, source))?;
+                work(database, &galleries)
+            };
+            let mut done = work(&mut database);
+            if matches!(done, Err(StoreError::Full { .. })) {
+                done = database.within_reserve(work);
+            }
+            database.note_failed_change(&done);
+            // Where it is done, it may have made room, which the next write will see.
+            if done.is_err() {
+                health.note(&done);
+            }
+            done
+        })
+        .await
     }
 
     async fn read<T, W>(&self, activity: &'static str, work: W) -> Result<T, StoreError>

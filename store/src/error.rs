@@ -68,6 +68,15 @@ pub enum StoreError {
         /// Suggested delay.
         retry_after_ms: u64,
     },
+    /// There is no room on the store's disk for what is to be written. Reading and deleting go on.
+    #[error(
+        "disk full: the store has no room for this; searches and deletions go on. Delete images or galleries, or make room \
+         on its disk; try again in {retry_after_ms} ms"
+    )]
+    Full {
+        /// Suggested delay.
+        retry_after_ms: u64,
+    },
     /// The server behind the store is down or not ready.
     #[error("{dependency} is not available: {reason}")]
     Unavailable {

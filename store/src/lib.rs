@@ -21,8 +21,8 @@ mod image;
 mod qdrant;
 mod query;
 
-pub use clock::now_ms;
-pub use contract::VectorStore;
+pub use clock::{now_ms, wall_ms};
+pub use contract::{StoreCondition, VectorStore};
 pub use embedded::{EmbeddedConfig, EmbeddedError, EmbeddedStore};
 pub use error::StoreError;
 pub use filter::{AttributeCondition, SearchFilter};
@@ -30,4 +30,4 @@ pub use gallery::{Gallery, GallerySettings, IndexState, NewGallery, QdrantGaller
 pub use generation::{GalleryAddress, Generation, Generations};
 pub use image::{GalleryImage, ImageMetadata};
 pub use qdrant::{ApiKey, MAX_TIED_IMAGES, QdrantConfig, QdrantStore, QdrantStoreError};
-pub use query::{Hit, ImagePage, MetadataPage, NearestQuery, PageRequest};
+pub use query::{Hit, ImagePage, MetadataPage, NearestQuery, PageRequest, WriteOrder, WriteRange};

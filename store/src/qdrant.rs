@@ -122,6 +122,7 @@ fn again(error: &StoreError) -> Again {
         | StoreError::FingerprintMismatch { .. }
         | StoreError::DimensionMismatch { .. }
         | StoreError::ActiveGeneration { .. }
+        | StoreError::Full { .. }
         | StoreError::DeadlineExceeded { .. }
         | StoreError::Failed { .. } => Again::Never,
     }

@@ -20,13 +20,47 @@ pub struct NearestQuery {
     pub exact: bool,
     /// Whether hits bring their embeddings.
     pub with_embeddings: bool,
+    /// Only images that were written in this stretch of the order of writes, in a store whose writes have numbers.
+    pub written: Option<WriteRange>,
+}
+
+/// In which order images were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOrder {
+    /// By numbers that rise with each image, whatever clocks do. All that have a number below `next` are seen by now.
+    /// Replacing an image gives it another number, changing what is known of it does not. In a generation that is filled
+    /// for a later switch an image has the number that it has in the serving one.
+    Numbered {
+        /// The number that the next image gets.
+        next: u64,
+    },
+    /// By the time of indexing alone, as far as clocks agree: several writers know no common number.
+    Timed,
+}
+
+/// A stretch of the numbers of writes, half open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteRange {
+    /// The first.
+    pub from: u64,
+    /// The first behind it.
+    pub before: u64,
+}
+
+impl WriteRange {
+    /// Whether a number is in it.
+    #[must_use]
+    pub fn contains(self, number: u64) -> bool {
+        (self.from..self.before).contains(&number)
+    }
 }
 
 impl NearestQuery {
     /// The nearest of all images.
     pub fn new(embedding: Embedding, fingerprint: Fingerprint, limit: usize) -> Self {
         let filter = SearchFilter::default();
-        Self { embedding, fingerprint, limit, filter, min_score: None, exact: false, with_embeddings: false }
+        let (min_score, exact, with_embeddings, written) = (None, false, false, None);
+        Self { embedding, fingerprint, limit, filter, min_score, exact, with_embeddings, written }
     }
 }
 

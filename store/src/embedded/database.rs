@@ -1,15 +1,40 @@
 //! Every statement that changes the embedded store's file.
 
 use super::codes::Code;
+use super::database_file::DatabaseFile;
+use super::room::Reserve;
 use super::rows::encode_embedding;
 use super::{EmbeddedError, schema};
-use crate::{GalleryImage, Generation, ImageMetadata};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use std::path::Path;
+use crate::{GalleryImage, Generation, ImageMetadata, StoreError};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 /// The open file. Each method that changes it is one transaction, on disk when the method returns.
 pub(super) struct Database {
+    pub(super) file: DatabaseFile,
     connection: Connection,
+    pub(super) reserve: Reserve,
+    /// Whether it works within the reserve, because the disk is full.
+    pub(super) is_tight: bool,
+    /// Whether a change failed that may be in the log all the same.
+    has_failed: bool,
+    writes: WriteNumbers,
+}
+
+/// The numbers of writes. Some are reserved on disk at once, so that not every write must note how far it has come; after a
+/// restart those that were not used are passed over.
+#[derive(Debug, Clone, Copy)]
+struct WriteNumbers {
+    next: u64,
+    reserved: u64,
+}
+
+const NUMBERS_RESERVED_AT_ONCE: u64 = 4_096;
+
+/// An image that was written: its number in the table, and in the order of writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WrittenImage {
+    pub(super) id: i64,
+    pub(super) write_number: u64,
 }
 
 /// An image as it is written: everything that can be computed before it is the writer's turn.
@@ -30,12 +55,31 @@ impl PreparedImage {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self, EmbeddedError> {
-        Ok(Self { connection: schema::open_for_writing(path)? })
+    pub(super) fn open(file: &DatabaseFile, reserve_bytes: u64) -> Result<Self, EmbeddedError> {
+        let connection = schema::open_for_writing(file)?;
+        let reserve = Reserve::open(file.clone(), reserve_bytes);
+        let reserved = connection.query_row("SELECT reserved FROM write_number", [], |row| row.get::<_, i64>(0))?;
+        let writes = WriteNumbers { next: reserved.unsigned_abs(), reserved: reserved.unsigned_abs() };
+        Ok(Self { file: file.clone(), connection, reserve, is_tight: false, has_failed: false, writes })
     }
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Notes whether a change failed in a way that does not say whether the log has it.
+    pub(super) fn note_failed_change<T>(&mut self, done: &Result<T, StoreError>) {
+        self.has_failed |= matches!(done, Err(StoreError::Unavailable { .. }));
+    }
+
+    /// Writes something over what a failed change left in the log. Otherwise it could come back with the next start, also
+    /// when a deletion was acknowledged meanwhile that found nothing to delete.
+    pub(super) fn bury_failed_change(&mut self) -> Result<(), EmbeddedError> {
+        if self.has_failed {
+            schema::rewrite_version(&self.connection)?;
+            self.has_failed = false;
+        }
+        Ok(())
     }
 
     /// Adds a gallery with its first generation. Returns the numbers of both.
@@ -81,35 +125,63 @@ impl Database {
     }
 
     fn delete_and_retire(&mut self, deletion: &str, id: i64, number: u32) -> Result<(), EmbeddedError> {
-        let transaction = self.connection.transaction()?;
-        transaction.execute(deletion, [id])?;
-        transaction.execute("UPDATE retired_number SET highest = max(highest, ?1)", [number])?;
-        Ok(transaction.commit()?)
+        schema::keep_temporary_files(&self.connection, !self.is_tight)?;
+        let deleted = (|| {
+            let transaction = self.connection.transaction()?;
+            transaction.execute(deletion, [id])?;
+            transaction.execute("UPDATE retired_number SET highest = max(highest, ?1)", [number])?;
+            transaction.commit()
+        })();
+        schema::keep_temporary_files(&self.connection, false)?;
+        Ok(deleted?)
     }
 
-    /// Adds or replaces images. Returns the number of each in the table.
+    /// The number that the next image gets in the order of writes.
+    pub(super) fn next_write_number(&self) -> u64 {
+        self.writes.next
+    }
+
+    /// Adds or replaces images. One that `serving` holds, indexed at the same time, is the same write: it gets the number
+    /// that it has there, all others the next one.
     pub(super) fn upsert_images(
         &mut self,
         generation: i64,
+        serving: Option<i64>,
         images: &[PreparedImage],
-    ) -> Result<Vec<i64>, EmbeddedError> {
+    ) -> Result<Vec<WrittenImage>, EmbeddedError> {
         let transaction = self.connection.transaction()?;
+        let WriteNumbers { mut next, mut reserved } = self.writes;
+        if next + images.len() as u64 > reserved {
+            reserved = next + (images.len() as u64).max(NUMBERS_RESERVED_AT_ONCE);
+            transaction.execute("UPDATE write_number SET reserved = ?1", [reserved as i64])?;
+        }
         let mut written = Vec::with_capacity(images.len());
         {
             let mut image = transaction.prepare_cached(
                 "INSERT INTO image (generation_id, image_id, person_id, camera_id, captured_at_ms, indexed_at_ms,
-                                    attributes, content_sha256, code)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                                    attributes, content_sha256, code, write_number)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (generation_id, image_id) DO UPDATE SET
                      person_id = excluded.person_id, camera_id = excluded.camera_id,
                      captured_at_ms = excluded.captured_at_ms, indexed_at_ms = excluded.indexed_at_ms,
                      attributes = excluded.attributes, content_sha256 = excluded.content_sha256,
-                     code = excluded.code
+                     code = excluded.code, write_number = excluded.write_number
                  RETURNING id",
+            )?;
+            let mut same_write = transaction.prepare_cached(
+                "SELECT write_number FROM image WHERE generation_id = ?1 AND image_id = ?2 AND indexed_at_ms = ?3",
             )?;
             let mut embedding =
                 transaction.prepare_cached("INSERT OR REPLACE INTO embedding (image, vector) VALUES (?1, ?2)")?;
             for PreparedImage { image: GalleryImage { image_id, metadata, .. }, attributes, code, vector } in images {
+                let same = match serving {
+                    Some(serving) => same_write
+                        .query_row(params![serving, image_id, metadata.indexed_at_ms], |row| row.get::<_, i64>(0))
+                        .optional()?,
+                    None => None,
+                };
+                let write_number = same.map_or(next, i64::unsigned_abs);
+                next += u64::from(same.is_none());
                 let id: i64 = image.query_row(
                     params![
                         generation,
@@ -121,30 +193,32 @@ impl Database {
                         attributes,
                         metadata.content_sha256,
                         code.as_bytes(),
+                        write_number as i64,
                     ],
                     |row| row.get(0),
                 )?;
                 embedding.execute(params![id, vector])?;
-                written.push(id);
+                written.push(WrittenImage { id, write_number });
             }
         }
         transaction.commit()?;
+        self.writes = WriteNumbers { next, reserved };
         Ok(written)
     }
 
-    /// Replaces metadata. Returns for each image its number in the table and the time of its writing, `None` for images
-    /// that are not there.
+    /// Replaces metadata. Returns for each image its numbers and the time of its writing, `None` for images that are not
+    /// there.
     pub(super) fn update_metadata(
         &mut self,
         generation: i64,
         images: &[(String, ImageMetadata)],
-    ) -> Result<Vec<Option<(i64, i64)>>, EmbeddedError> {
+    ) -> Result<Vec<Option<(WrittenImage, i64)>>, EmbeddedError> {
         let transaction = self.connection.transaction()?;
         let mut updated = Vec::with_capacity(images.len());
         {
             let mut statement = transaction.prepare_cached(
                 "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, attributes = ?6
-                 WHERE generation_id = ?1 AND image_id = ?2 RETURNING id, indexed_at_ms",
+                 WHERE generation_id = ?1 AND image_id = ?2 RETURNING id, indexed_at_ms, write_number",
             )?;
             for (image_id, metadata) in images {
                 let values = params![
@@ -155,7 +229,11 @@ impl Database {
                     metadata.captured_at_ms,
                     serde_json::to_string(&metadata.attributes)?,
                 ];
-                updated.push(statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?);
+                let written = |row: &Row<'_>| {
+                    let write_number = row.get::<_, i64>(2)?.unsigned_abs();
+                    Ok((WrittenImage { id: row.get(0)?, write_number }, row.get(1)?))
+                };
+                updated.push(statement.query_row(values, written).optional()?);
             }
         }
         transaction.commit()?;

@@ -1,6 +1,8 @@
 //! What can be wrong with the file behind the embedded store.
 
 use crate::StoreError;
+use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use std::path::PathBuf;
 
 /// Why the embedded store cannot be opened, read or written.
@@ -71,6 +73,9 @@ pub enum EmbeddedError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The reserve for deleting is spent, and nothing is added before it is whole again.
+    #[error("the disk is full; what is left of it is kept for deleting")]
+    NoRoom,
     /// SQLite refused.
     #[error("SQLite refused")]
     Sqlite(#[source] rusqlite::Error),
@@ -88,6 +93,83 @@ impl From<rusqlite::Error> for EmbeddedError {
     }
 }
 
+impl EmbeddedError {
+    /// Whether there is no room on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::NoRoom => true,
+            Self::Sqlite(error) => {
+                error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                    // The index of the log could not grow.
+                    || error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
+            }
+            Self::InUse { .. }
+            | Self::Foreign { .. }
+            | Self::NewerSchema { .. }
+            | Self::DamagedGallery { .. }
+            | Self::DamagedImage { .. }
+            | Self::Interrupted
+            | Self::Folder { .. }
+            | Self::Lock { .. }
+            | Self::DamagedValue { .. }
+            | Self::Attributes(_) => false,
+        }
+    }
+
+    /// Whether the disk or the memory failed, which may pass.
+    fn is_passing(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::SystemIoFailure
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::CannotOpen
+            )
+        )
+    }
+}
+
+/// How soon a caller may try again to write to a full disk: somebody must make room first.
+const RETRY_FULL_AFTER_MS: u64 = 5_000;
+
 pub(super) fn store_error(activity: &'static str, source: EmbeddedError) -> StoreError {
+    if source.is_full() {
+        return StoreError::Full { retry_after_ms: RETRY_FULL_AFTER_MS };
+    }
+    if source.is_passing() {
+        tracing::error!(activity, error = %with_reason(&source), "the disk or the memory under the store failed");
+        let reason = format!("its disk failed while {activity}; the service's log has the details");
+        return StoreError::Unavailable { dependency: "the embedded store", reason };
+    }
     StoreError::failed(activity, source)
+}
+
+/// An error with what is behind it.
+fn with_reason(error: &EmbeddedError) -> String {
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    [Some(error.to_string()), reason].into_iter().flatten().collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        let check = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            store_error("writing", EmbeddedError::from(error))
+        };
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(check(code), StoreError::Full { .. }));
+        }
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_READ, ffi::SQLITE_NOMEM, ffi::SQLITE_CANTOPEN] {
+            assert!(matches!(check(code), StoreError::Unavailable { .. }));
+        }
+        assert!(matches!(check(ffi::SQLITE_CORRUPT), StoreError::Failed { .. }));
+    }
 }

@@ -6,6 +6,7 @@ use super::matrix::GalleryMatrix;
 use crate::StoreError;
 use crate::{Gallery, GalleryAddress, Generation, Generations, IndexState};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// One generation in memory.
@@ -85,12 +86,22 @@ impl LoadedGallery {
 /// All galleries by name. Changed only by whoever holds the database.
 pub(super) struct Galleries {
     by_name: RwLock<BTreeMap<String, LoadedGallery>>,
+    /// All images with a lower number in the order of writes are in memory.
+    next_write_number: AtomicU64,
 }
 
 impl Galleries {
-    pub(super) fn new(galleries: Vec<LoadedGallery>) -> Self {
+    pub(super) fn new(galleries: Vec<LoadedGallery>, next_write_number: u64) -> Self {
         let named = galleries.into_iter().map(|gallery| (gallery.name.clone(), gallery));
-        Self { by_name: RwLock::new(named.collect()) }
+        Self { by_name: RwLock::new(named.collect()), next_write_number: next_write_number.into() }
+    }
+
+    pub(super) fn next_write_number(&self) -> u64 {
+        self.next_write_number.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_next_write_number(&self, number: u64) {
+        self.next_write_number.store(number, Ordering::Release);
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Option<LoadedGallery>, StoreError> {

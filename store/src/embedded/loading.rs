@@ -89,7 +89,7 @@ fn load_images(connection: &Connection, loaded: &mut [Loading]) -> Result<(), Em
     let is_declared = generations.values().any(|(_, declared)| !declared.is_empty());
     let attributes = if is_declared { "attributes" } else { "NULL" };
     let mut statement = connection.prepare(&format!(
-        "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}
+        "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}, write_number
          FROM image NOT INDEXED ORDER BY id"
     ))?;
     let mut rows = statement.query([])?;
@@ -111,6 +111,7 @@ fn load_images(connection: &Connection, loaded: &mut [Loading]) -> Result<(), Em
             camera_id: text(3),
             captured_at_ms: row.get(4)?,
             indexed_at_ms: row.get(5)?,
+            write_number: row.get::<_, i64>(8)?.unsigned_abs(),
             attributes: declared.iter().map(|name| attributes.get(name).map(String::as_str)).collect(),
         };
         let code = row.get_ref(6)?.as_blob().map_err(|error| damaged(error.to_string()))?;

@@ -1,8 +1,9 @@
 //! One service at a time: a second writer would leave the first one's memory stale.
 
 use super::EmbeddedError;
+use super::database_file::beside;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Held as long as the store is open; the system lets go of it when the process ends, however it ends.
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl StoreLock {
     /// Waits at most `wait`: a service that is restarted may overlap its predecessor.
     pub(super) fn acquire(store: &Path, wait: Duration) -> Result<Self, EmbeddedError> {
-        let path = beside(store);
+        let path = beside(store, "lock");
         let failed = |source| EmbeddedError::Lock { path: path.clone(), source };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let give_up = Instant::now() + wait;
@@ -29,11 +30,4 @@ impl StoreLock {
             }
         }
     }
-}
-
-/// `galleries.sqlite3.lock`
-fn beside(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
 }

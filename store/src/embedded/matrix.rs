@@ -6,7 +6,7 @@
 
 use super::codes::{Code, Codes};
 use super::interner::Interner;
-use crate::ImageMetadata;
+use crate::{ImageMetadata, WriteRange};
 
 /// The time of an image without one.
 pub(super) const NO_TIME: i64 = i64::MIN;
@@ -18,17 +18,20 @@ pub(super) struct RowKeys<'a> {
     pub(super) camera_id: Option<&'a str>,
     pub(super) captured_at_ms: Option<i64>,
     pub(super) indexed_at_ms: i64,
+    /// Where it is in the order of writes.
+    pub(super) write_number: u64,
     /// Values of the declared attributes, in their order.
     pub(super) attributes: Vec<Option<&'a str>>,
 }
 
 impl<'a> RowKeys<'a> {
-    pub(super) fn of(metadata: &'a ImageMetadata, declared: &[String]) -> Self {
+    pub(super) fn of(metadata: &'a ImageMetadata, write_number: u64, declared: &[String]) -> Self {
         Self {
             person_id: metadata.person_id.as_deref(),
             camera_id: metadata.camera_id.as_deref(),
             captured_at_ms: metadata.captured_at_ms,
             indexed_at_ms: metadata.indexed_at_ms,
+            write_number,
             attributes: declared.iter().map(|name| metadata.attributes.get(name).map(String::as_str)).collect(),
         }
     }
@@ -71,13 +74,14 @@ pub(super) struct GalleryMatrix {
     pub(super) attributes: Vec<(String, Column)>,
     pub(super) captured_at_ms: Vec<i64>,
     pub(super) indexed_at_ms: Vec<i64>,
+    pub(super) write_numbers: Vec<u64>,
     removed: Vec<bool>,
     removed_count: usize,
 }
 
 impl GalleryMatrix {
     pub(super) fn new(dimension: usize, declared_attributes: &[String]) -> Self {
-        let (ids, persons, cameras, captured_at_ms, indexed_at_ms, removed) = Default::default();
+        let (ids, persons, cameras, captured_at_ms, indexed_at_ms, write_numbers, removed) = Default::default();
         let attributes = declared_attributes.iter().map(|name| (name.clone(), Column::default())).collect();
         Self {
             codes: Codes::new(dimension),
@@ -87,6 +91,7 @@ impl GalleryMatrix {
             attributes,
             captured_at_ms,
             indexed_at_ms,
+            write_numbers,
             removed,
             removed_count: 0,
         }
@@ -98,6 +103,7 @@ impl GalleryMatrix {
         self.ids.reserve_exact(rows);
         self.captured_at_ms.reserve_exact(rows);
         self.indexed_at_ms.reserve_exact(rows);
+        self.write_numbers.reserve_exact(rows);
         self.removed.reserve_exact(rows);
         let columns = self.attributes.iter_mut().map(|(_, column)| column);
         for column in columns.chain([&mut self.persons, &mut self.cameras]) {
@@ -137,9 +143,22 @@ impl GalleryMatrix {
         self.ids.partition_point(|&other| other <= id)
     }
 
+    /// Of some rows, or of all that are there, those that were written in a stretch of the order of writes.
+    pub(super) fn written_rows(&self, rows: Option<Vec<u32>>, range: WriteRange) -> Vec<u32> {
+        let is_written = |row: &u32| range.contains(self.write_numbers[*row as usize]);
+        match rows {
+            Some(rows) => rows.into_iter().filter(is_written).collect(),
+            // A matrix of four billion rows does not fit into memory.
+            None => {
+                let is_there = |row: &u32| !self.removed[*row as usize];
+                (0..self.rows() as u32).filter(is_written).filter(is_there).collect()
+            }
+        }
+    }
+
     /// Bytes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 1 + 4 * (2 + self.attributes.len()))
+        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 8 + 1 + 4 * (2 + self.attributes.len()))
     }
 
     /// Adds the image with the database's number `id`, or replaces it.
@@ -174,6 +193,7 @@ impl GalleryMatrix {
         }
         self.captured_at_ms.push(keys.captured_at_ms.unwrap_or(NO_TIME));
         self.indexed_at_ms.push(keys.indexed_at_ms);
+        self.write_numbers.push(keys.write_number);
         Ok(())
     }
 
@@ -192,6 +212,7 @@ impl GalleryMatrix {
         }
         self.captured_at_ms[row] = keys.captured_at_ms.unwrap_or(NO_TIME);
         self.indexed_at_ms[row] = keys.indexed_at_ms;
+        self.write_numbers[row] = keys.write_number;
     }
 
     /// Removes images that are there.
@@ -225,6 +246,7 @@ impl GalleryMatrix {
                 self.ids[kept] = self.ids[row];
                 self.captured_at_ms[kept] = self.captured_at_ms[row];
                 self.indexed_at_ms[kept] = self.indexed_at_ms[row];
+                self.write_numbers[kept] = self.write_numbers[row];
                 let columns = self.attributes.iter_mut().map(|(_, column)| column);
                 for column in columns.chain([&mut self.persons, &mut self.cameras]) {
                     column.numbers[kept] = column.numbers[row];
@@ -236,6 +258,7 @@ impl GalleryMatrix {
         self.ids.truncate(kept);
         self.captured_at_ms.truncate(kept);
         self.indexed_at_ms.truncate(kept);
+        self.write_numbers.truncate(kept);
         let columns = self.attributes.iter_mut().map(|(_, column)| column);
         for column in columns.chain([&mut self.persons, &mut self.cameras]) {
             column.numbers.truncate(kept);
@@ -253,7 +276,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn keys(person: Option<&str>) -> RowKeys<'_> {
-        RowKeys { person_id: person, camera_id: None, captured_at_ms: None, indexed_at_ms: 0, attributes: vec![person] }
+        let (camera_id, captured_at_ms, indexed_at_ms, write_number) = (None, None, 0, 0);
+        RowKeys { person_id: person, camera_id, captured_at_ms, indexed_at_ms, write_number, attributes: vec![person] }
     }
 
     proptest! {

@@ -43,8 +43,17 @@ pub(super) fn from_version_1(transaction: &Transaction<'_>) -> Result<(), Embedd
 
 /// Version 2 gave the number of a deleted generation again.
 pub(super) fn from_version_2(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
-    Ok(transaction.execute_batch(
+    transaction.execute_batch(
         "CREATE TABLE retired_number (highest INTEGER NOT NULL) STRICT; INSERT INTO retired_number VALUES (0);",
+    )?;
+    from_version_3(transaction)
+}
+
+/// Version 3 knew the order of writes by their times alone. A column with a constant default is not written to the rows.
+pub(super) fn from_version_3(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
+    Ok(transaction.execute_batch(
+        "ALTER TABLE image ADD COLUMN write_number INTEGER NOT NULL DEFAULT 0;
+         CREATE TABLE write_number (reserved INTEGER NOT NULL) STRICT; INSERT INTO write_number VALUES (1);",
     )?)
 }
 
@@ -77,7 +86,11 @@ mod tests {
         store.create_gallery("lobby", &model, 2).await.unwrap();
         drop(store);
         let old = Connection::open(&path).unwrap();
-        old.execute_batch("DROP TABLE retired_number; PRAGMA user_version = 2").unwrap();
+        old.execute_batch(
+            "DROP TABLE retired_number; DROP TABLE write_number; ALTER TABLE image DROP COLUMN write_number;
+             PRAGMA user_version = 2",
+        )
+        .unwrap();
         drop(old);
         let store = EmbeddedStore::open(&path, EmbeddedConfig::default()).await.unwrap();
         let lobby = store.resolve("lobby").await.unwrap();

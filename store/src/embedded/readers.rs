@@ -1,5 +1,6 @@
 //! Reading beside the writer: connections of their own, which neither wait for a write nor make it wait.
 
+use super::database_file::DatabaseFile;
 use super::matrix::GalleryMatrix;
 use super::rows::{METADATA_COLUMNS, decode_embedding, metadata};
 use super::{EmbeddedError, schema};
@@ -8,12 +9,11 @@ use descry_model::Embedding;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Connections for reading, made as they are needed and used again.
 pub(super) struct Readers {
-    path: PathBuf,
+    file: DatabaseFile,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -21,15 +21,15 @@ pub(super) struct Readers {
 const MAX_IDLE: usize = 16;
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(file: DatabaseFile) -> Self {
+        Self { file, idle: Mutex::default() }
     }
 
     pub(super) fn take(&self) -> Result<Reader<'_>, EmbeddedError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => schema::open_for_reading(&self.path)?,
+            None => schema::open_for_reading(&self.file)?,
         };
         Ok(Reader { readers: self, connection: Some(connection) })
     }

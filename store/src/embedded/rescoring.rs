@@ -47,6 +47,10 @@ pub(super) fn nearest(
     direction.resize(matrix.codes().padded_dimension(), 0.0);
     // Threads by what is looked at: of a filter that keeps one image in a hundred, one thread has little to do.
     let rows = conditions.matching_rows(&matrix);
+    let rows = match query.written {
+        Some(range) => Some(matrix.written_rows(rows, range)),
+        None => rows,
+    };
     let count = rows.as_ref().map_or(matrix.rows(), Vec::len);
     let threads = slots.take_idle_up_to(useful_threads(&matrix, count));
     let scan = Scan {

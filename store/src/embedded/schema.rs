@@ -1,20 +1,18 @@
 //! The tables, their version, and the settings of connections.
 
+use super::database_file::DatabaseFile;
 use super::{EmbeddedError, migration};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
 
 /// Version of the tables below, in SQLite's `user_version`. Raise it with every change, and migrate older files.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// Marks a SQLite file as ours, in its `application_id`: "Dscr".
 const APPLICATION_ID: i64 = 0x4473_6372;
 
 /// A page holds three embeddings of 512 values with little left over.
-const PAGE_BYTES: i64 = 8_192;
-
-/// The log is worked into the file when it has grown to about so many bytes.
-const CHECKPOINT_BYTES: i64 = 64 << 20;
+pub(super) const PAGE_BYTES: u64 = 8_192;
 
 /// Embeddings lie apart from the rest: opening reads everything else. The code is computed from the embedding once.
 pub(super) const TABLES: &str = "
@@ -44,6 +42,7 @@ pub(super) const TABLES: &str = "
         attributes TEXT NOT NULL,       -- JSON object of strings
         content_sha256 TEXT NOT NULL,
         code BLOB NOT NULL,             -- the embedding in eight bits a value
+        write_number INTEGER NOT NULL DEFAULT 0, -- in the order of writes; 0 for those of earlier versions
         UNIQUE (generation_id, image_id)
     ) STRICT;
     CREATE TABLE embedding (
@@ -60,28 +59,54 @@ pub(super) const TABLES: &str = "
         highest INTEGER NOT NULL        -- of all generations that were deleted; in one row
     ) STRICT;
     INSERT INTO retired_number VALUES (0);
+    CREATE TABLE write_number (
+        reserved INTEGER NOT NULL       -- no write has a number from here on; in one row
+    ) STRICT;
+    INSERT INTO write_number VALUES (1);
 ";
 
 /// Opens the file for writing, and brings its tables to [`SCHEMA_VERSION`].
-pub(super) fn open_for_writing(path: &Path) -> Result<Connection, EmbeddedError> {
+pub(super) fn open_for_writing(file: &DatabaseFile) -> Result<Connection, EmbeddedError> {
     // Without the URI flag: a file may be called `file:x`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let path = file.path();
     let named = |error: rusqlite::Error| name_refusal(path, error);
-    let mut connection = Connection::open_with_flags(path, flags).map_err(named)?;
-    connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(named)?;
+    let mut connection = file.connect(flags).map_err(named)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES as i64).map_err(named)?;
+    // Before the journal is a log, its deletion is synced too: one that came back would make the file empty again.
+    connection.pragma_update(None, "synchronous", "EXTRA").map_err(named)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(named)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(named)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_BYTES / PAGE_BYTES).map_err(named)?;
+    keep_temporary_files(&connection, false)?;
+    connection.pragma_update(None, "wal_autocheckpoint", (file.checkpoint_bytes / PAGE_BYTES) as i64).map_err(named)?;
     migrate(&mut connection, path)?;
+    settle(&connection)?;
     Ok(connection)
 }
 
+/// Whether statements keep what they might have to take back in files outside of the store's folder, where there may be no
+/// room either, or in memory. Only what deletes whole galleries keeps much.
+pub(super) fn keep_temporary_files(connection: &Connection, on_disk: bool) -> Result<(), EmbeddedError> {
+    Ok(connection.pragma_update(None, "temp_store", if on_disk { "FILE" } else { "MEMORY" })?)
+}
+
+/// Works the log into the file before anything is acknowledged. The last change of a file that was just made is the only
+/// one that is not in the log: were it lost by a disk that fails, SQLite would take the file for empty and the log for
+/// nothing. Migrating wrote the page that it is on once more.
+fn settle(connection: &Connection) -> Result<(), EmbeddedError> {
+    let settled = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match settled.map_err(EmbeddedError::from) {
+        // A full disk must not keep anybody from deleting.
+        Err(error) if !error.is_full() => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Opens the file for reading beside the writer, who does not keep readers waiting.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, EmbeddedError> {
+pub(super) fn open_for_reading(file: &DatabaseFile) -> Result<Connection, EmbeddedError> {
     // Read-write, because a reader of a log may have to make the index of the log; nothing is ever written.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = file.connect(flags)?;
     connection.pragma_update(None, "query_only", "ON")?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_A_READER);
     Ok(connection)
@@ -104,13 +129,19 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), EmbeddedError
         (_, APPLICATION_ID, SCHEMA_VERSION) => {}
         (_, APPLICATION_ID, 1) => migration::from_version_1(&transaction)?,
         (_, APPLICATION_ID, 2) => migration::from_version_2(&transaction)?,
+        (_, APPLICATION_ID, 3) => migration::from_version_3(&transaction)?,
         (_, APPLICATION_ID, found) if found > SCHEMA_VERSION => {
             return Err(EmbeddedError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA_VERSION });
         }
         _ => return Err(EmbeddedError::Foreign { path: path.to_owned() }),
     }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    rewrite_version(&transaction)?;
     Ok(transaction.commit()?)
+}
+
+/// Writes a page and changes nothing.
+pub(super) fn rewrite_version(connection: &Connection) -> Result<(), EmbeddedError> {
+    Ok(connection.pragma_update(None, "user_version", SCHEMA_VERSION)?)
 }
 
 /// Tells the two refusals that people meet from the ones that only a log understands.
@@ -129,22 +160,24 @@ mod tests {
     #[test]
     fn a_crash_after_an_acknowledgement_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open_for_writing(&folder.path().join("store.sqlite")).unwrap();
+        let file = DatabaseFile::at(folder.path().join("store.sqlite"));
+        let connection = open_for_writing(&file).unwrap();
         let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(text("journal_mode"), "wal");
         let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("synchronous"), 3, "EXTRA");
         assert_eq!(number("foreign_keys"), 1);
-        assert_eq!(number("page_size"), PAGE_BYTES);
+        assert_eq!(number("page_size"), PAGE_BYTES as i64);
     }
 
     #[test]
     fn newer_and_foreign_files_are_named() {
+        let open_for_writing = |path: &Path| open_for_writing(&DatabaseFile::at(path.to_owned()));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.sqlite");
         open_for_writing(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = open_for_writing(&path);
-        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 4, supported: 3, .. })));
+        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 5, supported: 4, .. })));
 
         let path = folder.path().join("other.sqlite");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE song (title TEXT)").unwrap();

@@ -1,7 +1,7 @@
 //! The contract of a store, kept by the embedded one.
 
 use super::conditions::Conditions;
-use super::database::PreparedImage;
+use super::database::{PreparedImage, WrittenImage};
 use super::error::store_error;
 use super::galleries::{Galleries, LoadedGallery, LoadedGeneration};
 use super::matrix::RowKeys;
@@ -12,14 +12,18 @@ use crate::StoreError;
 use crate::gallery::check_dimension;
 use crate::{
     Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
-    NewGallery, PageRequest, SearchFilter, VectorStore,
+    NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore, WriteOrder, WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Images that one transaction removes: a search never waits longer than it takes to forget so many.
 const ROWS_PER_DELETION: usize = 4_096;
+
+/// Documents up to this size are written also when the disk is full.
+const SMALL_DOCUMENT_BYTES: usize = 16 << 10;
 
 #[async_trait]
 impl VectorStore for EmbeddedStore {
@@ -91,7 +95,7 @@ impl VectorStore for EmbeddedStore {
     async fn activate(&self, generation: &Generation) -> Result<(), StoreError> {
         const ACTIVATING: &str = "activating a generation";
         let generation = generation.clone();
-        self.change(ACTIVATING, move |database, galleries| {
+        self.change_always(ACTIVATING, move |database, galleries| {
             let mut gallery = galleries.gallery_of(&generation)?;
             database.activate(gallery.id, generation.number).map_err(|source| store_error(ACTIVATING, source))?;
             gallery.active = generation.number;
@@ -104,13 +108,14 @@ impl VectorStore for EmbeddedStore {
         const DELETING: &str = "deleting a generation";
         let Generation { number, gallery: name, .. } = generation.clone();
         let generation = generation.clone();
-        self.change(DELETING, move |database, galleries| {
+        self.change_always(DELETING, move |database, galleries| {
             let mut gallery = galleries.gallery_of(&generation)?;
-            let id = gallery.generation(Some(number))?.id;
+            let loaded = gallery.generation(Some(number))?;
             if gallery.active == number {
-                return Err(StoreError::ActiveGeneration { name, generation: number });
+                return Err(StoreError::ActiveGeneration { name: name.clone(), generation: number });
             }
-            database.delete_generation(id, number).map_err(|source| store_error(DELETING, source))?;
+            database.empty_if_tight(&loaded)?;
+            database.delete_generation(loaded.id, number).map_err(|source| store_error(DELETING, source))?;
             gallery.generations.remove(&number);
             galleries.put(gallery)
         })
@@ -120,9 +125,10 @@ impl VectorStore for EmbeddedStore {
     async fn delete_gallery(&self, name: &str) -> Result<(), StoreError> {
         const DELETING: &str = "deleting a gallery";
         let name = name.to_owned();
-        self.change(DELETING, move |database, galleries| {
+        self.change_always(DELETING, move |database, galleries| {
             let gallery = galleries.find(&name)?;
             let highest = gallery.generations.last_key_value().map_or(gallery.active, |(number, _)| *number);
+            gallery.generations.values().try_for_each(|generation| database.empty_if_tight(generation))?;
             database.delete_gallery(gallery.id, highest).map_err(|source| store_error(DELETING, source))?;
             galleries.remove(&name)
         })
@@ -147,13 +153,21 @@ impl VectorStore for EmbeddedStore {
         let handle = generation.clone();
         self.change(WRITING, move |database, galleries| {
             let generation = galleries.held(&handle)?;
-            let written =
-                database.upsert_images(generation.id, &images).map_err(|source| store_error(WRITING, source))?;
+            let gallery = galleries.gallery_of(&handle)?;
+            let serving = gallery.generation(None)?.id;
+            let written = database
+                .upsert_images(generation.id, Some(serving).filter(|id| *id != generation.id), &images)
+                .map_err(|source| store_error(WRITING, source))?;
             let declared = &generation.identity().settings.indexed_attributes;
-            let mut matrix = generation.write()?;
-            for (prepared, id) in images.iter().zip(written) {
-                matrix.upsert(id, &prepared.code, &RowKeys::of(&prepared.image.metadata, declared));
+            {
+                let mut matrix = generation.write()?;
+                for (prepared, WrittenImage { id, write_number }) in images.iter().zip(written) {
+                    let keys = RowKeys::of(&prepared.image.metadata, write_number, declared);
+                    matrix.upsert(id, &prepared.code, &keys);
+                }
             }
+            // Whoever follows the numbers finds all that have one.
+            galleries.set_next_write_number(database.next_write_number());
             Ok(())
         })
         .await
@@ -174,8 +188,8 @@ impl VectorStore for EmbeddedStore {
             let mut matrix = generation.write()?;
             let mut existing = HashSet::new();
             for ((_, metadata), id) in images.iter().zip(updated) {
-                if let Some((id, indexed_at_ms)) = id {
-                    let keys = RowKeys { indexed_at_ms, ..RowKeys::of(metadata, declared) };
+                if let Some((WrittenImage { id, write_number }, indexed_at_ms)) = id {
+                    let keys = RowKeys { indexed_at_ms, ..RowKeys::of(metadata, write_number, declared) };
                     matrix.update_keys(id, &keys);
                     existing.insert(id);
                 }
@@ -188,12 +202,17 @@ impl VectorStore for EmbeddedStore {
     async fn delete_images(&self, generation: &Generation, image_ids: &[String]) -> Result<u64, StoreError> {
         const DELETING: &str = "deleting images";
         let (handle, image_ids) = (generation.clone(), image_ids.to_vec());
-        self.change(DELETING, move |database, galleries| {
+        self.change_always(DELETING, move |database, galleries| {
             let generation = galleries.held(&handle)?;
-            let deleted =
-                database.delete_images(generation.id, &image_ids).map_err(|source| store_error(DELETING, source))?;
-            generation.write()?.remove(&deleted);
-            Ok(deleted.len() as u64)
+            let mut count = 0;
+            for image_ids in image_ids.chunks(database.rows_at_once(image_ids.len().max(1))) {
+                let deleted =
+                    database.delete_images(generation.id, image_ids).map_err(|source| store_error(DELETING, source))?;
+                generation.write()?.remove(&deleted);
+                count += deleted.len() as u64;
+                database.tidy_if_tight();
+            }
+            Ok(count)
         })
         .await
     }
@@ -203,8 +222,8 @@ impl VectorStore for EmbeddedStore {
         let mut deleted = 0;
         loop {
             let (handle, filter, readers) = (generation.clone(), filter.clone(), self.readers());
-            let removed = self
-                .change(DELETING, move |database: &mut Database, galleries: &Galleries| {
+            let (removed, is_last) = self
+                .change_always(DELETING, move |database: &mut Database, galleries: &Galleries| {
                     let failed = |source| store_error(DELETING, source);
                     let generation = galleries.held(&handle)?;
                     // Looked for again each time: an image that was written meanwhile may no longer meet the filter.
@@ -217,13 +236,16 @@ impl VectorStore for EmbeddedStore {
                         let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
                         rows_behind(&matrix, rows.as_deref(), 0, ROWS_PER_DELETION)
                     };
-                    database.delete_rows(&ids).map_err(failed)?;
-                    generation.write()?.remove(&ids);
-                    Ok(ids.len())
+                    for ids in ids.chunks(database.rows_at_once(ROWS_PER_DELETION)) {
+                        database.delete_rows(ids).map_err(failed)?;
+                        generation.write()?.remove(ids);
+                        database.tidy_if_tight();
+                    }
+                    Ok((ids.len(), ids.len() < ROWS_PER_DELETION))
                 })
                 .await?;
             deleted += removed as u64;
-            if removed < ROWS_PER_DELETION {
+            if is_last {
                 return Ok(deleted);
             }
         }
@@ -308,20 +330,54 @@ impl VectorStore for EmbeddedStore {
     async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError> {
         const WRITING: &str = "writing a document";
         let (handle, key) = (generation.clone(), key.to_owned());
-        self.change(WRITING, move |database, galleries| {
+        // Deletions take notes, and a shorter retention makes room.
+        let is_small = text.as_ref().is_none_or(|text| text.len() <= SMALL_DOCUMENT_BYTES);
+        let put = move |database: &mut Database, galleries: &Galleries| {
             let gallery = galleries.gallery_of(&handle)?;
             database.put_document(gallery.id, &key, text.as_deref()).map_err(|source| store_error(WRITING, source))
-        })
-        .await
+        };
+        if is_small { self.change_always(WRITING, put).await } else { self.change(WRITING, put).await }
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
         const PROBING: &str = "probing the store";
-        let readers = self.readers();
+        let (readers, health) = (self.readers(), Arc::clone(&self.health));
+        // Whoever writes finds out by himself.
+        let database = if health.is_full() { Arc::clone(&self.database).try_lock_owned().ok() } else { None };
         self.read(PROBING, move |_| {
+            if database.is_some_and(|mut database| database.has_room_again()) {
+                health.note_room();
+            }
             readers.take().and_then(|reader| reader.probe()).map_err(|source| store_error(PROBING, source))
         })
         .await
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        WriteOrder::Numbered { next: self.galleries.next_write_number() }
+    }
+
+    async fn count_written(
+        &self,
+        generation: &Generation,
+        filter: &SearchFilter,
+        range: WriteRange,
+    ) -> Result<u64, StoreError> {
+        const COUNTING: &str = "counting what was written";
+        let filter = filter.clone();
+        self.read_generation(COUNTING, generation, move |generation, reader| {
+            let named = reader
+                .numbers(generation.id, &filter.named_images())
+                .map_err(|source| store_error(COUNTING, source))?;
+            let matrix = generation.read()?;
+            let rows = Conditions::new(&filter, &matrix, &named)?.matching_rows(&matrix);
+            Ok(matrix.written_rows(rows, range).len() as u64)
+        })
+        .await
+    }
+
+    fn condition(&self) -> StoreCondition {
+        StoreCondition { is_full: self.health.is_full() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 async fn refusal(path: &Path) -> Arc<dyn Error + Send + Sync> {
-    let config = EmbeddedConfig { search_threads: 1, lock_wait_ms: 0 };
+    let config = EmbeddedConfig { search_threads: 1, lock_wait_ms: 0, reserve_bytes: 0 };
     match EmbeddedStore::open(path, config).await {
         Err(StoreError::Failed { source, .. }) => source,
         Err(other) => panic!("unexpected refusal {other:?}"),
@@ -125,7 +125,7 @@ async fn opening_waits_for_the_file() {
     let (_folder, path) = in_new_folder();
     let predecessor = open_embedded(&path).await;
     predecessor.create_gallery("street", &model("a"), 2).await.unwrap();
-    let config = EmbeddedConfig { search_threads: 1, lock_wait_ms: 60_000 };
+    let config = EmbeddedConfig { search_threads: 1, lock_wait_ms: 60_000, reserve_bytes: 0 };
     let opening = tokio::spawn(EmbeddedStore::open(path, config));
     tokio::task::yield_now().await;
     drop(predecessor);

@@ -60,7 +60,7 @@ impl Stand {
 }
 
 pub(super) async fn open_embedded(path: &Path) -> ByAddress {
-    let config = EmbeddedConfig { search_threads: 2, lock_wait_ms: 0 };
+    let config = EmbeddedConfig { search_threads: 2, lock_wait_ms: 0, reserve_bytes: 0 };
     ByAddress(Arc::new(EmbeddedStore::open(path, config).await.unwrap()))
 }
 

@@ -4,8 +4,14 @@ use crate::embedded::matrix::RowKeys;
 use descry_model::Embedding;
 use proptest::prelude::*;
 
-const NO_KEYS: RowKeys<'_> =
-    RowKeys { person_id: None, camera_id: None, captured_at_ms: None, indexed_at_ms: 0, attributes: Vec::new() };
+const NO_KEYS: RowKeys<'_> = RowKeys {
+    person_id: None,
+    camera_id: None,
+    captured_at_ms: None,
+    indexed_at_ms: 0,
+    write_number: 0,
+    attributes: Vec::new(),
+};
 
 fn matrix_of(embeddings: &[Vec<f32>], dimension: usize) -> GalleryMatrix {
     let mut matrix = GalleryMatrix::new(dimension, &[]);
