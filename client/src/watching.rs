@@ -40,7 +40,13 @@ impl Connection {
         let began_at = || (Timestamp::from(SystemTime::now()).seconds - OVERLAP_S, 0);
         Matches {
             service: self.service(),
-            request: WatchMatchesRequest { gallery: gallery.to_owned(), names, since },
+            request: WatchMatchesRequest {
+                gallery: gallery.to_owned(),
+                names,
+                since,
+                after: String::new(),
+                with_positions: true,
+            },
             stream: None,
             retries: Retries::new(Duration::MAX),
             seen: Seen::default(),
@@ -77,6 +83,10 @@ impl Matches {
                 Some(stream) => match stream.message().await {
                     Ok(Some(found)) => {
                         self.retries.succeed();
+                        if !found.position.is_empty() {
+                            self.request.after = found.position;
+                            continue;
+                        }
                         if self.seen.is_new(&found) {
                             return Ok(found);
                         }
@@ -139,7 +149,7 @@ mod tests {
         let indexed_at = Some(Timestamp { seconds, nanos: 0 });
         let metadata = Some(ImageMetadata { indexed_at, ..ImageMetadata::default() });
         let hit = Hit { image_id: image_id.to_owned(), metadata, ..Hit::default() };
-        WatchMatch { watch: "red".to_owned(), hit: Some(hit) }
+        WatchMatch { watch: "red".to_owned(), hit: Some(hit), position: String::new() }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::config::{RequestLimits, WatchConfig};
 use crate::encoder_pool::EncoderPool;
 use crate::galleries::Galleries;
 use crate::indexing::Indexer;
+use crate::retention::RetentionClock;
 use crate::retrieval::Retriever;
 use crate::watches::Descriptions;
 use crate::{IndexingConfig, SearchService};
@@ -45,6 +46,7 @@ struct SearchGrpc {
     indexing: IndexingConfig,
     watches: WatchConfig,
     descriptions: Descriptions,
+    retention_clock: RetentionClock,
     shutdown: CancellationToken,
     /// One place for each index stream. One peer gets at most half of these, and of the next but one.
     index_streams: Arc<Shares>,
@@ -70,6 +72,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         watches,
         descriptions,
         retention: _,
+        retention_clock,
         shutdown,
     } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
@@ -92,6 +95,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         indexing,
         watches,
         descriptions,
+        retention_clock,
         shutdown,
     };
     routes.add_service(SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes));

@@ -32,6 +32,7 @@ pub use grpc::{SERVICE_NAME, add_search_service};
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::{EncoderPool, SystemNetwork};
 use crate::galleries::Galleries;
+use crate::retention::RetentionClock;
 use crate::watches::Descriptions;
 use descry_serving::{GrpcChannel, Health, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
@@ -54,6 +55,7 @@ pub struct SearchService {
     watches: WatchConfig,
     descriptions: Descriptions,
     retention: RetentionConfig,
+    retention_clock: RetentionClock,
     shutdown: CancellationToken,
 }
 
@@ -92,6 +94,7 @@ impl SearchService {
             indexing: config.indexing.clone(),
             descriptions: Descriptions::open(&config.watches)?,
             watches: config.watches.clone(),
+            retention_clock: RetentionClock::new(Duration::from_millis(config.retention.max_clock_wait_ms)),
             retention: config.retention.clone(),
             shutdown: CancellationToken::new(),
         })
@@ -100,7 +103,8 @@ impl SearchService {
     /// Keeps the health service informed, and removes what has been kept long enough, until
     /// [`SearchService::stop_intake`].
     pub async fn tend(self, health: Health) {
-        let sweeping = retention::sweep(self.galleries, self.retention.sweep_interval_ms, self.shutdown.clone());
+        let interval_ms = self.retention.sweep_interval_ms;
+        let sweeping = retention::sweep(self.galleries, self.retention_clock, interval_ms, self.shutdown.clone());
         let (encoders, store, shutdown) = (self.encoders.clone(), Arc::clone(&self.store), self.shutdown.clone());
         let naming = readiness::name_unsearchable(encoders, store, shutdown);
         let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());

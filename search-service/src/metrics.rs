@@ -1,6 +1,7 @@
 //! What an operator wants to know of galleries, besides what is counted of every request.
 
 use crate::galleries::Acknowledgement;
+use descry_store::StoreCondition;
 
 const IMAGES: &str = "descry_search_images_total";
 const REMOVED: &str = "descry_search_images_removed_total";
@@ -11,6 +12,8 @@ const MATCHES: &str = "descry_search_watch_matches_total";
 const ENCODER_UP: &str = "descry_search_encoder_up";
 const ENCODER_CALLS: &str = "descry_search_encoder_calls_total";
 const ENCODER_IN_FLIGHT: &str = "descry_search_encoder_in_flight";
+const CLOCK_WAITING: &str = "descry_search_retention_clock_waiting";
+const STORE_FULL: &str = "descry_search_store_full";
 
 /// Describes the metrics; once a process.
 pub(crate) fn describe() {
@@ -30,6 +33,8 @@ pub(crate) fn describe() {
         "Calls to encoders, by member and outcome. Beside answered and failed ones: those that moved here from another \
          member, and those that were made here as well because another one was slow (hedged)."
     );
+    metrics::describe_gauge!(CLOCK_WAITING, "1 while the clock is ahead of the time by which images are removed.");
+    metrics::describe_gauge!(STORE_FULL, "1 while writes are refused because the store's disk is full.");
 }
 
 pub(crate) fn count_images(acknowledgements: &[Acknowledgement]) {
@@ -77,4 +82,12 @@ pub(crate) fn encoder_has_in_flight(member: &str, items: usize) {
 
 pub(crate) fn count_encoder_call(member: &str, outcome: &'static str) {
     metrics::counter!(ENCODER_CALLS, "member" => member.to_owned(), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn show_clock_waiting(is_waiting: bool) {
+    metrics::gauge!(CLOCK_WAITING).set(f64::from(u8::from(is_waiting)));
+}
+
+pub(crate) fn show_condition(condition: StoreCondition) {
+    metrics::gauge!(STORE_FULL).set(f64::from(u8::from(condition.is_full)));
 }

@@ -2,6 +2,7 @@
 
 use crate::SearchError;
 use crate::encoder_pool::EncoderPool;
+use crate::metrics;
 use descry_model::Fingerprint;
 use descry_serving::Health;
 use descry_store::{Generation, StoreError, VectorStore};
@@ -32,6 +33,8 @@ pub(crate) async fn watch(
             probed = tokio::time::timeout(PROBE_LIMIT, probe) => probed,
             () = shutdown.cancelled() => break,
         };
+        // What cannot be written to can still be searched: that is shown, and does not end the service's readiness.
+        metrics::show_condition(store.condition());
         let too_slow = || SearchError::DeadlineExceeded { activity: "probing the encoder and the store" };
         let ready = match probed.unwrap_or_else(|_| Err(too_slow())) {
             Ok(()) => true,

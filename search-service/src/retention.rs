@@ -1,13 +1,15 @@
 //! How long images are kept, and their removal.
 
+mod believed_time;
+mod sweeping;
+
+pub(crate) use believed_time::BelievedTime;
+pub(crate) use sweeping::{RetentionClock, sweep};
+
 use crate::SearchError;
-use crate::galleries::{Galleries, Removal};
-use crate::metrics;
-use descry_store::{Generation, ImageMetadata, SearchFilter, VectorStore, now_ms};
+use descry_store::{Generation, ImageMetadata, SearchFilter, VectorStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How long images of a gallery are kept, counted from their capture, or from indexing where the capture time is not
 /// known. Kept as a document of the gallery.
@@ -42,14 +44,15 @@ impl Retention {
         Some(since_ms.saturating_add(i64::try_from(kept_ms).unwrap_or(i64::MAX)))
     }
 
-    /// How many images of a gallery have been kept long enough at this moment.
+    /// How many images of a gallery have been kept long enough at a time.
     pub(crate) async fn count_expired(
         &self,
         store: &dyn VectorStore,
         gallery: &Generation,
+        now_ms: i64,
     ) -> Result<u64, SearchError> {
         let mut count = 0;
-        for filter in self.expired(now_ms()) {
+        for filter in self.expired(now_ms) {
             count += store.count(gallery, &filter).await?;
         }
         Ok(count)
@@ -93,51 +96,6 @@ fn taken_before(time_ms: i64, among: &SearchFilter) -> [SearchFilter; 2] {
         ..among.clone()
     };
     [captured, indexed]
-}
-
-/// Removes what has been kept long enough, again and again, until `shutdown`, which breaks off a sweep that waits for
-/// the store. Several instances may do so at once.
-pub(crate) async fn sweep(galleries: Galleries, interval_ms: u64, shutdown: CancellationToken) {
-    if interval_ms == 0 {
-        return;
-    }
-    let sweeping = async {
-        loop {
-            if let Err(error) = sweep_once(&galleries, now_ms()).await {
-                tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
-            }
-            tokio::time::sleep(Duration::from_millis(interval_ms)).await;
-        }
-    };
-    tokio::select! {
-        () = sweeping => {}
-        () = shutdown.cancelled() => {}
-    }
-}
-
-/// One sweep over all galleries. One gallery's failure does not keep the others.
-async fn sweep_once(galleries: &Galleries, now_ms: i64) -> Result<(), SearchError> {
-    for gallery in galleries.store().galleries().await? {
-        let name = &gallery.gallery;
-        match sweep_gallery(galleries, &gallery, now_ms).await {
-            Ok(0) => {}
-            Err(error) if error.is_not_found() => {}
-            Ok(removed) => {
-                metrics::count_removed(removed);
-                tracing::info!(gallery = name, removed, "removed what had been kept long enough");
-            }
-            Err(error) => tracing::warn!(gallery = name, %error, "sweeping a gallery failed"),
-        }
-    }
-    Ok(())
-}
-
-async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64) -> Result<u64, SearchError> {
-    let mut removed = 0;
-    for filter in Retention::of(galleries.store(), gallery).await?.expired(now_ms) {
-        removed += galleries.remove_held(gallery, Removal::Matching(Box::new(filter))).await?;
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ async fn listed(client: &mut Client) -> Vec<Watch> {
 
 async fn follow(client: &mut Client, names: &[&str], since: Option<Timestamp>) -> Streaming<WatchMatch> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
-    let request = WatchMatchesRequest { gallery: "lobby".to_owned(), names, since };
+    let request = WatchMatchesRequest { gallery: "lobby".to_owned(), names, since, ..WatchMatchesRequest::default() };
     client.watch_matches(request).await.unwrap().into_inner()
 }
 

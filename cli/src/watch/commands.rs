@@ -98,7 +98,7 @@ mod tests {
 
     fn found(image_id: &str) -> Match {
         let hit = Hit { image_id: image_id.to_owned(), score: 0.5, ..Hit::default() };
-        Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit) })
+        Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit), position: String::new() })
     }
 
     fn script(folder: &Path, content: &str) -> PathBuf {

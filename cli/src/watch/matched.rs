@@ -80,7 +80,7 @@ mod tests {
         let attributes = [(PATH_ATTRIBUTE.to_owned(), "/data/a.jpg".to_owned())].into();
         let metadata = ImageMetadata { camera_id: Some("c1".to_owned()), attributes, ..ImageMetadata::default() };
         let hit = Hit { image_id: "a.jpg".to_owned(), score: 0.5, metadata: Some(metadata), ..Hit::default() };
-        let found = Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit) });
+        let found = Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit), position: String::new() });
         assert!(found.line().ends_with("red  0.5000  a.jpg  camera c1  /data/a.jpg"), "{}", found.line());
         assert!(found.variables().contains(&("DESCRY_PATH", "/data/a.jpg".to_owned())));
         assert_eq!(found.json()["watch"], "red");

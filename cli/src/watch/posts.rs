@@ -174,7 +174,7 @@ mod tests {
 
     fn found(image_id: &str) -> Match {
         let hit = Hit { image_id: image_id.to_owned(), ..Hit::default() };
-        Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit) })
+        Match::of(WatchMatch { watch: "red".to_owned(), hit: Some(hit), position: String::new() })
     }
 
     /// Answers requests with these heads, one a connection, and returns what it was sent.

@@ -14,7 +14,7 @@ fn at(seconds: i64) -> Timestamp {
 fn found(image_id: &str, seconds: i64) -> WatchMatch {
     let metadata = Some(ImageMetadata { indexed_at: Some(at(seconds)), ..ImageMetadata::default() });
     let hit = Hit { image_id: image_id.to_owned(), metadata, ..Hit::default() };
-    WatchMatch { watch: "red".to_owned(), hit: Some(hit) }
+    WatchMatch { watch: "red".to_owned(), hit: Some(hit), position: String::new() }
 }
 
 #[tokio::test(start_paused = true)]

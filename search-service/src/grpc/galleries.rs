@@ -274,7 +274,7 @@ impl SearchGrpc {
     /// As [`Self::described`], with how many images the next sweep removes.
     async fn described_and_counted(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {
         let retention = Retention::of(&*self.store, generation).await?;
-        let past_retention = retention.count_expired(&*self.store, generation).await?;
+        let past_retention = retention.count_expired(&*self.store, generation, self.retention_clock.now_ms()).await?;
         Ok(proto::Gallery { past_retention, ..self.described(generation).await? })
     }
 

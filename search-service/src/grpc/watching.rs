@@ -8,10 +8,10 @@ use super::searches::query_parts;
 use crate::SearchError;
 use crate::retrieval::{RankedHit, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
-use crate::watches::{Descriptions, Following, Watch, WatchMatch, WatchPart, Watches, delete_watch, follow, put_watch};
+use crate::watches::{Descriptions, Following, Found, Watch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
 use descry_serving::{Exceeded, Peer};
-use descry_store::now_ms;
+use descry_store::{WriteOrder, now_ms};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -51,6 +51,10 @@ impl SearchGrpc {
             min_score,
             filter,
             created_at_ms: now_ms(),
+            created_at_write: match self.store.write_order() {
+                WriteOrder::Numbered { next } => Some(next),
+                WriteOrder::Timed => None,
+            },
         };
         let description = self.descriptions.kept(&gallery, &watch.name, watch.created_at_ms, parts.clone())?;
         put_watch(&*self.store, &generation, &watch).await?;
@@ -112,12 +116,13 @@ impl SearchGrpc {
         peer: Option<Peer>,
         request: proto::WatchMatchesRequest,
     ) -> Result<BoxStream<'static, Result<proto::WatchMatch, Status>>, Status> {
-        let proto::WatchMatchesRequest { gallery, names, since } = request;
+        let proto::WatchMatchesRequest { gallery, names, since, after, with_positions } = request;
         check_gallery_name(&gallery)?;
         for name in &names {
             check_watch_name(name, &self.limits)?;
         }
-        let since_ms = since.map(|since| milliseconds("since", since)).transpose()?.unwrap_or_else(now_ms);
+        let since_ms = since.map(|since| milliseconds("since", since)).transpose()?;
+        let after = parse_position(&after)?;
         // An unknown gallery is told at once.
         self.store.resolve(&gallery).await.map_err(SearchError::from)?;
         let place = self.match_streams.take(peer, 1).map_err(|exceeded| SearchError::Overloaded {
@@ -128,7 +133,7 @@ impl SearchGrpc {
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
-        let following = Following { gallery, names, since_ms, poll_interval };
+        let following = Following { gallery, names, since_ms, after, with_positions, poll_interval };
         let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
         // It ends when the receiver is dropped.
         tokio::spawn(follow(Arc::clone(&self.store), following, sender, self.shutdown.clone()));
@@ -140,7 +145,25 @@ impl SearchGrpc {
     }
 }
 
-fn match_message(found: WatchMatch) -> proto::WatchMatch {
+/// What comes before the number in a position: other stores may have other positions some day.
+const POSITION_PREFIX: &str = "n";
+
+fn parse_position(text: &str) -> Result<Option<u64>, SearchError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = text.strip_prefix(POSITION_PREFIX).and_then(|number| number.parse().ok());
+    number.map(Some).ok_or_else(|| invalid("after", "is no position that a stream of matches has told"))
+}
+
+fn match_message(found: Found) -> proto::WatchMatch {
+    let found = match found {
+        Found::Match(found) => *found,
+        Found::Position(number) => {
+            let position = format!("{POSITION_PREFIX}{number}");
+            return proto::WatchMatch { position, ..proto::WatchMatch::default() };
+        }
+    };
     let hit = RankedHit {
         contributions: vec![found.hit.score],
         hit: found.hit,
@@ -148,5 +171,5 @@ fn match_message(found: WatchMatch) -> proto::WatchMatch {
         sightings: Vec::new(),
         sighting_count: 0,
     };
-    proto::WatchMatch { watch: found.watch, hit: Some(hit_message(hit)) }
+    proto::WatchMatch { watch: found.watch, hit: Some(hit_message(hit)), position: String::new() }
 }

@@ -60,7 +60,7 @@ async fn a_stream_from_long_ago_tells_everything_once_and_in_order() {
     .await;
     let mut client = service.client().await;
     let since = Some(Timestamp { seconds: began_ms / 1_000 - 86_400, nanos: 0 });
-    let request = WatchMatchesRequest { gallery: GALLERY.to_owned(), names: Vec::new(), since };
+    let request = WatchMatchesRequest { gallery: GALLERY.to_owned(), since, ..WatchMatchesRequest::default() };
     let mut matches = client.watch_matches(request).await.unwrap().into_inner();
     let expected: Vec<String> = (0..IN_ALL).map(|number| format!("{number:05}")).collect();
     let mut seen = Vec::new();

@@ -89,6 +89,7 @@ async fn one_stream_of_matches_too_many_is_refused_and_a_closed_one_makes_room()
         gallery: gallery.to_owned(),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         since,
+        ..WatchMatchesRequest::default()
     };
     let no_time = Some(Timestamp { seconds: 0, nanos: -1 });
     check(client.watch_matches(of("nowhere", &[], None)).await, Code::NotFound, "nowhere");

@@ -1,0 +1,189 @@
+//! Whether the clock is to be believed before images are removed by it.
+//!
+//! A clock that is ahead, for five seconds or for a day, would have everything removed that is kept shorter than that. So
+//! the time by which images are removed goes on by the monotonic clock, and follows the system's clock over a leap only
+//! after that one has run evenly for as long as the leap is wide, seven days at most. Where a process starts, the newest
+//! time that was believed before takes the place of its own memory: it lies in the store. A clock that is behind removes
+//! less, and is followed at once; when it comes back to where it was, it is believed at once.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The time by which images are removed.
+#[derive(Debug)]
+pub(crate) struct BelievedTime {
+    state: Mutex<Option<State>>,
+    longest_wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    believed_ms: i64,
+    /// The latest time that was ever believed, and what has passed since.
+    latest_ms: i64,
+    wall_ms: i64,
+    at: Instant,
+    /// The leap over which the clock is not yet followed.
+    leap: Option<Leap>,
+}
+
+/// A leap of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leap {
+    /// How far the clock is ahead of the time that is believed.
+    pub(crate) ahead_ms: i64,
+    since: Instant,
+    /// How much longer the clock must run evenly before it is believed.
+    pub(crate) believed_in: Duration,
+}
+
+/// How far the clock may be from what the monotonic one says: it is adjusted now and then.
+const ADJUSTMENT_MS: i64 = 60_000;
+
+/// By how much the clock may be ahead of the newest time that an earlier process believed: services are down for a while.
+const DOWN_TIME_MS: i64 = 86_400_000;
+
+impl BelievedTime {
+    pub(crate) fn new(longest_wait: Duration) -> Self {
+        Self { state: Mutex::default(), longest_wait }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a process has begun to look at the clock.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state().is_some()
+    }
+
+    /// Begins with what was believed before, where that is known.
+    pub(crate) fn begin(&self, believed_before_ms: Option<i64>, wall_ms: i64, now: Instant) {
+        let before_ms = believed_before_ms.unwrap_or(wall_ms);
+        let believed_ms = if wall_ms.saturating_sub(before_ms) > DOWN_TIME_MS { before_ms } else { wall_ms };
+        let latest_ms = believed_ms.max(before_ms);
+        *self.state() = Some(State { believed_ms, latest_ms, wall_ms, at: now, leap: None });
+    }
+
+    /// The time by which images may be removed, and the leap of the clock that it does not follow yet.
+    pub(crate) fn read(&self, wall_ms: i64, now: Instant) -> (i64, Option<Leap>) {
+        let mut state = self.state();
+        let first = State { believed_ms: wall_ms, latest_ms: wall_ms, wall_ms, at: now, leap: None };
+        let last = state.unwrap_or(first);
+        let passed_ms = milliseconds(now.saturating_duration_since(last.at));
+        let latest_ms = last.latest_ms.saturating_add(passed_ms);
+        let followed = State { believed_ms: wall_ms, latest_ms: latest_ms.max(wall_ms), ..first };
+        let ahead_ms = wall_ms.saturating_sub(latest_ms);
+        let next = if ahead_ms <= ADJUSTMENT_MS {
+            followed
+        } else {
+            let unevenness_ms = wall_ms.saturating_sub(last.wall_ms).saturating_sub(passed_ms).saturating_abs();
+            let is_even = unevenness_ms <= ADJUSTMENT_MS;
+            let since = last.leap.filter(|_| is_even).map_or(now, |leap| leap.since);
+            let wait = Duration::from_millis(ahead_ms.unsigned_abs()).min(self.longest_wait);
+            match wait.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero()) {
+                Some(believed_in) => {
+                    let leap = Some(Leap { ahead_ms, since, believed_in });
+                    let believed_ms = last.believed_ms.saturating_add(passed_ms);
+                    State { believed_ms, latest_ms, leap, ..first }
+                }
+                None => followed,
+            }
+        };
+        *state = Some(next);
+        (next.believed_ms, next.leap)
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: i64 = 1_800_000_000_000;
+    const DAY_MS: i64 = 86_400_000;
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+    struct Clocks {
+        believed: BelievedTime,
+        began: Instant,
+    }
+
+    impl Clocks {
+        fn begun(before_ms: Option<i64>) -> Self {
+            let (believed, began) = (BelievedTime::new(WEEK), Instant::now());
+            assert!(!believed.has_begun());
+            believed.begin(before_ms, NOON, began);
+            Self { believed, began }
+        }
+
+        /// Seconds of the believed time since noon, and whether a leap is waited for.
+        fn at(&self, second: u64, clock_off_ms: i64) -> (i64, bool) {
+            let wall_ms = NOON + 1_000 * second as i64 + clock_off_ms;
+            let (believed_ms, leap) = self.believed.read(wall_ms, self.began + Duration::from_secs(second));
+            ((believed_ms - NOON) / 1_000, leap.is_some())
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_for_a_moment_is_not_believed() {
+        let clocks = Clocks::begun(None);
+        assert_eq!(clocks.at(10, 0), (10, false));
+        for second in 11..16 {
+            assert_eq!(clocks.at(second, 400 * DAY_MS), (second as i64, true));
+        }
+        assert_eq!(clocks.at(16, 0), (16, false));
+        assert_eq!(clocks.at(20, 30_000), (50, false), "an adjustment");
+    }
+
+    #[test]
+    fn a_clock_that_stays_ahead_is_believed_in_the_end() {
+        let clocks = Clocks::begun(None);
+        let hour_ms = 3_600_000;
+        assert_eq!(clocks.at(100, hour_ms), (100, true));
+        assert_eq!(clocks.at(3_699, hour_ms), (3_699, true));
+        assert_eq!(clocks.at(3_700, hour_ms), (3_700 + 3_600, false));
+        // 400 days take a week.
+        let clocks = Clocks::begun(None);
+        assert_eq!(clocks.at(100, 400 * DAY_MS), (100, true));
+        assert!(clocks.at(100 + WEEK.as_secs() - 1, 400 * DAY_MS).1);
+        assert!(!clocks.at(100 + WEEK.as_secs(), 400 * DAY_MS).1);
+    }
+
+    #[test]
+    fn every_further_leap_begins_the_wait_again() {
+        let clocks = Clocks::begun(None);
+        assert!(clocks.at(100, 3_600_000).1);
+        assert!(clocks.at(3_600, 7_200_000).1);
+        assert!(clocks.at(3_800, 7_200_000).1, "the first leap alone would be believed by now");
+        assert!(!clocks.at(3_600 + 7_200, 7_200_000).1);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_followed_at_once() {
+        let clocks = Clocks::begun(None);
+        assert_eq!(clocks.at(100, -DAY_MS), (100 - 86_400, false));
+        assert_eq!(clocks.at(101, 0), (101, false), "this far it was believed before");
+        assert_eq!(clocks.at(102, DAY_MS), (102, true));
+    }
+
+    #[test]
+    fn a_start_with_a_clock_that_is_ahead_is_noticed_by_what_was_believed_before() {
+        let long_ago = Clocks::begun(Some(NOON - 400 * DAY_MS));
+        assert_eq!(long_ago.at(1, 0), (1 - 400 * 86_400, true));
+        assert!(!Clocks::begun(Some(NOON - DAY_MS / 2)).at(1, 0).1, "a service may be down for half a day");
+        assert!(!Clocks::begun(Some(NOON + DAY_MS)).at(1, 0).1);
+        assert!(!Clocks::begun(None).at(1, 0).1, "nothing is known");
+    }
+
+    #[test]
+    fn without_a_wait_every_clock_is_believed() {
+        let believed = BelievedTime::new(Duration::ZERO);
+        let now = Instant::now();
+        believed.begin(None, NOON, now);
+        assert_eq!(believed.read(NOON + DAY_MS, now), (NOON + DAY_MS, None));
+    }
+}
