@@ -5,7 +5,7 @@ use crate::{FileVersion, IntakeError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The format's version, and the header's first field, by which a journal is known.
@@ -35,6 +35,25 @@ struct Header {
     identity: JobIdentity,
 }
 
+/// The file below a journal.
+trait JournalFile: Read + Write + Seek + Send {
+    /// Gives up what is behind so many bytes.
+    fn cut(&mut self, bytes: u64) -> std::io::Result<()>;
+
+    /// Brings everything to the disk.
+    fn sync(&mut self) -> std::io::Result<()>;
+}
+
+impl JournalFile for File {
+    fn cut(&mut self, bytes: u64) -> std::io::Result<()> {
+        self.set_len(bytes)
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.sync_all()
+    }
+}
+
 /// A file with a JSON header, and then one line `[image id, bytes, modified_ms]` for each acknowledged image.
 ///
 /// In memory an image takes 32 bytes: a digest of its id (128 bits, too many for two ids to share one) and the version
@@ -42,7 +61,7 @@ struct Header {
 pub struct Journal {
     path: PathBuf,
     /// Holds the lock of the file until it is dropped.
-    writer: BufWriter<File>,
+    writer: BufWriter<Box<dyn JournalFile>>,
     acknowledged: HashMap<u128, FileVersion>,
 }
 
@@ -60,7 +79,7 @@ impl Journal {
             return Err(IntakeError::Missing { path: folder.to_owned() });
         }
         let mut options = OpenOptions::new();
-        let mut file = options
+        let file = options
             .read(true)
             .write(true)
             .create(true)
@@ -71,13 +90,22 @@ impl Journal {
             TryLockError::WouldBlock => IntakeError::JournalInUse { path: path.to_owned() },
             TryLockError::Error(source) => IntakeError::Unwritable { path: path.to_owned(), source },
         })?;
-        let (acknowledged, end) = read(path, &file, identity)?;
-        file.set_len(end).map_err(IntakeError::unwritable(path))?;
+        Self::over(path, Box::new(file), identity)
+    }
+
+    fn over(path: &Path, mut file: Box<dyn JournalFile>, identity: &JobIdentity) -> Result<Self, IntakeError> {
+        let unwritable = IntakeError::unwritable(path);
+        let (acknowledged, end) = read(path, &mut *file, identity)?;
+        let is_new = end == 0;
+        // Before anything new is written: after a power loss a new header must not stand before the lines of another job,
+        // nor lines without their header.
+        file.cut(end).and_then(|()| if is_new { file.sync() } else { Ok(()) }).map_err(unwritable)?;
         file.seek(SeekFrom::Start(end)).map_err(IntakeError::unwritable(path))?;
         let mut journal = Self { path: path.to_owned(), writer: BufWriter::new(file), acknowledged };
-        if end == 0 {
+        if is_new {
             journal.write_line(&Header { descry_journal: VERSION, identity: identity.clone() })?;
             journal.flush()?;
+            journal.writer.get_mut().sync().map_err(IntakeError::unwritable(path))?;
         }
         Ok(journal)
     }
@@ -122,7 +150,11 @@ impl Journal {
 }
 
 /// The images in the file, and where the usable part of it ends: at 0 when it has to be begun anew.
-fn read(path: &Path, file: &File, identity: &JobIdentity) -> Result<(HashMap<u128, FileVersion>, u64), IntakeError> {
+fn read(
+    path: &Path,
+    file: &mut dyn JournalFile,
+    identity: &JobIdentity,
+) -> Result<(HashMap<u128, FileVersion>, u64), IntakeError> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     let mut next_line = |line: &mut Vec<u8>| {
@@ -158,6 +190,9 @@ fn read(path: &Path, file: &File, identity: &JobIdentity) -> Result<(HashMap<u12
         end += bytes;
     }
 }
+
+#[cfg(test)]
+mod power_loss;
 
 #[cfg(test)]
 mod tests {
