@@ -68,8 +68,9 @@ impl BelievedTime {
     /// The time by which images may be removed, and the leap of the clock that it does not follow yet.
     pub(crate) fn read(&self, wall_ms: i64, now: Instant) -> (i64, Option<Leap>) {
         let mut state = self.state();
+        // Whoever asks before the first sweep must not take what was believed before from it.
+        let Some(last) = *state else { return (wall_ms, None) };
         let first = State { believed_ms: wall_ms, latest_ms: wall_ms, wall_ms, at: now, leap: None };
-        let last = state.unwrap_or(first);
         let passed_ms = milliseconds(now.saturating_duration_since(last.at));
         let latest_ms = last.latest_ms.saturating_add(passed_ms);
         let followed = State { believed_ms: wall_ms, latest_ms: latest_ms.max(wall_ms), ..first };
@@ -172,6 +173,9 @@ mod tests {
 
     #[test]
     fn a_start_with_a_clock_that_is_ahead_is_noticed_by_what_was_believed_before() {
+        let asked_before = BelievedTime::new(WEEK);
+        assert_eq!(asked_before.read(NOON, Instant::now()), (NOON, None));
+        assert!(!asked_before.has_begun(), "a sweep is still to say what was believed before");
         let long_ago = Clocks::begun(Some(NOON - 400 * DAY_MS));
         assert_eq!(long_ago.at(1, 0), (1 - 400 * 86_400, true));
         assert!(!Clocks::begun(Some(NOON - DAY_MS / 2)).at(1, 0).1, "a service may be down for half a day");
