@@ -1,6 +1,7 @@
 //! `descry gallery`
 
 mod calibrate;
+mod check;
 mod copy;
 mod create;
 mod delete;
@@ -40,6 +41,8 @@ enum Command {
     Show(show::Arguments),
     Stats(stats::Arguments),
     ListImages(Box<list_images::Arguments>),
+    Check(check::CheckArguments),
+    Repair(check::RepairArguments),
     Delete(delete::Arguments),
     Retain(retain::Arguments),
     Copy(copy::Arguments),
@@ -60,6 +63,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Show(arguments) => show::run(arguments).await,
         Command::Stats(arguments) => stats::run(arguments).await,
         Command::ListImages(arguments) => list_images::run(*arguments).await,
+        Command::Check(arguments) => check::check(arguments).await,
+        Command::Repair(arguments) => check::repair(arguments).await,
         Command::Delete(arguments) => delete::run(arguments).await,
         Command::Retain(arguments) => retain::run(arguments).await,
         Command::Copy(arguments) => copy::run(arguments).await,

@@ -34,6 +34,7 @@
 //! ```
 
 mod calls;
+mod checking;
 mod comparison;
 mod connection;
 mod editing;
@@ -51,6 +52,7 @@ mod transfer;
 mod watching;
 
 pub use calls::generation_address;
+pub use checking::Check;
 pub use comparison::{Comparison, Difference};
 pub use connection::Connection;
 pub use editing::Untold;

@@ -27,7 +27,7 @@ pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Role, Tar
 use crate::SearchError;
 use crate::config::RequestLimits;
 use descry_model::Fingerprint;
-use descry_store::{GalleryAddress, Generation, NewGallery, StoreError, VectorStore};
+use descry_store::{CheckPage, CheckRequest, GalleryAddress, Generation, NewGallery, StoreError, VectorStore};
 use rewriting::Rewriting;
 use std::sync::Arc;
 use turns::Turns;
@@ -73,6 +73,17 @@ impl Galleries {
         let generation = generations.find(number).ok_or_else(|| no_generation(gallery, number))?;
         self.store.delete_generation(generation).await?;
         self.forget_comparison(&generations.active, number).await
+    }
+
+    /// Reads images closely, and removes those that cannot be read where it is asked to. Only from the generation that is
+    /// named: another one may still have them whole.
+    pub(crate) async fn check(&self, address: &str, request: CheckRequest) -> Result<CheckPage, SearchError> {
+        let _turn = match request.repair {
+            true => Some(self.turns.alone(GalleryAddress::parse(address).name).await),
+            false => None,
+        };
+        let generation = self.store.resolve(address).await?;
+        Ok(self.store.check(&generation, request).await?)
     }
 
     pub(crate) async fn delete(&self, gallery: &str) -> Result<(), SearchError> {

@@ -148,6 +148,7 @@ serve![
     list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
     get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
     delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
+    check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
     set_retention(SetRetentionRequest) -> Gallery,
     create_generation(CreateGenerationRequest) -> Gallery,
     list_generations(ListGenerationsRequest) -> ListGenerationsResponse,

@@ -13,6 +13,7 @@ const ENCODER_UP: &str = "descry_search_encoder_up";
 const ENCODER_CALLS: &str = "descry_search_encoder_calls_total";
 const ENCODER_IN_FLIGHT: &str = "descry_search_encoder_in_flight";
 const CLOCK_WAITING: &str = "descry_search_retention_clock_waiting";
+const DAMAGED: &str = "descry_search_damaged_images";
 const STORE_FULL: &str = "descry_search_store_full";
 
 /// Describes the metrics; once a process.
@@ -34,6 +35,7 @@ pub(crate) fn describe() {
          member, and those that were made here as well because another one was slow (hedged)."
     );
     metrics::describe_gauge!(CLOCK_WAITING, "1 while the clock is ahead of the time by which images are removed.");
+    metrics::describe_gauge!(DAMAGED, "Images that are known to be damaged and are passed over.");
     metrics::describe_gauge!(STORE_FULL, "1 while writes are refused because the store's disk is full.");
 }
 
@@ -89,5 +91,6 @@ pub(crate) fn show_clock_waiting(is_waiting: bool) {
 }
 
 pub(crate) fn show_condition(condition: StoreCondition) {
+    metrics::gauge!(DAMAGED).set(condition.damaged_images as f64);
     metrics::gauge!(STORE_FULL).set(f64::from(u8::from(condition.is_full)));
 }

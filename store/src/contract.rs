@@ -152,6 +152,16 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Keeps a document, or removes it; durable when this returns.
     async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError>;
 
+    /// Reads some of a generation's images closely, page after page, and tells those that cannot be read.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::page`]. A store that cannot pass over a damaged image fails on it.
+    async fn check(&self, generation: &Generation, request: CheckRequest) -> Result<CheckPage, StoreError> {
+        let CheckRequest { after, limit, repair: _ } = request;
+        let page = self.page(generation, PageRequest { after, limit, filter: SearchFilter::default() }).await?;
+        Ok(CheckPage { examined: page.images.len() as u64, damaged: Vec::new(), next: page.next })
+    }
+
     /// Whether the store answers at all: the readiness probe.
     async fn ready(&self) -> Result<(), StoreError>;
 
@@ -182,4 +192,39 @@ pub trait VectorStore: Send + Sync + 'static {
 pub struct StoreCondition {
     /// Whether writes are refused because there is no room on the disk.
     pub is_full: bool,
+    /// Images that are known to be damaged and are passed over.
+    pub damaged_images: u64,
+}
+
+/// Which images are to be read closely.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// Where the last page ended; `None` for the first.
+    pub after: Option<String>,
+    /// Most images of the page.
+    pub limit: usize,
+    /// Whether what cannot be read is removed.
+    pub repair: bool,
+}
+
+/// A page of a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckPage {
+    /// Images that were read.
+    pub examined: u64,
+    /// Those that cannot be.
+    pub damaged: Vec<DamagedImage>,
+    /// Where to go on; `None` behind the last page.
+    pub next: Option<String>,
+}
+
+/// An image that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedImage {
+    /// Its id; empty where not even that can be read.
+    pub image_id: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Whether it was removed.
+    pub is_removed: bool,
 }

@@ -8,8 +8,10 @@
 //! Every image costs about `dimension + 49` bytes of memory; a million images of dimension 512 take 0.6 GB. Beyond
 //! that, keep galleries in Qdrant.
 
+mod checking;
 mod codes;
 mod conditions;
+mod damage;
 mod database;
 mod database_file;
 mod error;
@@ -20,6 +22,7 @@ mod loading;
 mod lock;
 mod matrix;
 mod migration;
+mod place;
 mod readers;
 mod rescoring;
 mod room;
@@ -35,11 +38,13 @@ mod tight;
 pub use error::EmbeddedError;
 
 use crate::{Generation, StoreError};
+use damage::Damage;
 use database::Database;
 use database_file::DatabaseFile;
 use error::store_error;
 use galleries::{Galleries, LoadedGeneration};
 use lock::StoreLock;
+use place::Place;
 use readers::{Reader, Readers};
 use room::WriteHealth;
 use std::path::PathBuf;
@@ -77,8 +82,8 @@ pub struct EmbeddedStore {
     /// One permit per thread that may score images.
     search_slots: Arc<Semaphore>,
     health: Arc<WriteHealth>,
-    /// Let go last.
-    _lock: Option<StoreLock>,
+    /// Holds the lock. Let go last.
+    place: Arc<Place>,
 }
 
 const OPENING: &str = "opening the embedded store";
@@ -104,16 +109,32 @@ impl EmbeddedStore {
 
     fn load(file: DatabaseFile, config: &EmbeddedConfig) -> Result<Self, EmbeddedError> {
         let lock = file.lock(Duration::from_millis(config.lock_wait_ms))?;
+        let vanished =
+            |lock: &StoreLock| EmbeddedError::Vanished { path: file.path().to_owned(), marker: lock.path().to_owned() };
+        // Opening would make a new one.
+        if let Some(lock) = lock.as_ref().filter(|lock| lock.holds_galleries() && file.identity().is_none()) {
+            return Err(vanished(lock));
+        }
         let database = Database::open(&file, config.reserve_bytes)?;
-        let loaded = loading::load_galleries(database.connection())?;
+        let damage = Arc::new(Damage::default());
+        let loaded = loading::load_galleries(database.connection(), &damage)?;
+        if let Some(lock) = lock.as_ref().filter(|lock| lock.holds_galleries() && loaded.is_empty()) {
+            return Err(vanished(lock));
+        }
+        let place = Place::new(file.clone(), lock);
+        place.remember(!loaded.is_empty());
         Ok(Self {
+            place: Arc::new(place),
             galleries: Arc::new(Galleries::new(loaded, database.next_write_number())),
             database: Arc::new(Mutex::new(database)),
-            readers: Arc::new(Readers::new(file)),
+            readers: Arc::new(Readers::new(file, damage)),
             search_slots: Arc::new(Semaphore::new(config.search_threads)),
             health: Arc::default(),
-            _lock: lock,
         })
+    }
+
+    fn damage(&self) -> Arc<Damage> {
+        Arc::clone(&self.readers.damage)
     }
 
     fn readers(&self) -> Arc<Readers> {
@@ -128,8 +149,10 @@ impl EmbeddedStore {
         W: FnOnce(&mut Database, &Galleries) -> Result<T, StoreError> + Send + 'static,
     {
         let mut database = Arc::clone(&self.database).lock_owned().await;
-        let (galleries, health) = (Arc::clone(&self.galleries), Arc::clone(&self.health));
+        let (galleries, health, place) =
+            (Arc::clone(&self.galleries), Arc::clone(&self.health), Arc::clone(&self.place));
         blocking(activity, move || {
+            place.check()?;
             let possible = database.require_room().and_then(|()| database.bury_failed_change());
             let done = match possible {
                 Ok(()) => work(&mut database, &galleries),
@@ -137,7 +160,8 @@ impl EmbeddedStore {
             };
             database.note_failed_change(&done);
             health.note(&done);
-            done
+            // What was written to a file that is gone is not kept.
+            done.and_then(|done| place.check().map(|()| done))
         })
         .await
     }
@@ -150,8 +174,10 @@ impl EmbeddedStore {
         W: FnMut(&mut Database, &Galleries) -> Result<T, StoreError> + Send + 'static,
     {
         let mut database = Arc::clone(&self.database).lock_owned().await;
-        let (galleries, health) = (Arc::clone(&self.galleries), Arc::clone(&self.health));
+        let (galleries, health, place) =
+            (Arc::clone(&self.galleries), Arc::clone(&self.health), Arc::clone(&self.place));
         blocking(activity, move || {
+            place.check()?;
             let mut work = |database: &mut Database| {
                 database.bury_failed_change().map_err(|source| store_error(activity, source))?;
                 work(database, &galleries)
@@ -165,7 +191,7 @@ impl EmbeddedStore {
             if done.is_err() {
                 health.note(&done);
             }
-            done
+            done.and_then(|done| place.check().map(|()| done))
         })
         .await
     }

@@ -22,7 +22,7 @@ mod qdrant;
 mod query;
 
 pub use clock::{now_ms, wall_ms};
-pub use contract::{StoreCondition, VectorStore};
+pub use contract::{CheckPage, CheckRequest, DamagedImage, StoreCondition, VectorStore};
 pub use embedded::{EmbeddedConfig, EmbeddedError, EmbeddedStore};
 pub use error::StoreError;
 pub use filter::{AttributeCondition, SearchFilter};

@@ -41,6 +41,7 @@ pub(crate) struct State {
     pub(crate) streams: VecDeque<Vec<proto::WatchMatch>>,
     /// What each stream was asked for.
     pub(crate) since: Vec<Option<Timestamp>>,
+    pub(crate) after: Vec<String>,
 }
 
 impl State {
@@ -238,7 +239,9 @@ macro_rules! serve {
                 request: Request<proto::WatchMatchesRequest>,
             ) -> Result<Response<Self::WatchMatchesStream>, Status> {
                 let mut state = self.state();
-                state.since.push(request.into_inner().since);
+                let request = request.into_inner();
+                state.since.push(request.since);
+                state.after.push(request.after);
                 let matches = state.streams.pop_front().ok_or_else(|| Status::not_found("no further stream"))?;
                 let broken = std::iter::once(Err(Status::unavailable("restarting")));
                 let items: Vec<_> = matches.into_iter().map(Ok).chain(broken).collect();
@@ -264,6 +267,7 @@ serve!(
         get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
         list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
         delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
+        check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
         set_retention(SetRetentionRequest) -> Gallery,
         index_embeddings(IndexEmbeddingsRequest) -> IndexEmbeddingsResponse,
         update_images(UpdateImagesRequest) -> UpdateImagesResponse,

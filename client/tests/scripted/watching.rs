@@ -51,3 +51,18 @@ async fn patience_may_have_an_end() {
     assert!(matches!(error, ClientError::Unavailable { .. }), "{error}");
     assert!((20..22).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
+
+/// Where the store numbers its writes, no clock decides where a stream goes on.
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_at_the_position_that_was_told_last() {
+    let position = |text: &str| WatchMatch { position: text.to_owned(), ..WatchMatch::default() };
+    let first = vec![position("n5"), found("a", 1_000), position("n6"), found("b", 1_001)];
+    let second = vec![found("b", 1_001), found("a clock behind", 400), position("n9")];
+    let service = Scripted::new(State { streams: [first, second].into(), ..State::default() });
+    let mut matches = service.connect().matches("lobby", Vec::new(), None);
+    for expected in ["a", "b", "a clock behind"] {
+        assert_eq!(matches.next().await.unwrap().hit.unwrap().image_id, expected);
+    }
+    matches.next().await.unwrap_err();
+    assert_eq!(service.state().after, ["", "n6", "n9"]);
+}

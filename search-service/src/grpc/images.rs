@@ -12,7 +12,7 @@ use crate::validation::{check_address, check_filter, check_id, check_metadata, i
 use descry_model::Embedding;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_response::Outcome;
-use descry_store::{GalleryImage, ImageMetadata, PageRequest, SearchFilter};
+use descry_store::{CheckRequest, DamagedImage, GalleryImage, ImageMetadata, PageRequest, SearchFilter};
 use prost::Message as _;
 use std::sync::Arc;
 
@@ -65,6 +65,29 @@ impl SearchGrpc {
             // Only the store knows how to go on behind the last one that fits.
             request.limit = images.len();
         }
+    }
+
+    pub(super) async fn check_gallery(
+        &self,
+        request: proto::CheckGalleryRequest,
+    ) -> Result<proto::CheckGalleryResponse, SearchError> {
+        let proto::CheckGalleryRequest { gallery, repair, page_size, page_token } = request;
+        check_address(&gallery)?;
+        let limit = match usize::try_from(page_size).unwrap_or(usize::MAX) {
+            0 => DEFAULT_PAGE_IMAGES.min(self.limits.max_page_images),
+            limit => limit,
+        };
+        self.check_count("page_size", limit)?;
+        let after = Some(page_token).filter(|token| !token.is_empty());
+        let page = self.galleries.check(&gallery, CheckRequest { after, limit, repair }).await?;
+        let damaged = page.damaged.into_iter().map(|DamagedImage { image_id, reason, is_removed }| {
+            proto::DamagedImage { image_id, reason, removed: is_removed }
+        });
+        Ok(proto::CheckGalleryResponse {
+            examined: page.examined,
+            damaged: damaged.collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        })
     }
 
     pub(super) async fn update_images(

@@ -7,6 +7,7 @@ use super::rows::encode_embedding;
 use super::{EmbeddedError, schema};
 use crate::{GalleryImage, Generation, ImageMetadata, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use std::collections::HashSet;
 
 /// The open file. Each method that changes it is one transaction, on disk when the method returns.
 pub(super) struct Database {
@@ -142,14 +143,20 @@ impl Database {
     }
 
     /// Adds or replaces images. One that `serving` holds, indexed at the same time, is the same write: it gets the number
-    /// that it has there, all others the next one.
+    /// that it has there, all others the next one. `unloaded` are the numbers of damaged images that memory does not know;
+    /// returns those of them that went as well.
     pub(super) fn upsert_images(
         &mut self,
         generation: i64,
         serving: Option<i64>,
         images: &[PreparedImage],
-    ) -> Result<Vec<WrittenImage>, EmbeddedError> {
+        unloaded: &HashSet<i64>,
+    ) -> Result<(Vec<WrittenImage>, Vec<i64>), EmbeddedError> {
         let transaction = self.connection.transaction()?;
+        let removed = match unloaded.is_empty() {
+            true => Vec::new(),
+            false => remove_unloaded(&transaction, generation, images, unloaded)?,
+        };
         let WriteNumbers { mut next, mut reserved } = self.writes;
         if next + images.len() as u64 > reserved {
             reserved = next + (images.len() as u64).max(NUMBERS_RESERVED_AT_ONCE);
@@ -203,7 +210,7 @@ impl Database {
         }
         transaction.commit()?;
         self.writes = WriteNumbers { next, reserved };
-        Ok(written)
+        Ok((written, removed))
     }
 
     /// Replaces metadata. Returns for each image its numbers and the time of its writing, `None` for images that are not
@@ -282,6 +289,26 @@ impl Database {
         };
         Ok(())
     }
+}
+
+/// Removes damaged images that are about to be written anew: they get numbers behind all others, because memory holds images
+/// by rising numbers. Returns the numbers that they had.
+fn remove_unloaded(
+    transaction: &Transaction<'_>,
+    generation: i64,
+    images: &[PreparedImage],
+    unloaded: &HashSet<i64>,
+) -> Result<Vec<i64>, EmbeddedError> {
+    let mut number = transaction.prepare_cached("SELECT id FROM image WHERE generation_id = ?1 AND image_id = ?2")?;
+    let mut removed = Vec::new();
+    for PreparedImage { image, .. } in images {
+        let id = number.query_row(params![generation, image.image_id], |row| row.get::<_, i64>(0)).optional()?;
+        if let Some(id) = id.filter(|id| unloaded.contains(id)) {
+            transaction.execute("DELETE FROM image WHERE id = ?1", [id])?;
+            removed.push(id);
+        }
+    }
+    Ok(removed)
 }
 
 fn insert_generation(

@@ -5,7 +5,7 @@ use super::lock::StoreLock;
 #[cfg(test)]
 use super::simulation::SimulatedDisk;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
@@ -66,6 +66,15 @@ impl DatabaseFile {
         Connection::open_with_flags(&self.path, flags)
     }
 
+    /// Which file is at its place; none where there is none, or an empty one.
+    pub(super) fn identity(&self) -> Option<FileIdentity> {
+        #[cfg(test)]
+        if let Some(disk) = &self.disk {
+            return Some(FileIdentity(disk.id, 0)).filter(|_| disk.bytes_of("galleries.sqlite3") > 0);
+        }
+        std::fs::metadata(&self.path).ok().filter(|metadata| metadata.len() > 0).map(|metadata| identity_of(&metadata))
+    }
+
     /// Bytes of the database alone, without its log.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         #[cfg(test)]
@@ -115,6 +124,22 @@ impl DatabaseFile {
     fn beside(&self, extension: &str) -> PathBuf {
         beside(&self.path, extension)
     }
+}
+
+/// Tells a file from another one that was put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileIdentity(u64, u64);
+
+#[cfg(unix)]
+fn identity_of(metadata: &Metadata) -> FileIdentity {
+    use std::os::unix::fs::MetadataExt as _;
+    FileIdentity(metadata.dev(), metadata.ino())
+}
+
+/// Elsewhere it is only seen whether there is a file.
+#[cfg(not(unix))]
+fn identity_of(_: &Metadata) -> FileIdentity {
+    FileIdentity(0, 0)
 }
 
 /// The name of a database with something behind it.

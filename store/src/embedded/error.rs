@@ -46,6 +46,17 @@ pub enum EmbeddedError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There were galleries, and the file that held them is gone or empty.
+    #[error(
+        "{} is gone or empty, but held galleries: put it back, or begin anew by deleting {}",
+        .path.display(), .marker.display()
+    )]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+        /// What remembers the galleries.
+        marker: PathBuf,
+    },
     /// A change broke off half-way in memory; what is on disk is sound.
     #[error("an earlier failure left the gallery in memory incomplete; restart the service")]
     Interrupted,
@@ -107,11 +118,30 @@ impl EmbeddedError {
             | Self::Foreign { .. }
             | Self::NewerSchema { .. }
             | Self::DamagedGallery { .. }
+            | Self::Vanished { .. }
             | Self::DamagedImage { .. }
             | Self::Interrupted
             | Self::Folder { .. }
             | Self::Lock { .. }
             | Self::DamagedValue { .. }
+            | Self::Attributes(_) => false,
+        }
+    }
+
+    /// Whether what was read is not what was written.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::DamagedImage { .. } | Self::DamagedValue { .. } => true,
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
+            Self::InUse { .. }
+            | Self::Foreign { .. }
+            | Self::NewerSchema { .. }
+            | Self::DamagedGallery { .. }
+            | Self::Vanished { .. }
+            | Self::Interrupted
+            | Self::Folder { .. }
+            | Self::Lock { .. }
+            | Self::NoRoom
             | Self::Attributes(_) => false,
         }
     }

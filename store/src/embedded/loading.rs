@@ -1,6 +1,8 @@
 //! What opening reads: everything but the embeddings.
 
 use super::EmbeddedError;
+use super::checking::{image_id_at, readable_behind};
+use super::damage::Damage;
 use super::galleries::{LoadedGallery, LoadedGeneration};
 use super::matrix::{GalleryMatrix, RowKeys};
 use crate::gallery::check_dimension;
@@ -8,8 +10,8 @@ use crate::{GallerySettings, Generation};
 use rusqlite::{Connection, Row};
 use std::collections::{BTreeMap, HashMap};
 
-/// Reads all galleries, and checks them on the way.
-pub(super) fn load_galleries(connection: &Connection) -> Result<Vec<LoadedGallery>, EmbeddedError> {
+/// Reads all galleries, and checks them on the way. Images that are damaged are noted and left on disk.
+pub(super) fn load_galleries(connection: &Connection, damage: &Damage) -> Result<Vec<LoadedGallery>, EmbeddedError> {
     let mut statement = connection.prepare("SELECT id, name, active, settings FROM gallery")?;
     let mut rows = statement.query([])?;
     let mut loaded: Vec<Loading> = Vec::new();
@@ -26,7 +28,7 @@ pub(super) fn load_galleries(connection: &Connection) -> Result<Vec<LoadedGaller
         }
         loaded.push((id, name, active, generations));
     }
-    load_images(connection, &mut loaded)?;
+    load_images(connection, &mut loaded, damage)?;
     Ok(loaded
         .into_iter()
         .map(|(id, name, active, generations)| LoadedGallery::new(id, name, active, generations))
@@ -79,8 +81,8 @@ fn identity(row: &Row<'_>, name: &str, settings: &GallerySettings) -> Result<Gen
 }
 
 /// Reads the images of all generations in one go, ordered by their numbers.
-fn load_images(connection: &Connection, loaded: &mut [Loading]) -> Result<(), EmbeddedError> {
-    let mut generations: HashMap<i64, (&mut GalleryMatrix, Vec<String>)> = HashMap::new();
+fn load_images(connection: &Connection, loaded: &mut [Loading], damage: &Damage) -> Result<(), EmbeddedError> {
+    let mut generations = Generations::new();
     for generation in loaded.iter_mut().flat_map(|(.., generations)| generations.values_mut()) {
         let (id, declared) = (generation.id, generation.identity().settings.indexed_attributes.clone());
         generations.insert(id, (generation.matrix_mut()?, declared));
@@ -90,32 +92,60 @@ fn load_images(connection: &Connection, loaded: &mut [Loading]) -> Result<(), Em
     let attributes = if is_declared { "attributes" } else { "NULL" };
     let mut statement = connection.prepare(&format!(
         "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}, write_number
-         FROM image NOT INDEXED ORDER BY id"
+         FROM image NOT INDEXED WHERE id > ?1 ORDER BY id"
     ))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let id: i64 = row.get(0)?;
-        let damaged = |reason: String| EmbeddedError::DamagedImage { image: id, reason };
-        let Some((matrix, declared)) = generations.get_mut(&row.get(1)?) else {
-            return Err(damaged("it belongs to no generation".to_owned()));
-        };
-        let text = |column: usize| row.get_ref(column).ok().and_then(|value| value.as_str_or_null().ok().flatten());
-        let attributes: BTreeMap<String, String> = match text(7) {
-            Some(attributes) if !declared.is_empty() => {
-                serde_json::from_str(attributes).map_err(|error| damaged(format!("attributes: {error}")))?
+    let mut last = 0;
+    loop {
+        let mut rows = statement.query([last])?;
+        let unreadable = loop {
+            let row = match rows.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(()),
+                Err(error) => break EmbeddedError::from(error),
+            };
+            last = row.get(0)?;
+            if let Err(error) = load_image(last, row, &mut generations) {
+                if !error.is_damage() {
+                    return Err(error);
+                }
+                let image_id = image_id_at(connection, last);
+                damage.note_unloaded(last, image_id.as_deref(), &error.to_string());
             }
-            Some(_) | None => BTreeMap::new(),
         };
-        let keys = RowKeys {
-            person_id: text(2),
-            camera_id: text(3),
-            captured_at_ms: row.get(4)?,
-            indexed_at_ms: row.get(5)?,
-            write_number: row.get::<_, i64>(8)?.unsigned_abs(),
-            attributes: declared.iter().map(|name| attributes.get(name).map(String::as_str)).collect(),
-        };
-        let code = row.get_ref(6)?.as_blob().map_err(|error| damaged(error.to_string()))?;
-        matrix.push(id, code, &keys).map_err(damaged)?;
+        drop(rows);
+        if !unreadable.is_damage() {
+            return Err(unreadable);
+        }
+        damage.note_unloaded(last + 1, None, &unreadable.to_string());
+        // The rest of the table may be whole.
+        let Some(readable) = readable_behind(connection, last)? else { return Ok(()) };
+        last = readable - 1;
     }
-    Ok(())
+}
+
+/// The generations that are being loaded, with the attributes that each declares.
+type Generations<'a> = HashMap<i64, (&'a mut GalleryMatrix, Vec<String>)>;
+
+fn load_image(id: i64, row: &Row<'_>, generations: &mut Generations<'_>) -> Result<(), EmbeddedError> {
+    let damaged = |reason: String| EmbeddedError::DamagedImage { image: id, reason };
+    let Some((matrix, declared)) = generations.get_mut(&row.get(1)?) else {
+        return Err(damaged("it belongs to no generation".to_owned()));
+    };
+    let text = |column: usize| row.get_ref(column).ok().and_then(|value| value.as_str_or_null().ok().flatten());
+    let attributes: BTreeMap<String, String> = match text(7) {
+        Some(attributes) if !declared.is_empty() => {
+            serde_json::from_str(attributes).map_err(|error| damaged(format!("attributes: {error}")))?
+        }
+        Some(_) | None => BTreeMap::new(),
+    };
+    let keys = RowKeys {
+        person_id: text(2),
+        camera_id: text(3),
+        captured_at_ms: row.get(4)?,
+        indexed_at_ms: row.get(5)?,
+        write_number: row.get::<_, i64>(8)?.unsigned_abs(),
+        attributes: declared.iter().map(|name| attributes.get(name).map(String::as_str)).collect(),
+    };
+    let code = row.get_ref(6)?.as_blob().map_err(|error| damaged(error.to_string()))?;
+    matrix.push(id, code, &keys).map_err(damaged)
 }

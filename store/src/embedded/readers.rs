@@ -1,5 +1,7 @@
 //! Reading beside the writer: connections of their own, which neither wait for a write nor make it wait.
 
+use super::checking::image_id_at;
+use super::damage::Damage;
 use super::database_file::DatabaseFile;
 use super::matrix::GalleryMatrix;
 use super::rows::{METADATA_COLUMNS, decode_embedding, metadata};
@@ -9,11 +11,12 @@ use descry_model::Embedding;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Connections for reading, made as they are needed and used again.
 pub(super) struct Readers {
     file: DatabaseFile,
+    pub(super) damage: Arc<Damage>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -21,8 +24,8 @@ pub(super) struct Readers {
 const MAX_IDLE: usize = 16;
 
 impl Readers {
-    pub(super) fn new(file: DatabaseFile) -> Self {
-        Self { file, idle: Mutex::default() }
+    pub(super) fn new(file: DatabaseFile, damage: Arc<Damage>) -> Self {
+        Self { file, damage, idle: Mutex::default() }
     }
 
     pub(super) fn take(&self) -> Result<Reader<'_>, EmbeddedError> {
@@ -80,19 +83,27 @@ impl Reader<'_> {
         generation: i64,
         image_ids: &[String],
     ) -> Result<HashMap<String, ImageMetadata>, EmbeddedError> {
-        let sql = format!("SELECT {METADATA_COLUMNS} FROM image WHERE generation_id = ?1 AND image_id = ?2");
-        let mut statement = self.prepare_cached(&sql)?;
         let mut found = HashMap::with_capacity(image_ids.len());
-        for image_id in image_ids {
-            found.extend(statement.query_row(params![generation, image_id], |row| metadata(row, 0)).optional()?);
+        for id in self.numbers(generation, image_ids)?.into_values() {
+            found.extend(self.metadata_at(id)?);
         }
         Ok(found)
     }
 
-    /// The image of a row, unless it was just removed.
+    /// The image of a row, unless it was just removed or is damaged.
     pub(super) fn metadata_at(&self, id: i64) -> Result<Option<(String, ImageMetadata)>, EmbeddedError> {
         let sql = format!("SELECT {METADATA_COLUMNS} FROM image WHERE id = ?1");
-        Ok(self.prepare_cached(&sql)?.query_row([id], |row| metadata(row, 0)).optional()?)
+        let read = self.prepare_cached(&sql)?.query_row([id], |row| metadata(row, 0)).optional();
+        Ok(self.unless_damaged(id, read.map_err(EmbeddedError::from))?.flatten())
+    }
+
+    /// What was read of an image, nothing of one that is damaged.
+    pub(super) fn unless_damaged<T>(
+        &self,
+        id: i64,
+        read: Result<T, EmbeddedError>,
+    ) -> Result<Option<T>, EmbeddedError> {
+        self.readers.damage.pass_over(id, || image_id_at(self, id), read)
     }
 
     /// Reads embeddings one after another.
@@ -101,15 +112,18 @@ impl Reader<'_> {
         Ok(EmbeddingReader { statement, dimension })
     }
 
-    /// The images of some rows with their embeddings. Rows that were just removed are left out.
+    /// The images of some rows with their embeddings. Rows that were just removed or are damaged are left out.
     pub(super) fn images_at(&self, ids: &[i64], dimension: usize) -> Result<Vec<GalleryImage>, EmbeddedError> {
         let mut embeddings = self.embeddings(dimension)?;
         let mut values = Vec::with_capacity(dimension);
         let mut images = Vec::with_capacity(ids.len());
         for &id in ids {
             let Some((image_id, metadata)) = self.metadata_at(id)? else { continue };
-            if embeddings.read(id, &mut values)? {
-                let embedding = unit(id, values.clone())?;
+            let read = embeddings.read(id, &mut values).and_then(|is_there| match is_there {
+                true => unit(id, values.clone()).map(Some),
+                false => Ok(None),
+            });
+            if let Some(embedding) = self.unless_damaged(id, read)?.flatten() {
                 images.push(GalleryImage { image_id, embedding, metadata });
             }
         }

@@ -12,6 +12,9 @@ use crate::StoreError;
 use crate::{Hit, NearestQuery};
 use std::collections::HashMap;
 
+/// Damaged images that one search passes over.
+const MAX_PASSED_OVER: u64 = 1_000;
+
 /// A candidate whose embedding was read.
 struct Scored {
     score: f32,
@@ -87,12 +90,19 @@ fn rescore(
     let mut values = Vec::with_capacity(direction.len());
     let mut threshold = Threshold::new(query.limit, 1_024, least);
     let mut best_of_person: HashMap<u32, f32> = HashMap::new();
-    let mut scored = Vec::new();
+    let (mut scored, mut passed_over) = (Vec::new(), 0);
     for (id, person, highest) in candidates {
         if highest < threshold.value() {
             break;
         }
-        if !embeddings.read(id, &mut values)? {
+        let read = embeddings.read(id, &mut values);
+        passed_over += u64::from(read.as_ref().is_err());
+        if passed_over > MAX_PASSED_OVER {
+            // That is no damage of images, but of the file.
+            read?;
+            continue;
+        }
+        if reader.unless_damaged(id, read)? != Some(true) {
             continue;
         }
         // Rounding may exceed 1 a little. Adding zero turns -0 to 0, which would otherwise break ties.

@@ -2,6 +2,7 @@
 
 use super::database_file::DatabaseFile;
 use crate::StoreError;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,12 +43,19 @@ impl Reserve {
         let mut bytes = self.wanted_bytes;
         // What is held is given up for a moment, because files grow where they lie only on some systems.
         self.release();
-        while bytes >= LEAST_RESERVE_BYTES.min(self.wanted_bytes) {
-            if self.file.take_room(RESERVE, bytes).is_ok() {
-                self.held_bytes = bytes;
-                break;
+        while self.wanted_bytes > 0 && bytes >= LEAST_RESERVE_BYTES.min(self.wanted_bytes) {
+            match self.file.take_room(RESERVE, bytes) {
+                Ok(()) => {
+                    self.held_bytes = bytes;
+                    break;
+                }
+                Err(error) if is_full(&error) => bytes /= 2,
+                Err(error) => {
+                    // Nothing is refused for want of a reserve that cannot be made for other reasons.
+                    tracing::warn!(%error, "no room can be held back for deleting on a full disk");
+                    self.wanted_bytes = 0;
+                }
             }
-            bytes /= 2;
         }
         self.is_whole()
     }
@@ -136,6 +144,10 @@ impl WriteHealth {
             );
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn is_due(said_at: Option<Instant>, now: Instant) -> bool {

@@ -1,5 +1,6 @@
 //! The contract of a store, kept by the embedded one.
 
+use super::checking::parse_place;
 use super::conditions::Conditions;
 use super::database::{PreparedImage, WrittenImage};
 use super::error::store_error;
@@ -11,13 +12,14 @@ use super::{Database, EmbeddedError, EmbeddedStore};
 use crate::StoreError;
 use crate::gallery::check_dimension;
 use crate::{
-    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
-    NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore, WriteOrder, WriteRange,
+    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage,
+    MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore, WriteOrder,
+    WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Images that one transaction removes: a search never waits longer than it takes to forget so many.
 const ROWS_PER_DELETION: usize = 4_096;
@@ -30,6 +32,7 @@ impl VectorStore for EmbeddedStore {
     async fn create(&self, new: NewGallery) -> Result<Generation, StoreError> {
         const CREATING: &str = "creating a gallery";
         check_dimension(new.dimension)?;
+        let place = Arc::clone(&self.place);
         self.change(CREATING, move |database, galleries| {
             if let Some(existing) = galleries.get(&new.name)? {
                 return existing.handles()?.active.created_again(&new.fingerprint, new.dimension);
@@ -40,6 +43,7 @@ impl VectorStore for EmbeddedStore {
             let (id, generation) = database.insert_gallery(&first).map_err(failed)?;
             let generations = BTreeMap::from([(number, LoadedGeneration::empty(generation, first.clone()))]);
             galleries.put(LoadedGallery::new(id, first.gallery.clone(), number, generations))?;
+            place.remember(true);
             Ok(first)
         })
         .await
@@ -124,13 +128,15 @@ impl VectorStore for EmbeddedStore {
 
     async fn delete_gallery(&self, name: &str) -> Result<(), StoreError> {
         const DELETING: &str = "deleting a gallery";
-        let name = name.to_owned();
+        let (name, place) = (name.to_owned(), Arc::clone(&self.place));
         self.change_always(DELETING, move |database, galleries| {
             let gallery = galleries.find(&name)?;
             let highest = gallery.generations.last_key_value().map_or(gallery.active, |(number, _)| *number);
             gallery.generations.values().try_for_each(|generation| database.empty_if_tight(generation))?;
             database.delete_gallery(gallery.id, highest).map_err(|source| store_error(DELETING, source))?;
-            galleries.remove(&name)
+            galleries.remove(&name)?;
+            place.remember(!galleries.all()?.is_empty());
+            Ok(())
         })
         .await
     }
@@ -150,22 +156,28 @@ impl VectorStore for EmbeddedStore {
                 prepared.map_err(|source| store_error(WRITING, source))
             })
             .await?;
-        let handle = generation.clone();
+        let (handle, damage) = (generation.clone(), self.damage());
         self.change(WRITING, move |database, galleries| {
             let generation = galleries.held(&handle)?;
             let gallery = galleries.gallery_of(&handle)?;
             let serving = gallery.generation(None)?.id;
-            let written = database
-                .upsert_images(generation.id, Some(serving).filter(|id| *id != generation.id), &images)
+            let (written, removed) = database
+                .upsert_images(
+                    generation.id,
+                    Some(serving).filter(|id| *id != generation.id),
+                    &images,
+                    &damage.unloaded(),
+                )
                 .map_err(|source| store_error(WRITING, source))?;
             let declared = &generation.identity().settings.indexed_attributes;
             {
                 let mut matrix = generation.write()?;
-                for (prepared, WrittenImage { id, write_number }) in images.iter().zip(written) {
+                for (prepared, &WrittenImage { id, write_number }) in images.iter().zip(&written) {
                     let keys = RowKeys::of(&prepared.image.metadata, write_number, declared);
                     matrix.upsert(id, &prepared.code, &keys);
                 }
             }
+            damage.forget(written.iter().map(|written| written.id).chain(removed));
             // Whoever follows the numbers finds all that have one.
             galleries.set_next_write_number(database.next_write_number());
             Ok(())
@@ -201,7 +213,7 @@ impl VectorStore for EmbeddedStore {
 
     async fn delete_images(&self, generation: &Generation, image_ids: &[String]) -> Result<u64, StoreError> {
         const DELETING: &str = "deleting images";
-        let (handle, image_ids) = (generation.clone(), image_ids.to_vec());
+        let (handle, image_ids, damage) = (generation.clone(), image_ids.to_vec(), self.damage());
         self.change_always(DELETING, move |database, galleries| {
             let generation = galleries.held(&handle)?;
             let mut count = 0;
@@ -209,6 +221,7 @@ impl VectorStore for EmbeddedStore {
                 let deleted =
                     database.delete_images(generation.id, image_ids).map_err(|source| store_error(DELETING, source))?;
                 generation.write()?.remove(&deleted);
+                damage.forget(deleted.iter().copied());
                 count += deleted.len() as u64;
                 database.tidy_if_tight();
             }
@@ -239,6 +252,7 @@ impl VectorStore for EmbeddedStore {
                     for ids in ids.chunks(database.rows_at_once(ROWS_PER_DELETION)) {
                         database.delete_rows(ids).map_err(failed)?;
                         generation.write()?.remove(ids);
+                        readers.damage.forget(ids.iter().copied());
                         database.tidy_if_tight();
                     }
                     Ok((ids.len(), ids.len() < ROWS_PER_DELETION))
@@ -341,13 +355,14 @@ impl VectorStore for EmbeddedStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         const PROBING: &str = "probing the store";
-        let (readers, health) = (self.readers(), Arc::clone(&self.health));
+        let (readers, health, place) = (self.readers(), Arc::clone(&self.health), Arc::clone(&self.place));
         // Whoever writes finds out by himself.
         let database = if health.is_full() { Arc::clone(&self.database).try_lock_owned().ok() } else { None };
         self.read(PROBING, move |_| {
             if database.is_some_and(|mut database| database.has_room_again()) {
                 health.note_room();
             }
+            place.check()?;
             readers.take().and_then(|reader| reader.probe()).map_err(|source| store_error(PROBING, source))
         })
         .await
@@ -376,8 +391,34 @@ impl VectorStore for EmbeddedStore {
         .await
     }
 
+    async fn check(&self, generation: &Generation, request: CheckRequest) -> Result<CheckPage, StoreError> {
+        const CHECKING: &str = "checking images";
+        let CheckRequest { after, limit, repair } = request;
+        let after = parse_place(after.as_deref())?;
+        let checked = self.read_generation(CHECKING, generation, move |generation, reader| {
+            reader.check(generation, after, limit).map_err(|source| store_error(CHECKING, source))
+        });
+        let mut checked = checked.await?;
+        let damage = self.damage();
+        if repair && checked.left().next().is_some() {
+            let (handle, found) = (generation.clone(), Arc::new(Mutex::new(checked)));
+            let removing = Arc::clone(&found);
+            self.change_always(CHECKING, move |database, galleries| {
+                let mut checked = removing.lock().unwrap_or_else(PoisonError::into_inner);
+                checked.remove(database, &*galleries.held(&handle)?)
+            })
+            .await?;
+            checked = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        for (id, image) in checked.left() {
+            damage.note(id, Some(&image.image_id).filter(|id| !id.is_empty()).map(String::as_str), &image.reason);
+        }
+        damage.forget(checked.removed());
+        Ok(checked.page())
+    }
+
     fn condition(&self) -> StoreCondition {
-        StoreCondition { is_full: self.health.is_full() }
+        StoreCondition { is_full: self.health.is_full(), damaged_images: self.damage().count() }
     }
 }
 

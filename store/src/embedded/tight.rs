@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Images that one transaction deletes within the reserve. Each touches a handful of pages of 8 KiB at most.
 const ROWS_AT_ONCE: usize = 128;
 
-/// Room that deleting needs besides what the log needs in the file.
+/// Room that deleting needs besides what the log needs in the file; a quarter of the reserve where that is less.
 const WORKING_BYTES: u64 = 8 << 20;
 
 /// How long emptying the log waits for a search to end. It is tried again after the next transaction.
@@ -80,7 +80,9 @@ impl Database {
 
     /// Empties the log, unless that would take more room than there is: then it is better used for deleting.
     pub(super) fn tidy_if_tight(&mut self) {
-        if self.is_tight && self.growth_by_log() + WORKING_BYTES <= self.reserve.wanted_bytes() {
+        let reserve_bytes = self.reserve.wanted_bytes();
+        let room = reserve_bytes - WORKING_BYTES.min(reserve_bytes / 4);
+        if self.is_tight && self.growth_by_log() <= room {
             self.empty_log();
         }
     }

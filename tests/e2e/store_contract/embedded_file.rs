@@ -3,7 +3,9 @@
 use super::by_address::ByAddress;
 use super::gallery::{declaring, ids, image, model, query, texts};
 use super::stand::open_embedded;
-use descry_store::{EmbeddedConfig, EmbeddedError, EmbeddedStore, Gallery, PageRequest, StoreError, VectorStore as _};
+use descry_store::{
+    CheckRequest, EmbeddedConfig, EmbeddedError, EmbeddedStore, Gallery, PageRequest, StoreError, VectorStore as _,
+};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,72 +144,151 @@ async fn damaged_file(path: &Path, declared: &[&str], damage: &str) {
     assert_eq!(changed, 1, "{damage}");
 }
 
-const DAMAGED_IMAGE: &str = "row 1 of the table of images is damaged";
-
 #[tokio::test]
-async fn damage_to_what_is_loaded_is_named_at_opening() {
-    let gallery = "\"street\" is damaged";
+async fn damage_to_a_gallery_is_named_at_opening() {
     let damages = [
-        ("UPDATE image SET code = zeroblob(9)", DAMAGED_IMAGE, "9 bytes instead of 10"),
-        ("UPDATE image SET code = x''", DAMAGED_IMAGE, "0 bytes instead of 10"),
-        ("UPDATE image SET code = x'0000c07f000000000000'", DAMAGED_IMAGE, "scale NaN"),
-        ("UPDATE image SET attributes = '[1'", DAMAGED_IMAGE, "attributes"),
-        ("UPDATE generation SET fingerprint = 'other'", gallery, "other"),
-        ("UPDATE generation SET dimension = -1", gallery, "dimension -1"),
-        ("UPDATE gallery SET settings = '{'", gallery, "settings"),
-        ("UPDATE gallery SET active = 7", gallery, "generation 7"),
-    ];
-    for (damage, named, expected) in damages {
-        let (_folder, path) = in_new_folder();
-        damaged_file(&path, &["coat"], damage).await;
-        let error = refusal(&path).await.to_string();
-        assert!(error.contains(named) && error.contains(expected), "{damage}: {error}");
-    }
-}
-
-#[tokio::test]
-async fn damage_to_embeddings_is_named_when_they_are_read() {
-    let damages = [
-        ("UPDATE embedding SET vector = zeroblob(8)", "length 0"),
-        ("UPDATE embedding SET vector = x'0000c07f0000803f'", "length NaN"),
-        ("UPDATE embedding SET vector = x'0000803f'", "4 bytes"),
+        ("UPDATE generation SET fingerprint = 'other'", "other"),
+        ("UPDATE generation SET dimension = -1", "dimension -1"),
+        ("UPDATE gallery SET settings = '{'", "settings"),
+        ("UPDATE gallery SET active = 7", "generation 7"),
     ];
     for (damage, expected) in damages {
         let (_folder, path) = in_new_folder();
-        damaged_file(&path, &[], damage).await;
-        let store = open_embedded(&path).await;
-        let results = [
-            store.nearest("street", query(&[1.0, 0.0], 9)).await.map(drop),
-            store.page("street", PageRequest { limit: 9, ..PageRequest::default() }).await.map(drop),
-            store.embeddings("street", &texts(&["7"])).await.map(drop),
-        ];
-        for result in results {
-            let error = source_of(result);
-            assert!(error.contains(DAMAGED_IMAGE) && error.contains(expected), "{damage}: {error}");
-        }
-        // What is whole can still be read, and the image be written anew.
-        assert_eq!(store.images("street", &texts(&["7"])).await.unwrap().len(), 1);
-        store.upsert("street", &model("a"), vec![image("7", &[1.0, 0.0])]).await.unwrap();
-        assert_eq!(ids(&store.nearest("street", query(&[1.0, 0.0], 9)).await.unwrap()), ["7"]);
+        damaged_file(&path, &["coat"], damage).await;
+        let error = refusal(&path).await.to_string();
+        assert!(error.contains("\"street\" is damaged") && error.contains(expected), "{damage}: {error}");
     }
 }
 
-/// Attributes that no filter names are read with the hits alone.
+/// One damaged image does not keep a service from starting, nor a search from finding the others.
 #[tokio::test]
-async fn damage_to_attributes_is_noticed_when_they_are_read() {
-    let (_folder, path) = in_new_folder();
-    damaged_file(&path, &[], "UPDATE image SET attributes = '[1'").await;
-    let store = open_embedded(&path).await;
-    source_of(store.nearest("street", query(&[1.0, 0.0], 9)).await.map(drop));
-    source_of(store.images("street", &texts(&["7"])).await.map(drop));
-    assert_eq!(store.gallery("street").await.unwrap().images, 1);
+async fn a_damaged_image_is_passed_over_named_and_repaired() {
+    let damages = [
+        ("UPDATE image SET code = zeroblob(9)", "code"),
+        ("UPDATE image SET code = x'0000c07f000000000000'", "code"),
+        ("UPDATE image SET attributes = '[1'", "column 5"),
+        ("UPDATE embedding SET vector = zeroblob(8)", "length 0"),
+        ("UPDATE embedding SET vector = x'0000c07f0000803f'", "length NaN"),
+        ("UPDATE embedding SET vector = x'0000803f'", "4 bytes"),
+        ("DELETE FROM embedding", "no embedding"),
+    ];
+    for (damage, expected) in damages {
+        let (_folder, path) = in_new_folder();
+        damaged_file(&path, &["coat"], damage).await;
+        let store = open_embedded(&path).await;
+        store.upsert("street", &model("a"), vec![image("8", &[1.0, 0.1])]).await.unwrap();
+        let found = async || ids(&store.nearest("street", query(&[1.0, 0.0], 9)).await.unwrap()).join(" ");
+        assert_eq!(found().await, "8", "{damage}");
+        let page = store.page("street", PageRequest { limit: 9, ..PageRequest::default() }).await.unwrap();
+        assert_eq!(page.images.len(), 1, "{damage}");
+        assert!(store.embeddings("street", &texts(&["7"])).await.unwrap().is_empty(), "{damage}");
+
+        let street = store.resolve("street").await.unwrap();
+        let request = CheckRequest { limit: 9, ..CheckRequest::default() };
+        let checked = store.check(&street, request.clone()).await.unwrap();
+        assert_eq!((checked.examined, checked.damaged.len()), (2, 1), "{damage}");
+        assert_eq!(checked.damaged[0].image_id, "7");
+        assert!(checked.damaged[0].reason.contains(expected), "{damage}: {}", checked.damaged[0].reason);
+        assert_eq!(store.condition().damaged_images, 1, "{damage}");
+
+        // Writing it anew repairs it, and so does removing it.
+        store.upsert("street", &model("a"), vec![image("7", &[1.0, 0.0])]).await.unwrap();
+        assert_eq!((found().await.as_str(), store.condition().damaged_images), ("7 8", 0), "{damage}");
+        drop(store);
+        let store = open_embedded(&path).await;
+        assert_eq!(ids(&store.nearest("street", query(&[1.0, 0.0], 9)).await.unwrap()), ["7", "8"], "{damage}");
+        drop(store);
+
+        rusqlite::Connection::open(&path).unwrap().execute(damage, []).unwrap();
+        let store = open_embedded(&path).await;
+        let repaired = store.check(&street, CheckRequest { repair: true, ..request.clone() }).await.unwrap();
+        assert!(repaired.damaged.iter().all(|image| image.is_removed), "{damage}");
+        assert_eq!(store.check(&street, request).await.unwrap().examined, 2 - repaired.damaged.len() as u64);
+        assert_eq!(store.condition().damaged_images, 0, "{damage}");
+        drop(store);
+        open_embedded(&path).await;
+    }
 }
 
-fn source_of(result: Result<(), StoreError>) -> String {
-    match result {
-        Err(StoreError::Failed { source, .. }) => source.to_string(),
-        other => panic!("expected that the store fails, got {other:?}"),
+/// Pages of a check are bounded, and one goes on where the last ended.
+#[tokio::test]
+async fn a_check_goes_page_by_page_and_reads_one_generation() {
+    let (_folder, path) = in_new_folder();
+    let store = open_embedded(&path).await;
+    for gallery in ["street", "yard"] {
+        store.create_gallery(gallery, &model("a"), 2).await.unwrap();
+        let images = (0..5).map(|number| image(&number.to_string(), &[1.0, 0.0])).collect();
+        store.upsert(gallery, &model("a"), images).await.unwrap();
     }
+    let street = store.resolve("street").await.unwrap();
+    let (mut request, mut examined) = (CheckRequest { limit: 2, ..CheckRequest::default() }, 0);
+    loop {
+        let page = store.check(&street, request.clone()).await.unwrap();
+        assert!(page.examined <= 2 && page.damaged.is_empty());
+        examined += page.examined;
+        request.after = page.next;
+        if request.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(examined, 5);
+    let nowhere = CheckRequest { after: Some("x".to_owned()), limit: 2, repair: false };
+    assert!(
+        matches!(store.check(&street, nowhere).await, Err(StoreError::Invalid { field, .. }) if field == "page_token")
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_empty_is_not_taken_for_a_new_store() {
+    let take_away: [fn(&Path); 3] = [
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| std::fs::write(path, b"").unwrap(),
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            drop(rusqlite::Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 0; VACUUM"));
+        },
+    ];
+    for take_away in take_away {
+        let (_folder, path) = in_new_folder();
+        let store = open_embedded(&path).await;
+        store.create_gallery("street", &model("a"), 2).await.unwrap();
+        drop(store);
+        take_away(&path);
+        let error = refusal(&path).await;
+        assert!(matches!(error.downcast_ref(), Some(EmbeddedError::Vanished { .. })), "{error}");
+        assert!(error.to_string().contains("galleries.sqlite.lock"), "{error}");
+        // Whoever wants to begin anew says so.
+        std::fs::remove_file(path.with_file_name("galleries.sqlite.lock")).unwrap();
+        assert!(open_embedded(&path).await.list_galleries().await.unwrap().is_empty());
+    }
+    // A store without galleries has nothing to lose.
+    let (_folder, path) = in_new_folder();
+    let store = open_embedded(&path).await;
+    store.create_gallery("street", &model("a"), 2).await.unwrap();
+    store.delete_gallery("street").await.unwrap();
+    drop(store);
+    std::fs::remove_file(&path).unwrap();
+    open_embedded(&path).await;
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_under_a_running_store_takes_no_write() {
+    let (_folder, path) = in_new_folder();
+    let store = open_embedded(&path).await;
+    store.create_gallery("street", &model("a"), 2).await.unwrap();
+    store.ready().await.unwrap();
+    let aside = path.with_file_name("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    for result in [
+        store.ready().await,
+        store.upsert("street", &model("a"), vec![image("7", &[1.0, 0.0])]).await,
+        store.delete_gallery("street").await,
+    ] {
+        assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
+    }
+    std::fs::rename(&aside, &path).unwrap();
+    store.ready().await.unwrap();
+    store.upsert("street", &model("a"), vec![image("7", &[1.0, 0.0])]).await.unwrap();
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const SECTOR_BYTES: usize = 512;
 /// A disk with files by name. It is there for SQLite as long as somebody holds it.
 #[derive(Debug)]
 pub(crate) struct SimulatedDisk {
-    pub(super) id: u64,
+    pub(crate) id: u64,
     state: Mutex<State>,
 }
 

@@ -54,7 +54,7 @@ fn is_full(store: &EmbeddedStore) -> bool {
 async fn adding_is_refused_and_searching_goes_on() {
     let disk = SimulatedDisk::new(1);
     let (store, gallery, written) = filled(&disk, 24 << 20).await;
-    assert_eq!(store.condition(), StoreCondition { is_full: true });
+    assert_eq!(store.condition(), StoreCondition { is_full: true, damaged_images: 0 });
     assert_eq!(count(&store, &gallery).await, written);
     let query = NearestQuery::new(embedding(7), gallery.fingerprint.clone(), 3);
     assert_eq!(store.nearest(&gallery, query).await.unwrap()[0].image_id, "00000007");
