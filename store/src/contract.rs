@@ -162,6 +162,19 @@ pub trait VectorStore: Send + Sync + 'static {
         Ok(CheckPage { examined: page.images.len() as u64, damaged: Vec::new(), next: page.next })
     }
 
+    /// As [`VectorStore::put_document`], but only where the document is as `expected`, in one step with the comparison:
+    /// nothing that another instance wrote meanwhile is overwritten. Returns whether it is now as `text` says.
+    async fn replace_document(
+        &self,
+        generation: &Generation,
+        key: &str,
+        expected: Option<&str>,
+        text: Option<String>,
+    ) -> Result<bool, StoreError>;
+
+    /// Whether other processes may work on the same galleries.
+    fn is_shared(&self) -> bool;
+
     /// Whether the store answers at all: the readiness probe.
     async fn ready(&self) -> Result<(), StoreError>;
 

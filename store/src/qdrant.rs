@@ -11,6 +11,7 @@
 //! are broken by the server.
 
 mod collection;
+mod conditional;
 mod config;
 mod documents;
 mod error;

@@ -98,4 +98,5 @@ check_promises![
     generations::unknown_generations_are_named,
     documents::documents_are_kept_replaced_and_removed,
     documents::documents_belong_to_one_gallery,
+    documents::of_instances_that_expect_the_same_one_wins,
 ];

@@ -289,6 +289,33 @@ impl Database {
         };
         Ok(())
     }
+
+    /// Returns whether the document was as expected, and is as it should be now.
+    pub(super) fn replace_document(
+        &mut self,
+        gallery_id: i64,
+        key: &str,
+        expected: Option<&str>,
+        text: Option<&str>,
+    ) -> Result<bool, EmbeddedError> {
+        let transaction = self.connection.transaction()?;
+        let reading = "SELECT text FROM document WHERE gallery_id = ?1 AND key = ?2";
+        let found: Option<String> =
+            transaction.query_row(reading, params![gallery_id, key], |row| row.get(0)).optional()?;
+        if found.as_deref() != expected {
+            return Ok(found.as_deref() == text);
+        }
+        match text {
+            Some(text) => transaction.execute(
+                "INSERT OR REPLACE INTO document (gallery_id, key, text) VALUES (?1, ?2, ?3)",
+                params![gallery_id, key, text],
+            )?,
+            None => transaction
+                .execute("DELETE FROM document WHERE gallery_id = ?1 AND key = ?2", params![gallery_id, key])?,
+        };
+        transaction.commit()?;
+        Ok(true)
+    }
 }
 
 /// Removes damaged images that are about to be written anew: they get numbers behind all others, because memory holds images

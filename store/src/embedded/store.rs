@@ -353,6 +353,28 @@ impl VectorStore for EmbeddedStore {
         if is_small { self.change_always(WRITING, put).await } else { self.change(WRITING, put).await }
     }
 
+    async fn replace_document(
+        &self,
+        generation: &Generation,
+        key: &str,
+        expected: Option<&str>,
+        text: Option<String>,
+    ) -> Result<bool, StoreError> {
+        const WRITING: &str = "replacing a document";
+        let (handle, key, expected) = (generation.clone(), key.to_owned(), expected.map(str::to_owned));
+        self.change(WRITING, move |database, galleries| {
+            let gallery = galleries.gallery_of(&handle)?;
+            let replaced = database.replace_document(gallery.id, &key, expected.as_deref(), text.as_deref());
+            replaced.map_err(|source| store_error(WRITING, source))
+        })
+        .await
+    }
+
+    fn is_shared(&self) -> bool {
+        // One process at a time may open the file.
+        false
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         const PROBING: &str = "probing the store";
         let (readers, health, place) = (self.readers(), Arc::clone(&self.health), Arc::clone(&self.place));

@@ -13,11 +13,11 @@ use qdrant_client::qdrant::{
 use std::collections::{BTreeMap, HashMap};
 
 /// No gallery has a name with a dot, and no generation one without a number.
-const COLLECTION: &str = "descry.documents";
+pub(super) const COLLECTION: &str = "descry.documents";
 
 const GALLERY_FIELD: &str = "gallery";
 const KEY_FIELD: &str = "key";
-const TEXT_FIELD: &str = "text";
+pub(super) const TEXT_FIELD: &str = "text";
 
 /// What the store itself notes; no gallery is without a name.
 const NO_GALLERY: &str = "";
@@ -78,13 +78,10 @@ impl QdrantStore {
             return self.delete_documents(PointsSelector { points_selector_one_of: Some(points) }).await;
         };
         self.create_document_collection().await?;
-        let payload = [(GALLERY_FIELD, gallery), (KEY_FIELD, key), (TEXT_FIELD, text.as_str())];
-        let payload = payload.map(|(field, value)| (field.to_owned(), Value::from(value)));
-        let point = PointStruct { id: Some(id), payload: payload.into(), vectors: Some(vec![1.0].into()) };
         let request = UpsertPoints {
             collection_name: COLLECTION.to_owned(),
             wait: Some(true),
-            points: vec![point],
+            points: vec![document_point(gallery, key, &text)],
             ..UpsertPoints::default()
         };
         self.call("writing a document", None, || self.client.upsert_points(request.clone())).await.map(drop)
@@ -116,7 +113,7 @@ impl QdrantStore {
         Ok(())
     }
 
-    async fn delete_documents(&self, points: PointsSelector) -> Result<(), StoreError> {
+    pub(super) async fn delete_documents(&self, points: PointsSelector) -> Result<(), StoreError> {
         let request = DeletePoints {
             collection_name: COLLECTION.to_owned(),
             wait: Some(true),
@@ -130,7 +127,7 @@ impl QdrantStore {
         }
     }
 
-    async fn create_document_collection(&self) -> Result<(), StoreError> {
+    pub(super) async fn create_document_collection(&self) -> Result<(), StoreError> {
         let exists = || self.call("looking for documents", None, || self.client.collection_exists(COLLECTION));
         if exists().await? {
             return Ok(());
@@ -158,6 +155,12 @@ impl QdrantStore {
         };
         self.call("indexing documents", None, || self.client.create_field_index(index.clone())).await.map(drop)
     }
+}
+
+pub(super) fn document_point(gallery: &str, key: &str, text: &str) -> PointStruct {
+    let payload = [(GALLERY_FIELD, gallery), (KEY_FIELD, key), (TEXT_FIELD, text)];
+    let payload = payload.map(|(field, value)| (field.to_owned(), Value::from(value)));
+    PointStruct { id: Some(point_id(gallery, key)), payload: payload.into(), vectors: Some(vec![1.0].into()) }
 }
 
 fn of_gallery(gallery: &str) -> Filter {

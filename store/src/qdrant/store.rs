@@ -218,6 +218,21 @@ impl VectorStore for QdrantStore {
         self.write_document(&generation.gallery, key, text).await
     }
 
+    async fn replace_document(
+        &self,
+        generation: &Generation,
+        key: &str,
+        expected: Option<&str>,
+        text: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.find(&generation.address()).await?;
+        self.replace_document_of(&generation.gallery, key, expected, text).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         // Unlike the health check this needs the right key.
         self.call("probing Qdrant", None, || self.client.list_collections()).await.map(drop)

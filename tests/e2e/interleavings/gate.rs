@@ -4,7 +4,7 @@ use crate::stands::random::Random;
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{
-    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
+    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
     NewGallery, PageRequest, SearchFilter, StoreError, VectorStore,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -249,6 +249,25 @@ impl VectorStore for GatedStore {
 
     async fn put_document(&self, generation: &Generation, key: &str, text: Option<String>) -> Result<(), StoreError> {
         self.step(self.store.put_document(generation, key, text)).await
+    }
+
+    async fn replace_document(
+        &self,
+        generation: &Generation,
+        key: &str,
+        expected: Option<&str>,
+        text: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.step(self.store.replace_document(generation, key, expected, text)).await
+    }
+
+    async fn check(&self, generation: &Generation, request: CheckRequest) -> Result<CheckPage, StoreError> {
+        self.step(self.store.check(generation, request)).await
+    }
+
+    /// Two services over one store are the point here.
+    fn is_shared(&self) -> bool {
+        true
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -53,3 +53,48 @@ pub(super) async fn documents_belong_to_one_gallery(stand: Stand) {
     store.create_gallery(&name, &model("a"), 2).await.unwrap();
     assert!(store.documents(&name).await.unwrap().is_empty(), "they went with their gallery");
 }
+
+pub(super) async fn of_instances_that_expect_the_same_one_wins(stand: Stand) {
+    let (store, name) = (&stand.store, stand.name("street"));
+    store.create_gallery(&name, &model("a"), 2).await.unwrap();
+    let generation = store.resolve(&name).await.unwrap();
+    let replace = async |expected: Option<&str>, wanted: Option<&str>| {
+        store.replace_document(&generation, "plan", expected, wanted.map(str::to_owned)).await.unwrap()
+    };
+    let kept = async || store.document(&name, "plan").await.unwrap();
+    // Nothing is there, whatever is expected.
+    assert!(!replace(Some("first"), Some("second")).await && kept().await.is_none());
+    assert!(replace(None, None).await && replace(Some("first"), None).await && kept().await.is_none());
+    assert!(replace(None, Some("first")).await);
+    assert_eq!(kept().await, text("first"));
+    assert!(!replace(None, Some("other")).await, "it was there");
+    assert!(!replace(Some("Firs"), Some("other")).await && !replace(Some("other"), None).await);
+    assert_eq!(kept().await, text("first"));
+    let long = "'; -- ключ 😀\n".repeat(1_000);
+    assert!(replace(Some("first"), Some(&long)).await && replace(Some(&long), Some("last")).await);
+    assert_eq!(kept().await, text("last"));
+    assert!(replace(Some("last"), None).await && kept().await.is_none());
+
+    // All at once, from the same state, round after round.
+    let mut state: Option<String> = None;
+    for round in 0..10 {
+        let attempts = (0..8).map(|instance| {
+            let (store, generation) = (store.clone(), generation.clone());
+            let (state, wanted) = (state.clone(), format!("{round} by {instance}"));
+            tokio::spawn(async move {
+                let text = Some(wanted.clone());
+                let is_won = store.replace_document(&generation, "plan", state.as_deref(), text).await.unwrap();
+                is_won.then_some(wanted)
+            })
+        });
+        let mut winners = Vec::new();
+        for attempt in attempts.collect::<Vec<_>>() {
+            winners.extend(attempt.await.unwrap());
+        }
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        state = kept().await;
+        assert_eq!(state.as_ref(), winners.first());
+    }
+    store.delete_gallery(&name).await.unwrap();
+    assert_not_found(store.replace_document(&generation, "plan", None, text("late")).await, &generation.address());
+}

@@ -61,6 +61,17 @@ pub(crate) fn selection(selector: Option<proto::PointsSelector>) -> Result<Selec
     }
 }
 
+/// Which points an upsert writes.
+pub(crate) fn update_mode(mode: Option<i32>) -> Result<Option<engine::UpdateMode>, Status> {
+    mode.map(|mode| match proto::UpdateMode::try_from(mode) {
+        Ok(proto::UpdateMode::Upsert) => Ok(engine::UpdateMode::Upsert),
+        Ok(proto::UpdateMode::InsertOnly) => Ok(engine::UpdateMode::InsertOnly),
+        Ok(proto::UpdateMode::UpdateOnly) => Ok(engine::UpdateMode::UpdateOnly),
+        Err(_) => Err(Status::invalid_argument("unknown update mode")),
+    })
+    .transpose()
+}
+
 pub(crate) fn query_vector(query: Option<proto::Query>) -> Result<Vec<f32>, Status> {
     use proto::query::Variant as Kind;
     use proto::vector_input::Variant as Input;

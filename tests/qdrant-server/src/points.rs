@@ -61,20 +61,30 @@ impl PointsService {
     fn upsert(&self, mut request: proto::UpsertPoints) -> Result<proto::PointsOperationResponse, Status> {
         let collection = self.engine.collection(&take(&mut request.collection_name))?;
         let points = take(&mut request.points);
-        request.wait = None;
+        let condition = request.update_filter.take().map(from_proto::filter).transpose()?;
+        let update_mode = from_proto::update_mode(request.update_mode.take())?;
+        // Every write is applied in the order of its arrival.
+        (request.wait, request.ordering) = (None, None);
         refuse_unknown_fields("upsert", &request)?;
         if points.is_empty() {
             return Err(Status::invalid_argument("Wrong input: Empty update request"));
         }
         let points = points.into_iter().map(from_proto::point).collect::<Result<Vec<_>, _>>()?;
         let insert = engine::PointInsertOperations::PointsList(points);
-        update(&collection, engine::UpdateOperation::PointOperation(engine::PointOperations::UpsertPoints(insert)))
+        let upsert = if condition.is_none() && update_mode.is_none() {
+            engine::PointOperations::UpsertPoints(insert)
+        } else {
+            let condition = condition.unwrap_or_default();
+            let conditional = engine::ConditionalInsertOperation { points_op: insert, condition, update_mode };
+            engine::PointOperations::UpsertPointsConditional(conditional)
+        };
+        update(&collection, engine::UpdateOperation::PointOperation(upsert))
     }
 
     fn delete(&self, mut request: proto::DeletePoints) -> Result<proto::PointsOperationResponse, Status> {
         let collection = self.engine.collection(&take(&mut request.collection_name))?;
         let selection = from_proto::selection(request.points.take())?;
-        request.wait = None;
+        (request.wait, request.ordering) = (None, None);
         refuse_unknown_fields("delete", &request)?;
         let delete = match selection {
             Selection::Points(ids) => engine::PointOperations::DeletePoints { ids },
