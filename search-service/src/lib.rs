@@ -13,6 +13,7 @@ mod error;
 mod galleries;
 mod grpc;
 mod indexing;
+mod lease;
 mod metadata_mask;
 mod metrics;
 mod readiness;

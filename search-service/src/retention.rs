@@ -36,6 +36,16 @@ impl Retention {
         Ok(store.put_document(gallery, KEY, text).await?)
     }
 
+    /// Keeps it unless the gallery was told how long its images are kept.
+    pub(crate) async fn put_first(&self, store: &dyn VectorStore, gallery: &Generation) -> Result<(), SearchError> {
+        if let Ok(text) = serde_json::to_string(self)
+            && *self != Self::default()
+        {
+            store.replace_document(gallery, KEY, None, Some(text)).await?;
+        }
+        Ok(())
+    }
+
     /// When an image goes, in milliseconds since the Unix epoch; none for one that is kept for ever.
     pub(crate) fn kept_until_ms(&self, metadata: &ImageMetadata) -> Option<i64> {
         let of_camera = metadata.camera_id.as_ref().and_then(|camera_id| self.camera_ms.get(camera_id));

@@ -59,10 +59,8 @@ impl SearchGrpc {
             return Err(SearchError::NotReady { name: gallery.gallery, reason });
         }
         // Asked once more, a gallery keeps what it was told since.
-        if let Some(retention) = retention
-            && Retention::of(&*self.store, &gallery).await? == Retention::default()
-        {
-            retention.put(&*self.store, &gallery).await?;
+        if let Some(retention) = retention {
+            retention.put_first(&*self.store, &gallery).await?;
         }
         self.described_and_counted(&gallery).await
     }

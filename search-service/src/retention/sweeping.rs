@@ -3,6 +3,7 @@
 use super::{BelievedTime, Retention};
 use crate::SearchError;
 use crate::galleries::{Galleries, Removal};
+use crate::lease::Leases;
 use crate::metrics;
 use descry_store::{Generation, SearchFilter, VectorStore, wall_ms};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,14 +113,15 @@ async fn newest_image(
 }
 
 /// Removes what has been kept long enough, again and again, until `shutdown`, which breaks off a sweep that waits for
-/// the store. Several instances may do so at once.
+/// the store. Of several instances one at a time sweeps a gallery.
 pub(crate) async fn sweep(galleries: Galleries, clock: RetentionClock, interval_ms: u64, shutdown: CancellationToken) {
     if interval_ms == 0 {
         return;
     }
+    let leases = Leases::default();
     let sweeping = async {
         loop {
-            if let Err(error) = sweep_at(&galleries, &clock, wall_ms(), Instant::now()).await {
+            if let Err(error) = sweep_at(&galleries, &leases, &clock, wall_ms(), Instant::now()).await {
                 tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
             }
             tokio::time::sleep(Duration::from_millis(interval_ms)).await;
@@ -133,6 +135,7 @@ pub(crate) async fn sweep(galleries: Galleries, clock: RetentionClock, interval_
 
 async fn sweep_at(
     galleries: &Galleries,
+    leases: &Leases,
     clock: &RetentionClock,
     wall_ms: i64,
     now: Instant,
@@ -140,14 +143,14 @@ async fn sweep_at(
     if !clock.time.has_begun() {
         clock.begin(galleries, wall_ms, now).await?;
     }
-    sweep_once(galleries, clock.read(wall_ms, now)).await
+    sweep_once(galleries, leases, clock.read(wall_ms, now)).await
 }
 
 /// One sweep over all galleries. One gallery's failure does not keep the others.
-async fn sweep_once(galleries: &Galleries, now_ms: i64) -> Result<(), SearchError> {
+async fn sweep_once(galleries: &Galleries, leases: &Leases, now_ms: i64) -> Result<(), SearchError> {
     for gallery in galleries.store().galleries().await? {
         let name = &gallery.gallery;
-        match sweep_gallery(galleries, &gallery, now_ms).await {
+        match sweep_alone(galleries, leases, &gallery, now_ms).await {
             Ok(0) => {}
             Err(error) if error.is_not_found() => {}
             Ok(removed) => {
@@ -158,6 +161,20 @@ async fn sweep_once(galleries: &Galleries, now_ms: i64) -> Result<(), SearchErro
         }
     }
     Ok(())
+}
+
+/// As [`sweep_gallery`], unless another instance is at it.
+async fn sweep_alone(
+    galleries: &Galleries,
+    leases: &Leases,
+    gallery: &Generation,
+    now_ms: i64,
+) -> Result<u64, SearchError> {
+    let store = galleries.store();
+    if Retention::of(store, gallery).await? == Retention::default() {
+        return Ok(0);
+    }
+    leases.alone(store, gallery, "sweep", sweep_gallery(galleries, gallery, now_ms)).await?.unwrap_or(Ok(0))
 }
 
 async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64) -> Result<u64, SearchError> {
@@ -214,7 +231,9 @@ mod tests {
         let (_folder, galleries, gallery) = stand().await;
         let (clock, began) = (RetentionClock::new(WEEK), Instant::now());
         let sweep = async |second: u64, wall_ms| {
-            sweep_at(&galleries, &clock, wall_ms, began + Duration::from_secs(second)).await.unwrap();
+            sweep_at(&galleries, &Leases::default(), &clock, wall_ms, began + Duration::from_secs(second))
+                .await
+                .unwrap();
             images(&galleries, &gallery).await
         };
         // Nothing is known but the images, the newest of which is ten days old: the clock must prove itself.
@@ -234,10 +253,10 @@ mod tests {
         let now = Instant::now();
         galleries.store().put_document(&gallery, BELIEVED_KEY, Some((NOON - DAY_MS / 2).to_string())).await.unwrap();
         let after_half_a_day = RetentionClock::new(WEEK);
-        sweep_at(&galleries, &after_half_a_day, NOON, now).await.unwrap();
+        sweep_at(&galleries, &Leases::default(), &after_half_a_day, NOON, now).await.unwrap();
         assert_eq!(images(&galleries, &gallery).await, 1);
         let ahead = RetentionClock::new(WEEK);
-        sweep_at(&galleries, &ahead, NOON + 400 * DAY_MS, now).await.unwrap();
+        sweep_at(&galleries, &Leases::default(), &ahead, NOON + 400 * DAY_MS, now).await.unwrap();
         assert_eq!(images(&galleries, &gallery).await, 1);
         assert_eq!(
             believed_before(galleries.store(), &gallery).await.unwrap(),

@@ -4,8 +4,8 @@ use crate::stands::random::Random;
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{
-    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
-    NewGallery, PageRequest, SearchFilter, StoreError, VectorStore,
+    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage,
+    MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreError, VectorStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
