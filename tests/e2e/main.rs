@@ -15,6 +15,8 @@ mod compose;
 mod costly_images;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
+// Several encoders of one model: one stops, is killed, and comes back, and no search is lost.
+mod encoders;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
 mod exports;
 // Number formats below float32, and devices.
