@@ -119,7 +119,7 @@ impl EncoderPool {
         let is_up = |member: &&Arc<Member>| member.standing_and_reason().0 != Standing::LeftOut;
         let is_one_up = members.iter().filter(of_first).any(|member| is_up(&member));
         let of_first = members.iter().filter(of_first).filter(|member| !is_one_up || is_up(member));
-        let limit = self.limit().min(Duration::from_millis(self.0.config.connect_timeout_ms));
+        let limit = self.question_limit();
         let answers = futures::future::join_all(of_first.map(|member| member.ask(limit))).await;
         let mut failure = None;
         let mut models: Vec<EncoderModel> = Vec::with_capacity(answers.len());
@@ -169,7 +169,7 @@ impl EncoderPool {
     async fn find(&self, fingerprint: &Fingerprint) -> Result<EncoderModel, Option<SearchError>> {
         self.0.places.resolve_new().await;
         let members = self.members();
-        let limit = self.limit();
+        let limit = self.question_limit();
         let strangers = members.iter().filter(|member| member.runs(fingerprint).is_none());
         let mut answers: FuturesUnordered<_> = strangers.map(|member| member.ask(limit)).collect();
         // It may run the model, so its absence is the better reason.
@@ -210,7 +210,7 @@ impl EncoderPool {
         self.0.places.resolve_new().await;
         let members = self.members();
         let strangers = members.iter().filter(|member| member.model().is_none());
-        let limit = self.limit();
+        let limit = self.question_limit();
         futures::future::try_join_all(strangers.map(|member| member.ask(limit))).await?;
         match self.0.places.failures() {
             failures if failures.is_empty() => Ok(self.known_models()),
@@ -296,6 +296,11 @@ impl EncoderPool {
     fn limit(&self) -> Duration {
         let timeout = Duration::from_millis(self.0.config.timeout_ms);
         deadline::remaining().map_or(timeout, |left| left.min(timeout))
+    }
+
+    /// How long a member may take to say what it runs. One that hangs keeps no caller longer than its own keeper.
+    fn question_limit(&self) -> Duration {
+        self.limit().min(Duration::from_millis(self.0.config.probe_timeout_ms))
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct Member {
     pub(super) failed_calls: AtomicU64,
 }
 
+/// No answer in time.
+struct Silent;
+
 struct State {
     /// What it ran when it last said so.
     model: Option<EncoderModel>,
@@ -59,6 +62,8 @@ struct State {
     /// Pauses between probes of one that is left out. They begin anew when it answered a call.
     pauses: Retries,
     has_failed_since_answer: bool,
+    /// When it last answered a call, whatever it said.
+    last_answer: Option<Instant>,
     next_probe: Instant,
 }
 
@@ -72,6 +77,7 @@ impl Member {
             full_until: [None; 2],
             pauses: pauses.begin(),
             has_failed_since_answer: false,
+            last_answer: None,
             next_probe: Instant::now(),
         };
         Self {
@@ -138,28 +144,51 @@ impl Member {
         self.silence.subscribe()
     }
 
-    /// Asks what it runs.
+    /// Asks what it runs. That it does not say is nothing against it: the limit is the asker's own, which may be short.
     pub(super) async fn ask(&self, limit: Duration) -> Result<EncoderModel, SearchError> {
-        let asked = tokio::time::timeout(limit, self.client.model(limit)).await;
-        let is_silent = asked.is_err() || matches!(asked, Ok(Err(SearchError::DeadlineExceeded { .. })));
-        let silent = || {
+        let answer = self.question(limit).await.unwrap_or_else(|Silent| {
             let reason = format!("{} did not say within {} ms which model it runs", self.address, limit.as_millis());
-            SearchError::Unavailable { dependency: DEPENDENCY, reason }
-        };
-        let answer = match asked {
-            Ok(answer) if !is_silent => answer,
-            Ok(_) | Err(_) => Err(silent()),
-        };
-        match &answer {
-            Ok(model) => self.said(model),
-            Err(error) => {
-                self.leave_out(error.to_string());
-                if is_silent {
-                    self.silence.send_modify(|count| *count += 1);
-                }
-            }
+            Err(SearchError::Unavailable { dependency: DEPENDENCY, reason })
+        });
+        if let Ok(model) = &answer {
+            self.said(model);
         }
         answer
+    }
+
+    async fn question(&self, limit: Duration) -> Result<Result<EncoderModel, SearchError>, Silent> {
+        match tokio::time::timeout(limit, self.client.model(limit)).await {
+            Ok(Err(SearchError::DeadlineExceeded { .. })) | Err(_) => Err(Silent),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    /// Asks whether it is there. One that does not answer is left out, and who waits for it is told. It is there as well when
+    /// it has no room for the question, and when it answered a call meanwhile: it is busy, and its work must not be sent to
+    /// others that are as busy.
+    async fn probe(&self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        let answer = self.question(limit).await;
+        let reason = match &answer {
+            Ok(Ok(model)) => {
+                self.said(model);
+                return true;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(Silent) => format!("it did not say within {} ms which model it runs", limit.as_millis()),
+        };
+        let mut state = self.state();
+        let has_answered_meanwhile = state.last_answer.is_some_and(|at| at >= begun);
+        if has_answered_meanwhile || matches!(answer, Ok(Err(SearchError::Overloaded { .. }))) {
+            state.is_suspected = false;
+            return true;
+        }
+        drop(state);
+        self.leave_out(reason);
+        if answer.is_err() {
+            self.silence.send_modify(|count| *count += 1);
+        }
+        false
     }
 
     fn said(&self, model: &EncoderModel) {
@@ -182,6 +211,7 @@ impl Member {
         self.answered_calls.fetch_add(1, Ordering::Relaxed);
         metrics::count_encoder_call(&self.address, "answered");
         let mut state = self.state();
+        state.last_answer = Some(Instant::now());
         state.failures_in_a_row = 0;
         state.is_suspected = false;
         if std::mem::take(&mut state.has_failed_since_answer) {
@@ -206,6 +236,7 @@ impl Member {
         self.failed_calls.fetch_add(1, Ordering::Relaxed);
         metrics::count_encoder_call(&self.address, "failed");
         let mut state = self.state();
+        state.last_answer = Some(Instant::now());
         state.failures_in_a_row += 1;
         let is_left_out = state.failures_in_a_row >= MOST_FAILURES;
         drop(state);
@@ -216,7 +247,10 @@ impl Member {
 
     /// It has no room for such work.
     pub(super) fn push_back(&self, work: &Work, delay: Duration) {
-        self.state().full_until[priority(work)] = Instant::now().checked_add(delay);
+        let now = Instant::now();
+        let mut state = self.state();
+        state.last_answer = Some(now);
+        state.full_until[priority(work)] = now.checked_add(delay);
     }
 
     /// It owes an answer for long.
@@ -264,7 +298,7 @@ impl Member {
                 biased;
                 () = self.due_changed.notified() => {}
                 () = tokio::time::sleep_until(due) => {
-                    let is_there = self.ask(limit).await.is_ok();
+                    let is_there = self.probe(limit).await;
                     let mut state = self.state();
                     let pause = if is_there {
                         interval

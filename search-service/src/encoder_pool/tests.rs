@@ -2,6 +2,7 @@
 
 mod fake;
 mod places;
+mod probes;
 mod troubles;
 
 use self::fake::{FakeEncoder, FakeNetwork, config};

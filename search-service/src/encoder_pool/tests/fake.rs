@@ -31,6 +31,12 @@ pub(crate) enum Behaviour {
     Stops,
     /// Its towers are broken.
     Fails,
+    /// It says what it runs, and answers nothing else.
+    TowersHang,
+    /// It answers, but for the question what it runs, for which it has no room.
+    RefusesQuestions,
+    /// It answers, but for the question what it runs.
+    LeavesQuestionsOpen,
 }
 
 /// A running encoder. Clones control the same one.
@@ -129,8 +135,8 @@ impl FakeEncoder {
         self.0.priorities.lock().unwrap().push(proto::Priority::try_from(priority).unwrap());
         let behaviour = *self.0.behaviour.lock().unwrap();
         match behaviour {
-            Behaviour::Answers => {}
-            Behaviour::Hangs => return std::future::pending().await,
+            Behaviour::Answers | Behaviour::RefusesQuestions | Behaviour::LeavesQuestionsOpen => {}
+            Behaviour::Hangs | Behaviour::TowersHang => return std::future::pending().await,
             Behaviour::IsFull(delay_ms) => return Err(overloaded("the queue is full", delay_ms)),
             Behaviour::Stops => return Err(Status::unavailable("shutting down")),
             Behaviour::Fails => return Err(Status::internal("the tower failed")),
@@ -181,8 +187,11 @@ impl EncoderService for FakeEncoder {
     }
 
     async fn get_model(&self, _: Request<proto::GetModelRequest>) -> Answer<proto::GetModelResponse> {
-        if *self.0.behaviour.lock().unwrap() == Behaviour::Hangs {
-            return std::future::pending().await;
+        let behaviour = *self.0.behaviour.lock().unwrap();
+        match behaviour {
+            Behaviour::Hangs | Behaviour::LeavesQuestionsOpen => return std::future::pending().await,
+            Behaviour::RefusesQuestions => return Err(overloaded("too many requests on this connection", 100)),
+            _ => {}
         }
         let fingerprint = self.fingerprint();
         Ok(Response::new(proto::GetModelResponse { fingerprint, embedding_dimension: 2, ..Default::default() }))
