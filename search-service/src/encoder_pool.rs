@@ -4,6 +4,7 @@
 //! `asking` goes to another one where the first does not answer. `group` is what the rest of the service sees: all members
 //! of a gallery's model, as one encoder.
 
+mod asked;
 mod asking;
 mod choice;
 mod group;

@@ -1,17 +1,16 @@
 //! One piece of work, given to one member after the other until one of them answers.
 
 use super::EncoderPool;
+use super::asked::{Asked, Moves, Outcome, Why, silent};
 use super::choice::choose;
 use super::member::{InFlight, Member, Standing};
 use crate::encoder_client::{Encoded, Work, again, is_broken};
 use crate::metrics;
 use descry_model::Fingerprint;
 use descry_retry::Again;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tonic::{Code, Status};
 
 /// Why no member answered.
@@ -29,9 +28,7 @@ pub(crate) enum Unanswered {
 enum Verdict {
     Answered(Encoded),
     /// Another member may answer.
-    Elsewhere(Unanswered),
-    /// As before, but the work may be to blame: one further member is asked.
-    Once(Status),
+    Elsewhere(Why, Unanswered),
     /// Another one would say the same.
     Final(Status),
 }
@@ -45,78 +42,132 @@ impl EncoderPool {
     /// somebody waits for after the configured delay, for all work when it does not answer its probe.
     ///
     /// # Errors
-    /// [`Unanswered`], after each member was asked at most once, and one that broke off a second time where no other is
+    /// [`Unanswered`], after each member was asked at most once, and those that broke off a second time where no other is
     /// left.
     pub(super) async fn give(&self, model: &Fingerprint, work: &Work) -> Result<Encoded, Unanswered> {
-        let first = match self.pick(model, work, &[]) {
+        let first = match self.pick(model, work, &[], Room::AsKnown) {
             Some(first) => first?,
             None => self.pick_among_strangers(model, work, &[]).await.ok_or(Unanswered::OtherModel)?,
         };
-        let mut asked = Asked { silence: first.silence(), members: Vec::new(), running: FuturesUnordered::new() };
-        asked.ask(self, first, work);
+        let mut asked = Asked::default();
+        self.ask(&mut asked, first, work);
         let hedge_delay = self.hedges().delay(work);
         let mut hedge = std::pin::pin!(tokio::time::sleep(hedge_delay.unwrap_or_default()));
         let mut may_hedge = hedge_delay.is_some();
-        let mut may_move_doubtful = true;
-        let mut may_repeat = true;
+        let mut moves = Moves::default();
         loop {
             tokio::select! {
                 biased;
                 Some((member, outcome)) = asked.running.next() => {
-                    let (unanswered, may_move) = match judge(&member, model, work, outcome) {
+                    asked.ended(&member);
+                    let (why, unanswered) = match judge(&member, model, work, outcome) {
                         Verdict::Answered(encoded) => {
                             self.hedges().earn();
                             return Ok(encoded);
                         }
                         Verdict::Final(status) => return Err(Unanswered::Failed(status)),
-                        Verdict::Once(status) => {
-                            (Unanswered::Failed(status), std::mem::take(&mut may_move_doubtful))
-                        }
-                        Verdict::Elsewhere(unanswered) => (unanswered, true),
+                        Verdict::Elsewhere(why, unanswered) => (why, unanswered),
                     };
-                    if !asked.running.is_empty() {
+                    if has_begun(&unanswered) {
+                        moves.broke(member);
+                    }
+                    let may_move = moves.may_move(why, work);
+                    if !asked.runs.is_empty() {
+                        // The other one may hang, so a further one is asked in place of this one.
+                        if may_move && self.ask_another(model, work, &mut asked, &mut moves, "moved") {
+                            moves.moved(why);
+                        }
                         continue;
                     }
                     if !may_move {
                         return Err(unanswered);
                     }
-                    let next = match self.pick(model, work, &asked.members) {
-                        Some(next) => next?,
-                        // A connection ends under a call when its server is told to stop, too; a new one may be had.
-                        None if has_begun(&unanswered) && std::mem::take(&mut may_repeat) => member,
-                        None if is_no_overload(&unanswered) => {
-                            self.pick_among_strangers(model, work, &asked.members).await.ok_or(unanswered)?
-                        }
-                        None => return Err(unanswered),
-                    };
-                    metrics::count_encoder_call(&next.address, "moved");
-                    asked.ask(self, next, work);
+                    moves.moved(why);
+                    let next = self.next(model, work, &asked.members, &mut moves, why, unanswered).await?;
+                    self.ask_also(&mut asked, next, work, "moved");
                 }
                 () = &mut hedge, if may_hedge => {
                     may_hedge = false;
                     // It is asked whether it is there at all.
-                    asked.members.iter().for_each(|member| member.suspect());
-                    if self.hedges().spend() {
-                        self.ask_another(model, work, &mut asked);
+                    asked.runs.iter().for_each(|member| member.suspect());
+                    if let Some(Ok(next)) = self.pick(model, work, &asked.members, Room::Free)
+                        && self.hedges().spend()
+                    {
+                        self.ask_also(&mut asked, next, work, "hedged");
                     }
                 }
-                // It is not there. That its work is done twice costs nothing.
-                Ok(()) = asked.silence.changed() => self.ask_another(model, work, &mut asked),
+                Some((member, silence)) = asked.silences.next() => {
+                    if asked.is_running(&member) {
+                        // It is not there. That its work is done twice costs nothing.
+                        self.ask_another(model, work, &mut asked, &mut moves, "hedged");
+                        asked.silences.push(silent(member, silence));
+                    }
+                }
             }
         }
     }
 
-    /// Asks another member as well, if there is one that answers.
-    fn ask_another(&self, model: &Fingerprint, work: &Work, asked: &mut Asked) {
-        let Some(Ok(next)) = self.pick(model, work, &asked.members) else { return };
-        if next.standing(work) < Standing::LeftOut {
-            metrics::count_encoder_call(&next.address, "hedged");
-            asked.ask(self, next, work);
+    fn ask(&self, asked: &mut Asked, member: Arc<Member>, work: &Work) {
+        asked.add(Arc::clone(&member), attempt(member, work.clone(), self.limit()));
+    }
+
+    fn ask_also(&self, asked: &mut Asked, member: Arc<Member>, work: &Work, outcome: &'static str) {
+        metrics::count_encoder_call(&member.address, outcome);
+        self.ask(asked, member, work);
+    }
+
+    /// Asks another member beside those that run, if there is one that answers and has room. Tells whether there is.
+    fn ask_another(
+        &self,
+        model: &Fingerprint,
+        work: &Work,
+        asked: &mut Asked,
+        moves: &mut Moves,
+        outcome: &'static str,
+    ) -> bool {
+        let next = match self.pick(model, work, &asked.members, Room::Free) {
+            Some(Ok(next)) => next,
+            Some(Err(_)) => return false,
+            None => match moves.repeat() {
+                Some(broken) => broken,
+                None => return false,
+            },
+        };
+        self.ask_also(asked, next, work, outcome);
+        true
+    }
+
+    /// Who is asked after all that were asked have failed, the last one with `unanswered`.
+    async fn next(
+        &self,
+        model: &Fingerprint,
+        work: &Work,
+        tried: &[Arc<Member>],
+        moves: &mut Moves,
+        why: Why,
+        unanswered: Unanswered,
+    ) -> Result<Arc<Member>, Unanswered> {
+        let room = if why == Why::Full { Room::Free } else { Room::AsKnown };
+        if let Some(next) = self.pick(model, work, tried, room) {
+            return next;
         }
+        if let Some(broken) = moves.repeat() {
+            return Ok(broken);
+        }
+        if why == Why::Full {
+            return Err(unanswered);
+        }
+        self.pick_among_strangers(model, work, tried).await.ok_or(unanswered)
     }
 
     /// A member for the work that was not tried yet, or when all that could do it have room again.
-    fn pick(&self, model: &Fingerprint, work: &Work, tried: &[Arc<Member>]) -> Option<Result<Arc<Member>, Unanswered>> {
+    fn pick(
+        &self,
+        model: &Fingerprint,
+        work: &Work,
+        tried: &[Arc<Member>],
+        room: Room,
+    ) -> Option<Result<Arc<Member>, Unanswered>> {
         let members = self.members();
         let group = members
             .iter()
@@ -129,6 +180,9 @@ impl EncoderPool {
             let status = descry_retry::overloaded("all encoders of the model are full", delay_ms);
             return Some(Err(Unanswered::Failed(status)));
         }
+        if room == Room::Free && standing >= Standing::Full {
+            return None;
+        }
         Some(Ok(Arc::clone(member)))
     }
 
@@ -140,27 +194,17 @@ impl EncoderPool {
         tried: &[Arc<Member>],
     ) -> Option<Arc<Member>> {
         self.find(model).await.ok()?;
-        self.pick(model, work, tried)?.ok()
+        self.pick(model, work, tried, Room::AsKnown)?.ok()
     }
 }
 
-/// Who was asked, and what came of it.
-type Outcome = (Arc<Member>, Result<Encoded, Status>);
-
-/// Who was asked, and who did not answer yet.
-struct Asked {
-    members: Vec<Arc<Member>>,
-    running: FuturesUnordered<BoxFuture<'static, Outcome>>,
-    /// Of the last one.
-    silence: watch::Receiver<u64>,
-}
-
-impl Asked {
-    fn ask(&mut self, pool: &EncoderPool, member: Arc<Member>, work: &Work) {
-        self.silence = member.silence();
-        self.running.push(Box::pin(attempt(Arc::clone(&member), work.clone(), pool.limit())));
-        self.members.push(member);
-    }
+/// Which members may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Those that stand best, however that is.
+    AsKnown,
+    /// Only those that answer and have room. Under overload a call to one that is known to be full only makes it worse.
+    Free,
 }
 
 /// One call. Dropping it breaks the call off.
@@ -184,7 +228,7 @@ fn judge(member: &Member, model: &Fingerprint, work: &Work, outcome: Result<Enco
         }
         Ok(_) => {
             member.changed_model();
-            return Verdict::Elsewhere(Unanswered::OtherModel);
+            return Verdict::Elsewhere(Why::Away, Unanswered::OtherModel);
         }
         Err(status) => status,
     };
@@ -192,20 +236,17 @@ fn judge(member: &Member, model: &Fingerprint, work: &Work, outcome: Result<Enco
     // Something else listens there where a call is not known.
     if is_broken(&status) || matches!(code, Code::Unavailable | Code::Unimplemented) {
         member.broke(status.message());
-        Verdict::Elsewhere(Unanswered::Failed(status))
+        Verdict::Elsewhere(Why::Away, Unanswered::Failed(status))
     } else if code == Code::ResourceExhausted {
         let delay = match again(&status) {
             Again::After(delay) => delay,
             Again::Later | Again::Never => USUAL_DELAY,
         };
         member.push_back(work, delay);
-        match work {
-            Work::Text(_) | Work::QueryImage { .. } => Verdict::Once(status),
-            Work::Images { .. } => Verdict::Elsewhere(Unanswered::Failed(status)),
-        }
+        Verdict::Elsewhere(Why::Full, Unanswered::Failed(status))
     } else if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
         member.failed(status.message());
-        Verdict::Once(status)
+        Verdict::Elsewhere(Why::Doubtful, Unanswered::Failed(status))
     } else {
         if !matches!(code, Code::DeadlineExceeded | Code::Cancelled) {
             member.answered();
@@ -220,9 +261,4 @@ fn has_begun(unanswered: &Unanswered) -> bool {
         Unanswered::Failed(status) => is_broken(status) && status.code() != Code::Unavailable,
         Unanswered::OtherModel => false,
     }
-}
-
-/// Whether it failed for another reason than that there is too much to do.
-fn is_no_overload(unanswered: &Unanswered) -> bool {
-    !matches!(unanswered, Unanswered::Failed(status) if status.code() == Code::ResourceExhausted)
 }

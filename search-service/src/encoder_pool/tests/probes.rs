@@ -58,6 +58,6 @@ async fn a_member_that_answers_calls_but_no_probe_keeps_its_work() {
     assert_eq!(stand.calls().iter().sum::<usize>(), before + answered);
     assert_eq!(standings(&stand), [Standing::Serving; 2]);
     // Without work nothing speaks for it.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(standings(&stand), [Standing::LeftOut; 2]);
 }

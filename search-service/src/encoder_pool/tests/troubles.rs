@@ -163,6 +163,78 @@ async fn a_connection_that_ends_under_a_call_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_member_takes_no_second_try_away_from_one_whose_connection_ends() {
+    let stand = known(encoders(2)).await;
+    stand.encoders[1].kill();
+    for _ in 0..5 {
+        // Both are left out, or only the dead one; whichever is drawn first.
+        let cut = async {
+            tokio::time::sleep(Duration::from_millis(RUN_MS / 2)).await;
+            stand.encoders[0].cut();
+        };
+        let (answer, ()) = tokio::join!(search(&stand.pool, 'a'), cut);
+        answer.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_fails_goes_on_to_a_third_member() {
+    // Whatever is drawn first: it hangs, the second one is full or fails, and only the third one answers.
+    for refusal in [Behaviour::IsFull(700), Behaviour::Fails, Behaviour::Stops] {
+        for _ in 0..6 {
+            let stand = known(encoders(3)).await;
+            stand.encoders[0].behave(Behaviour::TowersHang);
+            stand.encoders[1].behave(refusal);
+            let begun = Instant::now();
+            search(&stand.pool, 'a').await.unwrap();
+            let longest = HEDGE + Duration::from_millis(3 * RUN_MS);
+            assert!(begun.elapsed() <= longest, "{refusal:?} {:?}", begun.elapsed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_moves_on_when_any_member_that_has_it_falls_silent() {
+    // Two hang from the same moment on, and no hedges are left.
+    let stand = known(encoders(3)).await;
+    while stand.pool.hedges().spend() {}
+    stand.encoders[..2].iter().for_each(|encoder| encoder.behave(Behaviour::Hangs));
+    let begun = Instant::now();
+    let searches = (0..24).map(|_| search(&stand.pool, 'a'));
+    assert!(futures::future::join_all(searches).await.iter().all(Result::is_ok));
+    let longest = HEDGE + Duration::from_millis(1_000 + 24 * RUN_MS + 100);
+    assert!(begun.elapsed() <= longest, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_and_a_failing_member_leave_the_third_one_a_try() {
+    for _ in 0..12 {
+        let stand = known(encoders(3)).await;
+        stand.encoders[0].behave(Behaviour::IsFull(700));
+        stand.encoders[1].behave(Behaviour::Fails);
+        search(&stand.pool, 'a').await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_overload_no_call_goes_to_a_second_member_that_is_known_to_be_full() {
+    let stand = known(encoders(2)).await;
+    stand.encoders.iter().for_each(|encoder| encoder.behave(Behaviour::IsFull(700)));
+    search(&stand.pool, 'a').await.unwrap_err();
+    let before: usize = stand.calls().iter().sum();
+    for _ in 0..10 {
+        let refused = search(&stand.pool, 'a').await.unwrap_err();
+        assert!(matches!(refused, SearchError::Overloaded { .. }), "{refused}");
+    }
+    assert_eq!(stand.calls().iter().sum::<usize>(), before + 10);
+    // Nor is one asked that is left out.
+    stand.encoders[0].kill();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let refused = search(&stand.pool, 'a').await.unwrap_err();
+    assert!(matches!(refused, SearchError::Overloaded { .. }), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_nobody_there_a_search_is_refused_at_once_as_unavailable() {
     let stand = known(encoders(2)).await;
     stand.encoders.iter().for_each(FakeEncoder::kill);
