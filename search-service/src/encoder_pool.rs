@@ -28,10 +28,11 @@ use descry_model::Fingerprint;
 use descry_serving::deadline;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How names become addresses, and addresses encoders.
@@ -68,6 +69,9 @@ struct Pool {
     config: EncoderClientConfig,
     /// The model that new galleries are made for, as it was last said.
     first_model: Mutex<Option<Fingerprint>>,
+    /// What encoders said of models that were asked for, as many as galleries have: one that is known stays so while all
+    /// that run it are away.
+    met_models: Mutex<HashMap<Fingerprint, EncoderModel>>,
 }
 
 /// How one encoder is at present.
@@ -99,7 +103,8 @@ impl EncoderPool {
     ) -> Result<Self, SearchError> {
         let places = Places::open(config, in_process, network)?;
         let hedges = Hedges::new(config.hedge_ms);
-        Ok(Self(Arc::new(Pool { places, hedges, config: config.clone(), first_model: Mutex::default() })))
+        let (first_model, met_models) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Pool { places, hedges, config: config.clone(), first_model, met_models })))
     }
 
     /// Resolves names again and again. Never ends.
@@ -139,11 +144,12 @@ impl EncoderPool {
         Ok(model)
     }
 
-    /// The encoders of a gallery's model, and what they say of it.
+    /// The encoders of a gallery's model, and what they say of it, or said: while none of them can be reached the work is
+    /// refused as unavailable, or waits.
     ///
     /// # Errors
     /// [`SearchError::NoEncoder`] when all encoders run other models, [`SearchError::Unavailable`] when one
-    /// that could be it does not answer.
+    /// that could be it does not answer and none ever said that it runs the model.
     pub(crate) async fn of(
         &self,
         gallery: &str,
@@ -153,12 +159,19 @@ impl EncoderPool {
             Some(model) => model,
             None => match self.find(fingerprint).await {
                 Ok(model) => model,
-                Err(Some(error)) => return Err(error),
+                Err(Some(error)) => self.met_models().get(fingerprint).cloned().ok_or(error)?,
                 Err(None) => return Err(self.no_encoder(gallery, fingerprint)),
             },
         };
+        if !self.met_models().contains_key(fingerprint) {
+            self.met_models().insert(fingerprint.clone(), model.clone());
+        }
         let (gallery, fingerprint) = (gallery.to_owned(), fingerprint.clone());
         Ok((EncoderGroup { pool: self.clone(), gallery, fingerprint }, model))
+    }
+
+    fn met_models(&self) -> MutexGuard<'_, HashMap<Fingerprint, EncoderModel>> {
+        self.0.met_models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, fingerprint: &Fingerprint) -> Option<EncoderModel> {

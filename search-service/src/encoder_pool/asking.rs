@@ -4,6 +4,7 @@ use super::EncoderPool;
 use super::asked::{Asked, Moves, Outcome, Why, silent};
 use super::choice::choose;
 use super::member::{InFlight, Member, Standing};
+use crate::SearchError;
 use crate::encoder_client::{Encoded, Work, again, is_broken};
 use crate::metrics;
 use descry_model::Fingerprint;
@@ -19,7 +20,7 @@ pub(crate) enum Unanswered {
     /// What the last one that was asked said.
     #[error("{0}")]
     Failed(Status),
-    /// No member runs the model any more.
+    /// All members answer, and none runs the model any more.
     #[error("no encoder runs the model any more")]
     OtherModel,
 }
@@ -47,7 +48,7 @@ impl EncoderPool {
     pub(super) async fn give(&self, model: &Fingerprint, work: &Work) -> Result<Encoded, Unanswered> {
         let first = match self.pick(model, work, &[], Room::AsKnown) {
             Some(first) => first?,
-            None => self.pick_among_strangers(model, work, &[]).await.ok_or(Unanswered::OtherModel)?,
+            None => self.pick_among_strangers(model, work, &[]).await?,
         };
         let mut asked = Asked::default();
         self.ask(&mut asked, first, work);
@@ -157,7 +158,12 @@ impl EncoderPool {
         if why == Why::Full {
             return Err(unanswered);
         }
-        self.pick_among_strangers(model, work, tried).await.ok_or(unanswered)
+        match (self.pick_among_strangers(model, work, tried).await, &unanswered) {
+            (Ok(next), _) => Ok(next),
+            // Somebody who does not answer may be the one that runs the model.
+            (Err(error), Unanswered::OtherModel) => Err(error),
+            (Err(_), Unanswered::Failed(_)) => Err(unanswered),
+        }
     }
 
     /// A member for the work that was not tried yet, or when all that could do it have room again.
@@ -187,14 +193,34 @@ impl EncoderPool {
     }
 
     /// As [`Self::pick`], after the others were asked whether they run the model by now.
+    ///
+    /// # Errors
+    /// [`Unanswered::OtherModel`] when all of them answer and run others, else what may be over soon.
     async fn pick_among_strangers(
         &self,
         model: &Fingerprint,
         work: &Work,
         tried: &[Arc<Member>],
-    ) -> Option<Arc<Member>> {
-        self.find(model).await.ok()?;
-        self.pick(model, work, tried, Room::AsKnown)?.ok()
+    ) -> Result<Arc<Member>, Unanswered> {
+        match self.find(model).await {
+            Ok(_) => self.pick(model, work, tried, Room::AsKnown).unwrap_or_else(|| {
+                let reason = format!("no encoder of the model {model} answers");
+                Err(Unanswered::Failed(Status::unavailable(reason)))
+            }),
+            Err(Some(error)) => Err(Unanswered::Failed(unreachable(error))),
+            Err(None) => Err(Unanswered::OtherModel),
+        }
+    }
+}
+
+/// The status of an encoder that could not be asked what it runs: work for which nobody waits is patient with it.
+fn unreachable(error: SearchError) -> Status {
+    match error {
+        SearchError::Unavailable { reason, .. } => Status::unavailable(reason),
+        SearchError::Overloaded { retry_after_ms, .. } => {
+            descry_retry::overloaded("an encoder has no room to say what it runs", retry_after_ms)
+        }
+        other => Status::unavailable(other.to_string()),
     }
 }
 

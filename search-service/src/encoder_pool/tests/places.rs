@@ -90,3 +90,32 @@ async fn new_galleries_are_made_for_the_first_place() {
     let states = pool.states();
     assert!(states[1].reason.contains("did not say within 1000 ms"), "{}", states[1].reason);
 }
+
+#[tokio::test(start_paused = true)]
+async fn indexing_waits_for_a_model_whose_encoders_are_all_away() {
+    let encoders = ['a', 'b'].map(|model| FakeEncoder::new(model, 10));
+    let (network, pool) = behind_a_name(&encoders, &["10.0.0.1:50051"]);
+    search(&pool, 'a').await.unwrap();
+    // The only one is gone, and its name stands for one that does not answer yet.
+    encoders[0].kill();
+    encoders[1].kill();
+    encoders[1].change_model('a');
+    network.name("encoder", &["10.0.0.2:50051"]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let refused = search(&pool, 'a').await.unwrap_err();
+    assert!(matches!(refused, SearchError::Unavailable { .. }), "{refused}");
+    let indexing = async {
+        let (group, _) = pool.of("lobby", &model('a')).await.unwrap();
+        group.encode_images(vec![bytes::Bytes::from_static(b"image")], false).await
+    };
+    let starting = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        encoders[1].start();
+    };
+    let (images, ()) = tokio::join!(indexing, starting);
+    assert!(images.unwrap()[0].is_ok());
+    // One that answers, and runs another model, is no reason to wait.
+    encoders[1].change_model('b');
+    let gone = search(&pool, 'a').await.unwrap_err();
+    assert!(matches!(gone, SearchError::NoEncoder { .. }), "{gone}");
+}
