@@ -298,6 +298,10 @@ impl EncoderPool {
         self.0.places.members()
     }
 
+    fn places(&self) -> &Places {
+        &self.0.places
+    }
+
     fn hedges(&self) -> &Hedges {
         &self.0.hedges
     }

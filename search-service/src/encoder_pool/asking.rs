@@ -179,6 +179,9 @@ impl EncoderPool {
             .iter()
             .filter(|member| member.runs(model).is_some() && !tried.iter().any(|tried| Arc::ptr_eq(tried, member)));
         let (member, standing) = choose(group, work)?;
+        if standing >= Standing::LeftOut {
+            self.places().resolve_soon();
+        }
         // Nobody waits for it, so it goes when there is room.
         if standing == Standing::Full && matches!(work, Work::Images { .. }) {
             let delay = member.full_for(work).unwrap_or_default();
@@ -192,11 +195,27 @@ impl EncoderPool {
         Some(Ok(Arc::clone(member)))
     }
 
-    /// As [`Self::pick`], after the others were asked whether they run the model by now.
+    /// As [`Self::pick`], after the others were asked whether they run the model by now, and, where that finds nobody,
+    /// names were resolved again: what stood behind them may have moved.
     ///
     /// # Errors
     /// [`Unanswered::OtherModel`] when all of them answer and run others, else what may be over soon.
     async fn pick_among_strangers(
+        &self,
+        model: &Fingerprint,
+        work: &Work,
+        tried: &[Arc<Member>],
+    ) -> Result<Arc<Member>, Unanswered> {
+        match self.pick_among_known_strangers(model, work, tried).await {
+            Err(Unanswered::Failed(_)) if self.places().resolved_again(self.limit()).await => {
+                self.pick_among_known_strangers(model, work, tried).await
+            }
+            picked => picked,
+        }
+    }
+
+    /// As [`Self::pick_among_strangers`], with the addresses that names stood for of late.
+    async fn pick_among_known_strangers(
         &self,
         model: &Fingerprint,
         work: &Work,

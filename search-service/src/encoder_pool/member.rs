@@ -44,6 +44,8 @@ pub(crate) struct Member {
     silence: watch::Sender<u64>,
     /// The next probe is due sooner than its keeper believes.
     due_changed: Notify,
+    /// Told when it fails: another one may stand behind its name by now.
+    trouble: Arc<Notify>,
     pub(super) answered_calls: AtomicU64,
     pub(super) failed_calls: AtomicU64,
 }
@@ -68,7 +70,13 @@ struct State {
 }
 
 impl Member {
-    pub(super) fn new(place: usize, address: String, client: EncoderClient, pauses: RetryPolicy) -> Self {
+    pub(super) fn new(
+        place: usize,
+        address: String,
+        client: EncoderClient,
+        pauses: RetryPolicy,
+        trouble: Arc<Notify>,
+    ) -> Self {
         let state = State {
             model: None,
             left_out: None,
@@ -89,6 +97,7 @@ impl Member {
             state: Mutex::new(state),
             silence: watch::Sender::new(0),
             due_changed: Notify::new(),
+            trouble,
             answered_calls: AtomicU64::new(0),
             failed_calls: AtomicU64::new(0),
         }
@@ -274,6 +283,7 @@ impl Member {
     }
 
     fn leave_out(&self, reason: String) {
+        self.trouble.notify_one();
         let mut state = self.state();
         state.is_suspected = false;
         let now = Instant::now();

@@ -10,6 +10,7 @@ use descry_retry::RetryPolicy;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Uri;
@@ -20,8 +21,11 @@ const HTTP_PORT: u16 = 80;
 /// A resolver that takes longer is taken for one that is down.
 const RESOLVER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Requests that find a name unresolved resolve it again, but not more often.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests that find a name unresolved, and encoders that fail, have names resolved again, but not more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Work that found nobody waits no longer for names to be resolved again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What the configuration says of one place.
 struct Place {
@@ -48,6 +52,16 @@ pub(super) struct Places {
     keepers: Mutex<Vec<(Arc<Member>, AbortOnDropHandle<()>)>>,
     /// Names are resolved by one caller at a time.
     turn: tokio::sync::Mutex<()>,
+    /// A member failed: behind its name there may be another one by now.
+    trouble: Arc<Notify>,
+    rounds: watch::Sender<Rounds>,
+}
+
+/// How often all names were resolved.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rounds {
+    begun: u64,
+    ended: u64,
 }
 
 impl Places {
@@ -67,6 +81,8 @@ impl Places {
             members: RwLock::new(Arc::new([])),
             keepers: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            trouble: Arc::default(),
+            rounds: watch::Sender::default(),
         };
         let urls = if in_process.is_some() { config.other_places() } else { config.places() };
         let mut found = Vec::new();
@@ -102,7 +118,7 @@ impl Places {
             longest_pause: Duration::from_millis(self.config.max_retry_pause_ms),
             remaining_time: || None,
         };
-        Arc::new(Member::new(place, address, client, pauses))
+        Arc::new(Member::new(place, address, client, pauses, Arc::clone(&self.trouble)))
     }
 
     pub(super) fn members(&self) -> Arc<[Arc<Member>]> {
@@ -126,15 +142,44 @@ impl Places {
         }
     }
 
-    /// Resolves names again and again. Never ends.
+    /// Resolves names again and again, and soon when a member fails. Never ends.
     pub(super) async fn keep_resolving(&self) {
-        if self.places.iter().all(|place| place.name.is_none()) {
+        if !self.has_names() {
             return std::future::pending().await;
         }
         loop {
+            self.rounds.send_modify(|rounds| rounds.begun += 1);
             self.resolve(|_| true).await;
-            tokio::time::sleep(Duration::from_millis(self.config.resolve_interval_ms)).await;
+            self.rounds.send_modify(|rounds| rounds.ended = rounds.begun);
+            let in_trouble = async {
+                tokio::time::sleep(SHORTEST_INTERVAL).await;
+                self.trouble.notified().await;
+            };
+            // When nothing fails this is all that happens.
+            let _ = tokio::time::timeout(Duration::from_millis(self.config.resolve_interval_ms), in_trouble).await;
         }
+    }
+
+    /// Somebody is missing: names are resolved soon.
+    pub(super) fn resolve_soon(&self) {
+        self.trouble.notify_one();
+    }
+
+    /// Waits until all names were resolved once more. Whether they were, within the time for which that is waited.
+    pub(super) async fn resolved_again(&self, limit: Duration) -> bool {
+        if !self.has_names() {
+            return false;
+        }
+        let mut rounds = self.rounds.subscribe();
+        // One that has begun may have asked before things changed.
+        let awaited = rounds.borrow().begun + 1;
+        self.resolve_soon();
+        let ended = rounds.wait_for(|rounds| rounds.ended >= awaited);
+        tokio::time::timeout(limit.min(LONGEST_WAIT), ended).await.is_ok_and(|ended| ended.is_ok())
+    }
+
+    fn has_names(&self) -> bool {
+        self.places.iter().any(|place| place.name.is_some())
     }
 
     async fn resolve(&self, is_due: impl Fn(&Place) -> bool) {

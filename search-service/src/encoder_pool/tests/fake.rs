@@ -203,6 +203,7 @@ impl EncoderService for FakeEncoder {
 pub(crate) struct FakeNetwork {
     names: Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>,
     encoders: Arc<Mutex<HashMap<SocketAddr, FakeEncoder>>>,
+    lookups: Arc<AtomicUsize>,
 }
 
 impl FakeNetwork {
@@ -215,10 +216,16 @@ impl FakeNetwork {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         self.names.lock().unwrap().insert(name.to_owned(), addresses);
     }
+
+    /// How often a name was looked up.
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::Relaxed)
+    }
 }
 
 impl Network for FakeNetwork {
     fn resolve(&self, host: String, _: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
         let found = self.names.lock().unwrap().get(&host).cloned().filter(|addresses| !addresses.is_empty());
         Box::pin(async move { found.ok_or_else(|| io::Error::other("no such name")) })
     }

@@ -6,6 +6,7 @@ use crate::SearchError;
 use crate::encoder_pool::{EncoderPool, Standing};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Encoders of one model at 10.0.0.1, 10.0.0.2 and so on, and a pool that knows a name only.
 fn behind_a_name(encoders: &[FakeEncoder], addresses: &[&str]) -> (FakeNetwork, EncoderPool) {
@@ -43,6 +44,34 @@ async fn every_address_behind_a_name_is_a_member_as_long_as_it_stands_there() {
     let addresses: Vec<&str> = states.iter().map(|state| state.address.as_str()).collect();
     assert_eq!(addresses, ["10.0.0.2:50051", "10.0.0.3:50051", ""]);
     assert!(states[2].reason.contains("no such name"), "{}", states[2].reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_behind_a_name_loses_no_search() {
+    let encoders: Vec<FakeEncoder> = (0..2).map(|_| FakeEncoder::new('a', 10)).collect();
+    let (network, pool) = behind_a_name(&encoders, &["10.0.0.1:50051"]);
+    search(&pool, 'a').await.unwrap();
+    // In the middle between two times at which names are resolved anyway.
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    let roll = async {
+        tokio::time::sleep(Duration::from_millis(505)).await;
+        encoders[0].kill();
+        network.name("encoder", &["10.0.0.2:50051"]);
+    };
+    let ((answered, longest), ()) = tokio::join!(load(&pool, 'a', 8, TIME), roll);
+    assert!(longest <= Duration::from_millis(500), "{longest:?}");
+    assert!(answered >= 120 && encoders[1].calls() > 50, "{answered} {}", encoders[1].calls());
+    // While nobody is there a search says so soon, and names are not asked for without end.
+    encoders[1].kill();
+    let lookups = network.lookups();
+    let begun = Instant::now();
+    for _ in 0..40 {
+        let refused = search(&pool, 'a').await.unwrap_err();
+        assert!(matches!(refused, SearchError::Unavailable { .. }), "{refused}");
+    }
+    let most = begun.elapsed().as_millis() / 250 + 2;
+    let lookups = network.lookups() - lookups;
+    assert!(lookups as u128 <= most && begun.elapsed() <= Duration::from_secs(21), "{lookups} {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
