@@ -109,7 +109,7 @@ impl EncoderPool {
     }
 
     fn ask(&self, asked: &mut Asked, member: Arc<Member>, work: &Work) {
-        asked.add(Arc::clone(&member), attempt(member, work.clone(), self.limit()));
+        asked.add(Arc::clone(&member), attempt(member, work.clone(), self.limit(), self.hedges().usual()));
     }
 
     fn ask_also(&self, asked: &mut Asked, member: Arc<Member>, work: &Work, outcome: &'static str) {
@@ -253,8 +253,8 @@ enum Room {
 }
 
 /// One call. Dropping it breaks the call off.
-async fn attempt(member: Arc<Member>, work: Work, limit: Duration) -> Outcome {
-    let in_flight = InFlight::begin(Arc::clone(&member), work.clone());
+async fn attempt(member: Arc<Member>, work: Work, limit: Duration, usual: Duration) -> Outcome {
+    let in_flight = InFlight::begin(Arc::clone(&member), work.clone(), usual);
     let call = member.client.clone().encode(work, limit);
     let outcome = tokio::time::timeout(limit, call).await;
     let outcome = outcome.unwrap_or_else(|_| Err(Status::deadline_exceeded("the encoder did not answer in time")));

@@ -11,6 +11,9 @@ const COST: u32 = 10;
 /// As much as is saved up for the moment in which a member with many calls stops.
 const MOST: u32 = 64 * COST;
 
+/// Where no delay is configured.
+const USUAL: Duration = Duration::from_millis(250);
+
 #[derive(Debug)]
 pub(super) struct Hedges {
     delay: Option<Duration>,
@@ -30,6 +33,11 @@ impl Hedges {
             Work::Text(_) | Work::QueryImage { .. } => self.delay,
             Work::Images { .. } => None,
         }
+    }
+
+    /// What takes longer without an answer is slow.
+    pub(super) fn usual(&self) -> Duration {
+        self.delay.unwrap_or(USUAL)
     }
 
     /// A call was answered.

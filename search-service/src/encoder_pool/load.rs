@@ -22,12 +22,13 @@ impl Load {
     }
 
     /// Items are no longer waited for. Without an answer they would have taken longer still, so that failing fast makes no
-    /// member look fast.
-    pub(super) fn end(&self, items: usize, took: Duration, is_answered: bool) {
+    /// member look fast; where nothing was measured yet they count when they took longer than `usual`.
+    pub(super) fn end(&self, items: usize, took: Duration, is_answered: bool, usual: Duration) {
         self.in_flight.fetch_sub(items, Ordering::Relaxed);
         let now = Instant::now();
         let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_answered || latency.at(now).is_some_and(|average| average < took.as_secs_f64()) {
+        let known = latency.at(now).unwrap_or(usual.as_secs_f64());
+        if is_answered || known <= took.as_secs_f64() {
             latency.observe(took, now);
         }
     }
@@ -92,6 +93,8 @@ fn decay(since: Instant, now: Instant) -> f64 {
 mod tests {
     use super::*;
 
+    const USUAL: Duration = ms(250);
+
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -100,7 +103,7 @@ mod tests {
         let load = Load::default();
         for took in took {
             load.begin(1);
-            load.end(1, ms(*took), true);
+            load.end(1, ms(*took), true, USUAL);
         }
         load.begin(in_flight);
         load
@@ -114,7 +117,7 @@ mod tests {
         let later = load.latency().unwrap();
         assert!((ms(180)..ms(190)).contains(&later), "{later:?}");
         load.begin(1);
-        load.end(1, ms(10), true);
+        load.end(1, ms(10), true, USUAL);
         let after_a_fast_one = load.latency().unwrap();
         assert!((ms(185)..ms(195)).contains(&after_a_fast_one), "{after_a_fast_one:?}");
     }
@@ -123,11 +126,22 @@ mod tests {
     async fn failing_fast_makes_no_member_look_fast() {
         let load = measured(0, &[100]);
         load.begin(1);
-        load.end(1, ms(1), false);
+        load.end(1, ms(1), false, USUAL);
         assert_eq!((load.latency(), load.in_flight()), (Some(ms(100)), 0));
         load.begin(1);
-        load.end(1, ms(300), false);
+        load.end(1, ms(300), false, USUAL);
         assert_eq!(load.latency(), Some(ms(300)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_that_never_answers_is_measured_by_how_long_it_was_waited_for() {
+        let load = measured(0, &[]);
+        load.begin(2);
+        load.end(1, ms(249), false, USUAL);
+        assert_eq!(load.latency(), None);
+        load.end(1, ms(250), false, USUAL);
+        assert_eq!(load.latency(), Some(ms(250)));
+        assert!(measured(20, &[10]).is_lighter_than(&load));
     }
 
     #[tokio::test(start_paused = true)]

@@ -357,14 +357,16 @@ pub(super) struct InFlight {
     member: Arc<Member>,
     work: Work,
     begun: Instant,
+    usual: Duration,
     is_answered: bool,
 }
 
 impl InFlight {
-    pub(super) fn begin(member: Arc<Member>, work: Work) -> Self {
+    /// What is waited for longer than `usual` without an answer makes the member a slow one.
+    pub(super) fn begin(member: Arc<Member>, work: Work, usual: Duration) -> Self {
         member.load(&work).begin(work.items());
         metrics::encoder_has_in_flight(&member.address, member.in_flight());
-        Self { member, work, begun: Instant::now(), is_answered: false }
+        Self { member, work, begun: Instant::now(), usual, is_answered: false }
     }
 
     /// It was answered with what it asked for.
@@ -375,7 +377,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.member.load(&self.work).end(self.work.items(), self.begun.elapsed(), self.is_answered);
+        let took = self.begun.elapsed();
+        self.member.load(&self.work).end(self.work.items(), took, self.is_answered, self.usual);
         metrics::encoder_has_in_flight(&self.member.address, self.member.in_flight());
     }
 }

@@ -194,6 +194,17 @@ async fn a_hedge_that_fails_goes_on_to_a_third_member() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newcomer_whose_tower_hangs_from_the_first_call_gets_few_searches() {
+    let stand = Stand::of(encoders(2));
+    stand.encoders[0].behave(Behaviour::TowersHang);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (answered, longest) = load(&stand.pool, 'a', 2, Duration::from_secs(8)).await;
+    assert!(longest <= HEDGE + Duration::from_millis(5 * RUN_MS), "{longest:?}");
+    let hung = stand.encoders[0].calls();
+    assert!(hung <= 6 && answered > 400, "{hung} of {answered}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_moves_on_when_any_member_that_has_it_falls_silent() {
     // Two hang from the same moment on, and no hedges are left.
     let stand = known(encoders(3)).await;
