@@ -113,7 +113,7 @@ impl EncoderPool {
     }
 
     /// The model that new galleries are made for: that of the members of the first place. While these change to another
-    /// one it stays what it was, until none of them runs it any more.
+    /// one it stays what it was, until none of them runs it any more; one that is left out still does.
     ///
     /// # Errors
     /// [`SearchError::Unavailable`] when none of them answers.
@@ -135,11 +135,14 @@ impl EncoderPool {
                 Err(error) => failure = Some(error),
             }
         }
+        let common = most_common(models).ok_or_else(|| failure.unwrap_or_else(|| nobody(&self.0.places.failures())))?;
         let mut first = self.0.first_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let model = match models.iter().find(|model| first.as_ref() == Some(&model.fingerprint)) {
-            Some(model) => model.clone(),
-            None => most_common(models).ok_or_else(|| failure.unwrap_or_else(|| nobody(&self.0.places.failures())))?,
-        };
+        // One that is away for a moment is none that runs another model by now.
+        let stays = first.as_ref().and_then(|first| {
+            let mut of_first = members.iter().filter(|member| member.place == 0);
+            of_first.find_map(|member| member.runs(first))
+        });
+        let model = stays.unwrap_or(common);
         *first = Some(model.fingerprint.clone());
         Ok(model)
     }

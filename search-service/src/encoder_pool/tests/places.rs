@@ -148,3 +148,20 @@ async fn indexing_waits_for_a_model_whose_encoders_are_all_away() {
     let gone = search(&pool, 'a').await.unwrap_err();
     assert!(matches!(gone, SearchError::NoEncoder { .. }), "{gone}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_without_the_last_encoder_of_the_old_model_changes_no_new_gallery() {
+    let encoders = ['b', 'a'].map(|model| FakeEncoder::new(model, 10));
+    let (network, pool) = behind_a_name(&encoders, &["10.0.0.2:50051"]);
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('a'));
+    network.name("encoder", &["10.0.0.1:50051", "10.0.0.2:50051"]);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    encoders[1].kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(pool.states()[1].standing, Standing::LeftOut);
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('a'));
+    // It is gone for good when its name says so.
+    network.name("encoder", &["10.0.0.1:50051"]);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('b'));
+}
