@@ -9,6 +9,7 @@ mod asking;
 mod choice;
 mod group;
 mod hedging;
+mod in_flight;
 mod load;
 mod member;
 mod places;

@@ -3,7 +3,8 @@
 use super::EncoderPool;
 use super::asked::{Asked, Moves, Outcome, Why, silent};
 use super::choice::choose;
-use super::member::{InFlight, Member, Standing};
+use super::in_flight::InFlight;
+use super::member::{Member, Standing};
 use crate::SearchError;
 use crate::encoder_client::{Encoded, Work, again, is_broken};
 use crate::metrics;

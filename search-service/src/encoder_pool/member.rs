@@ -27,7 +27,7 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-/// The failures with nothing wrong on the way after which a member is left out.
+/// The failures with nothing wrong on the way after which a member is on trial.
 const MOST_FAILURES: u32 = 3;
 
 /// One encoder.
@@ -67,6 +67,16 @@ struct State {
     /// When it last answered a call, whatever it said.
     last_answer: Option<Instant>,
     next_probe: Instant,
+    /// Set where its calls fail with nothing wrong on the way.
+    trial: Option<Trial>,
+}
+
+/// A member that says what it runs, but failed several calls in a row: one call at a time goes to it, after pauses, until
+/// it answers one.
+struct Trial {
+    reason: String,
+    next: Instant,
+    is_running: bool,
 }
 
 impl Member {
@@ -87,6 +97,7 @@ impl Member {
             has_failed_since_answer: false,
             last_answer: None,
             next_probe: Instant::now(),
+            trial: None,
         };
         Self {
             place,
@@ -120,10 +131,15 @@ impl Member {
         self.state().standing(&[priority(work)])
     }
 
-    /// Its standing for whatever work is worse off, and why it is left out.
+    /// Its standing for whatever work is worse off, and why it is left out. One on trial is, whether or not its next call is
+    /// due.
     pub(super) fn standing_and_reason(&self) -> (Standing, Option<String>) {
         let state = self.state();
-        (state.standing(&[INTERACTIVE, BULK]), state.left_out.clone())
+        match (&state.left_out, &state.trial) {
+            (Some(reason), _) => (Standing::LeftOut, Some(reason.clone())),
+            (None, Some(trial)) => (Standing::LeftOut, Some(trial.reason.clone())),
+            (None, None) => (state.standing(&[INTERACTIVE, BULK]), None),
+        }
     }
 
     /// How long a full one does not want to see such work.
@@ -190,6 +206,7 @@ impl Member {
         let has_answered_meanwhile = state.last_answer.is_some_and(|at| at >= begun);
         if has_answered_meanwhile || matches!(answer, Ok(Err(SearchError::Overloaded { .. }))) {
             state.is_suspected = false;
+            self.is_there(&mut state);
             return true;
         }
         drop(state);
@@ -205,14 +222,22 @@ impl Member {
         let fingerprint = &model.fingerprint;
         if let Some(earlier) = state.model.as_ref().filter(|earlier| earlier.fingerprint != *fingerprint) {
             tracing::info!(member = self.address, %fingerprint, earlier = %earlier.fingerprint, "an encoder runs another model");
+            // It was started anew, with other towers.
+            state.failures_in_a_row = 0;
+            state.trial = None;
         }
         state.model = Some(model.clone());
-        if state.left_out.take().is_some() {
+        state.is_suspected = false;
+        self.is_there(&mut state);
+    }
+
+    /// Nothing is wrong on the way to it.
+    fn is_there(&self, state: &mut State) {
+        let was_left_out = state.left_out.take().is_some();
+        if was_left_out && state.trial.is_none() {
             tracing::info!(member = self.address, "an encoder is back");
         }
-        state.is_suspected = false;
-        drop(state);
-        metrics::encoder_is_up(&self.address, true);
+        metrics::encoder_is_up(&self.address, state.trial.is_none());
     }
 
     /// It answered a call, whatever: it is there.
@@ -226,7 +251,7 @@ impl Member {
         if std::mem::take(&mut state.has_failed_since_answer) {
             state.pauses.succeed();
         }
-        if state.left_out.take().is_some() {
+        if state.trial.take().is_some() | state.left_out.take().is_some() {
             tracing::info!(member = self.address, "an encoder is back");
             metrics::encoder_is_up(&self.address, true);
         }
@@ -247,10 +272,39 @@ impl Member {
         let mut state = self.state();
         state.last_answer = Some(Instant::now());
         state.failures_in_a_row += 1;
-        let is_left_out = state.failures_in_a_row >= MOST_FAILURES;
+        if state.failures_in_a_row < MOST_FAILURES || state.trial.is_some() {
+            return;
+        }
+        state.has_failed_since_answer = true;
+        let next = Instant::now() + state.next_pause();
+        state.trial = Some(Trial { reason: reason.to_owned(), next, is_running: false });
         drop(state);
-        if is_left_out {
-            self.leave_out(reason.to_owned());
+        tracing::warn!(
+            member = self.address,
+            reason,
+            "an encoder that fails gets one call at a time until it answers one"
+        );
+        metrics::encoder_is_up(&self.address, false);
+    }
+
+    /// A call begins; whether it is one on trial.
+    pub(super) fn begin_trial(&self) -> bool {
+        match &mut self.state().trial {
+            Some(trial) => {
+                trial.is_running = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A call on trial was not answered. When it was, there is no trial any more.
+    pub(super) fn end_trial(&self) {
+        let mut state = self.state();
+        let next = Instant::now() + state.next_pause();
+        if let Some(trial) = &mut state.trial {
+            trial.is_running = false;
+            trial.next = next;
         }
     }
 
@@ -292,8 +346,8 @@ impl Member {
         if was_left_out {
             return;
         }
-        let pause = state.pauses.next_pause(Again::Later).unwrap_or_default();
-        state.next_probe = if is_first { now } else { now + pause.max(SHORTEST_PAUSE) };
+        let pause = state.next_pause();
+        state.next_probe = if is_first { now } else { now + pause };
         drop(state);
         tracing::warn!(member = self.address, reason, "an encoder is left out until it answers again");
         metrics::encoder_is_up(&self.address, false);
@@ -310,11 +364,7 @@ impl Member {
                 () = tokio::time::sleep_until(due) => {
                     let is_there = self.probe(limit).await;
                     let mut state = self.state();
-                    let pause = if is_there {
-                        interval
-                    } else {
-                        state.pauses.next_pause(Again::Later).unwrap_or(interval).max(SHORTEST_PAUSE)
-                    };
+                    let pause = if is_there { interval } else { state.next_pause() };
                     state.next_probe = Instant::now() + pause;
                 }
             }
@@ -336,12 +386,19 @@ fn priority(work: &Work) -> usize {
 }
 
 impl State {
+    fn next_pause(&mut self) -> Duration {
+        self.pauses.next_pause(Again::Later).unwrap_or_default().max(SHORTEST_PAUSE)
+    }
+
     fn standing(&self, priorities: &[usize]) -> Standing {
         let is_full = |priority: &usize| self.full_until[*priority].is_some_and(|until| Instant::now() < until);
+        let is_paused = |trial: &Trial| trial.is_running || Instant::now() < trial.next;
         if self.left_out.is_some() {
             Standing::LeftOut
         } else if self.model.is_none() {
             Standing::Unknown
+        } else if self.trial.as_ref().is_some_and(is_paused) {
+            Standing::LeftOut
         } else if self.is_suspected {
             Standing::Suspected
         } else if priorities.iter().any(is_full) {
@@ -349,36 +406,5 @@ impl State {
         } else {
             Standing::Serving
         }
-    }
-}
-
-/// Work that was given to a member; its load until this is dropped.
-pub(super) struct InFlight {
-    member: Arc<Member>,
-    work: Work,
-    begun: Instant,
-    usual: Duration,
-    is_answered: bool,
-}
-
-impl InFlight {
-    /// What is waited for longer than `usual` without an answer makes the member a slow one.
-    pub(super) fn begin(member: Arc<Member>, work: Work, usual: Duration) -> Self {
-        member.load(&work).begin(work.items());
-        metrics::encoder_has_in_flight(&member.address, member.in_flight());
-        Self { member, work, begun: Instant::now(), usual, is_answered: false }
-    }
-
-    /// It was answered with what it asked for.
-    pub(super) fn answered(mut self) {
-        self.is_answered = true;
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let took = self.begun.elapsed();
-        self.member.load(&self.work).end(self.work.items(), took, self.is_answered, self.usual);
-        metrics::encoder_has_in_flight(&self.member.address, self.member.in_flight());
     }
 }

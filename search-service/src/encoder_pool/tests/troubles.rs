@@ -3,6 +3,7 @@
 use super::fake::{Behaviour, FakeEncoder};
 use super::{Stand, load, model, search};
 use crate::SearchError;
+use crate::encoder_pool::Standing;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -138,9 +139,17 @@ async fn a_member_whose_towers_are_broken_is_left_out() {
     let stand = known(encoders(2)).await;
     let before = stand.calls();
     stand.encoders[0].behave(Behaviour::Fails);
-    load(&stand.pool, 'a', 8, Duration::from_millis(1_900)).await;
+    // Its probes say all the while that it is there.
+    load(&stand.pool, 'a', 8, Duration::from_secs(20)).await;
     let failed = stand.calls()[0] - before[0];
-    assert!((3..=40).contains(&failed), "{failed}");
+    assert!((6..=30).contains(&failed), "{failed}");
+    let state = stand.pool.states().remove(0);
+    assert!(state.standing == Standing::LeftOut && state.reason.contains("the tower failed"), "{state:?}");
+    // Once it answers it gets its share.
+    stand.encoders[0].behave(Behaviour::Answers);
+    load(&stand.pool, 'a', 8, Duration::from_secs(8)).await;
+    assert!(stand.calls()[0] - before[0] > failed + 100, "{:?}", stand.calls());
+    stand.encoders[0].behave(Behaviour::Fails);
     // With nobody else its failure is told.
     stand.encoders[1].kill();
     assert!(matches!(
