@@ -121,7 +121,7 @@ impl EncoderPool {
     pub(crate) async fn first_model(&self) -> Result<EncoderModel, SearchError> {
         self.0.places.resolve_new().await;
         let members = self.members();
-        let of_first = |member: &&Arc<Member>| member.place == 0;
+        let of_first = |member: &&Arc<Member>| member.place() == 0;
         // Those that are left out are asked where there is no other.
         let is_up = |member: &&Arc<Member>| member.standing_and_reason().0 != Standing::LeftOut;
         let is_one_up = members.iter().filter(of_first).any(|member| is_up(&member));
@@ -140,7 +140,7 @@ impl EncoderPool {
         let mut first = self.0.first_model.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is away for a moment is none that runs another model by now.
         let stays = first.as_ref().and_then(|first| {
-            let mut of_first = members.iter().filter(|member| member.place == 0);
+            let mut of_first = members.iter().filter(|member| member.place() == 0);
             of_first.find_map(|member| member.runs(first))
         });
         let model = stays.unwrap_or(common);
@@ -270,7 +270,7 @@ impl EncoderPool {
             let (standing, reason) = member.standing_and_reason();
             let [text_latency, image_latency] = member.latencies();
             EncoderState {
-                url: places.url(member.place).to_owned(),
+                url: places.url(member.place()).to_owned(),
                 address: member.address.clone(),
                 standing,
                 reason: reason.unwrap_or_default(),

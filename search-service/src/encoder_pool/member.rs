@@ -6,7 +6,7 @@ use crate::encoder_client::{DEPENDENCY, EncoderClient, EncoderModel, Work};
 use crate::metrics;
 use descry_model::Fingerprint;
 use descry_retry::{Again, Retries, RetryPolicy};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -32,8 +32,8 @@ const MOST_FAILURES: u32 = 3;
 
 /// One encoder.
 pub(crate) struct Member {
-    /// Where of the configured places it was found.
-    pub(super) place: usize,
+    /// The first of the configured places where it is found at present.
+    place: AtomicUsize,
     /// Its address, for people.
     pub(super) address: String,
     pub(super) client: EncoderClient,
@@ -100,7 +100,7 @@ impl Member {
             trial: None,
         };
         Self {
-            place,
+            place: AtomicUsize::new(place),
             address,
             client,
             texts: Load::default(),
@@ -112,6 +112,14 @@ impl Member {
             answered_calls: AtomicU64::new(0),
             failed_calls: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

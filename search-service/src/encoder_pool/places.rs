@@ -40,6 +40,8 @@ struct Resolution {
     tried_at: Option<Instant>,
     /// Why there is no member, or none more, of this name.
     failure: Option<String>,
+    /// The addresses of its members. Several places may name the same one.
+    addresses: Vec<String>,
 }
 
 /// All places and the members that were found there.
@@ -85,26 +87,28 @@ impl Places {
             rounds: watch::Sender::default(),
         };
         let urls = if in_process.is_some() { config.other_places() } else { config.places() };
-        let mut found = Vec::new();
+        let mut found: Vec<Arc<Member>> = Vec::new();
         let mut all = Vec::new();
         if let Some(client) = in_process {
             let url = "in-process".to_owned();
             found.push(places.member(0, url.clone(), client));
-            all.push(Place { url, name: None, resolution: Mutex::default() });
+            all.push(Place::of(url.clone(), None, vec![url]));
         }
         for url in urls {
             let (host, port) = host_and_port(&url)?;
             let place = all.len();
             // A name that cannot be connected to is refused now, not by each call.
             let client = places.network.connect(&url, None)?;
-            let name = match host.parse::<IpAddr>() {
+            all.push(match host.parse::<IpAddr>() {
                 Ok(address) => {
-                    found.push(places.member(place, SocketAddr::new(address, port).to_string(), client));
-                    None
+                    let address = SocketAddr::new(address, port).to_string();
+                    if !found.iter().any(|member| member.address == address) {
+                        found.push(places.member(place, address.clone(), client));
+                    }
+                    Place::of(url, None, vec![address])
                 }
-                Err(_) => Some((host, port)),
-            };
-            all.push(Place { url, name, resolution: Mutex::default() });
+                Err(_) => Place::of(url, Some((host, port)), Vec::new()),
+            });
         }
         let places = Self { places: all, ..places };
         places.replace(|_| found);
@@ -216,14 +220,20 @@ impl Places {
         }
     }
 
-    /// These addresses belong to a place now, and no other.
+    /// These addresses belong to a place now, and no other. One that another place names as well is the same encoder, and
+    /// stays as long as one of them does.
     fn found(&self, index: usize, place: &Place, addresses: &[SocketAddr]) {
         let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        resolution(place).addresses.clone_from(&names);
         self.replace(|known| {
-            let stays = |member: &&Arc<Member>| member.place != index || names.contains(&member.address);
-            let mut members: Vec<Arc<Member>> = known.iter().filter(stays).cloned().collect();
+            let mut members: Vec<Arc<Member>> = Vec::with_capacity(known.len());
+            for member in known {
+                if let Some(first) = self.first_place_of(&member.address) {
+                    member.set_place(first);
+                    members.push(Arc::clone(member));
+                }
+            }
             for (address, name) in addresses.iter().zip(&names) {
-                // One that an earlier place has found is the same encoder.
                 if members.iter().any(|member| member.address == *name) {
                     continue;
                 }
@@ -235,9 +245,13 @@ impl Places {
                     Err(error) => tracing::warn!(member = name, %error, "an encoder cannot be used"),
                 }
             }
-            members.sort_by_key(|member| member.place);
+            members.sort_by_key(|member| member.place());
             members
         });
+    }
+
+    fn first_place_of(&self, address: &str) -> Option<usize> {
+        self.places.iter().position(|place| resolution(place).addresses.iter().any(|other| other == address))
     }
 
     /// Sets the members; new ones are asked from now on, those that are gone are not.
@@ -269,9 +283,13 @@ fn resolution(place: &Place) -> MutexGuard<'_, Resolution> {
 }
 
 impl Place {
+    fn of(url: String, name: Option<(String, u16)>, addresses: Vec<String>) -> Self {
+        Self { url, name, resolution: Mutex::new(Resolution { addresses, ..Resolution::default() }) }
+    }
+
     /// Whether its name never resolved, and was not tried just now.
     fn is_unresolved(&self) -> bool {
-        let Resolution { tried_at, failure } = &*resolution(self);
+        let Resolution { tried_at, failure, .. } = &*resolution(self);
         let is_open = tried_at.is_none() || failure.is_some();
         self.name.is_some() && is_open && tried_at.is_none_or(|at| at.elapsed() >= SHORTEST_INTERVAL)
     }

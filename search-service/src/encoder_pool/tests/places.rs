@@ -165,3 +165,27 @@ async fn a_moment_without_the_last_encoder_of_the_old_model_changes_no_new_galle
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(pool.first_model().await.unwrap().fingerprint, model('b'));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_encoder_that_two_places_name_belongs_to_the_first_of_them() {
+    let encoders = ['a', 'b'].map(|model| FakeEncoder::new(model, 10));
+    let network = FakeNetwork::default();
+    for (address, encoder) in ["10.0.0.1:1", "10.0.0.2:1"].iter().zip(&encoders) {
+        network.place(address, encoder);
+    }
+    network.name("encoder", &["10.0.0.1:1"]);
+    let urls = ["http://encoder:1", "http://10.0.0.2:1", "http://10.0.0.1:1"];
+    let pool = EncoderPool::open(&config(&urls), None, Arc::new(network.clone())).unwrap();
+    let tended = pool.clone();
+    tokio::spawn(async move { tended.tend().await });
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('a'));
+    let found = || pool.states().into_iter().map(|state| (state.url, state.address)).collect::<Vec<_>>();
+    let member = |url: &str, address: &str| (url.to_owned(), address.to_owned());
+    assert_eq!(found(), [member("http://encoder:1", "10.0.0.1:1"), member("http://10.0.0.2:1", "10.0.0.2:1")]);
+    // It stays when its name stands for another one.
+    network.name("encoder", &["10.0.0.2:1"]);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(found(), [member("http://encoder:1", "10.0.0.2:1"), member("http://10.0.0.1:1", "10.0.0.1:1")]);
+    assert_eq!(pool.first_model().await.unwrap().fingerprint, model('b'));
+    search(&pool, 'a').await.unwrap();
+}
