@@ -76,29 +76,29 @@ pub struct EncoderClientConfig {
     pub max_retry_pause_ms: u64,
 }
 
-/// The only one of `urls` unless something else is set.
+/// Where an encoder is when no setting says so.
 const DEFAULT_URL: &str = "http://127.0.0.1:50051";
 
 impl EncoderClientConfig {
     /// Where encoders are, each place once, the one of new galleries first.
     pub(crate) fn places(&self) -> Vec<String> {
-        let first = if self.url.is_empty() { self.urls.clone() } else { vec![self.url.clone()] };
+        let first = match (self.url.as_str(), self.urls.as_slice()) {
+            ("", []) => vec![DEFAULT_URL.to_owned()],
+            ("", urls) => urls.to_vec(),
+            (url, _) => vec![url.to_owned()],
+        };
         distinct(first.into_iter().chain(self.other_urls.iter().cloned()))
     }
 
     /// Further places, where the first encoder is in this process: what was named by somebody.
     pub(crate) fn other_places(&self) -> Vec<String> {
-        let named = if self.urls == [DEFAULT_URL] { &[][..] } else { &self.urls };
-        distinct(named.iter().chain(&self.other_urls).cloned())
+        distinct(self.urls.iter().chain(&self.other_urls).cloned())
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let refused = |setting, reason: &str| Err(ConfigError::Value { setting, reason: reason.to_owned() });
-        if !self.url.is_empty() && self.urls != [DEFAULT_URL] {
+        if !self.url.is_empty() && !self.urls.is_empty() {
             return refused("encoder.url", "encoder.urls is set as well; name all encoders in encoder.urls");
-        }
-        if self.places().is_empty() {
-            return refused("encoder.urls", "is empty; name at least one encoder, as in http://127.0.0.1:50051");
         }
         Ok(())
     }
@@ -410,11 +410,13 @@ mod tests {
         assert_eq!(config.encoder.places(), ["http://a:1", "http://b:1", "http://c:1"]);
         config.encoder.url = "http://d:1".to_owned();
         assert!(config.check().unwrap_err().to_string().contains("encoder.urls is set as well"));
-        config.encoder.urls = vec![DEFAULT_URL.to_owned()];
+        config.encoder.urls = vec![];
         config.check().unwrap();
         assert_eq!(config.encoder.places(), ["http://d:1", "http://c:1"]);
-        config.encoder = EncoderClientConfig { url: String::new(), urls: vec![], other_urls: vec![], ..config.encoder };
-        assert!(config.check().unwrap_err().to_string().contains("encoder.urls"));
+        // `descry serve` has an encoder of its own; what somebody names is added, whatever it is.
+        assert_eq!(config.encoder.other_places(), ["http://c:1"]);
+        config.encoder.urls = vec![DEFAULT_URL.to_owned()];
+        assert_eq!(config.encoder.other_places(), [DEFAULT_URL, "http://c:1"]);
     }
 
     #[test]

@@ -159,11 +159,11 @@ impl EncoderPool {
         if why == Why::Full {
             return Err(unanswered);
         }
-        match (self.pick_among_strangers(model, work, tried).await, &unanswered) {
-            (Ok(next), _) => Ok(next),
+        let picked = self.pick_among_strangers(model, work, tried).await;
+        match unanswered {
             // Somebody who does not answer may be the one that runs the model.
-            (Err(error), Unanswered::OtherModel) => Err(error),
-            (Err(_), Unanswered::Failed(_)) => Err(unanswered),
+            Unanswered::OtherModel => picked,
+            Unanswered::Failed(_) => picked.map_err(|_| unanswered),
         }
     }
 
@@ -207,12 +207,12 @@ impl EncoderPool {
         work: &Work,
         tried: &[Arc<Member>],
     ) -> Result<Arc<Member>, Unanswered> {
-        match self.pick_among_known_strangers(model, work, tried).await {
-            Err(Unanswered::Failed(_)) if self.places().resolved_again(self.limit()).await => {
-                self.pick_among_known_strangers(model, work, tried).await
-            }
-            picked => picked,
+        let picked = self.pick_among_known_strangers(model, work, tried).await;
+        let is_passing = matches!(picked, Err(Unanswered::Failed(_)));
+        if is_passing && self.places().resolved_again(self.limit()).await {
+            return self.pick_among_known_strangers(model, work, tried).await;
         }
+        picked
     }
 
     /// As [`Self::pick_among_strangers`], with the addresses that names stood for of late.

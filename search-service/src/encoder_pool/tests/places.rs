@@ -158,7 +158,7 @@ async fn a_moment_without_the_last_encoder_of_the_old_model_changes_no_new_galle
     tokio::time::sleep(Duration::from_secs(7)).await;
     encoders[1].kill();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(pool.states()[1].standing, Standing::LeftOut);
+    assert_eq!(pool.states()[0].standing, Standing::LeftOut);
     assert_eq!(pool.first_model().await.unwrap().fingerprint, model('a'));
     // It is gone for good when its name says so.
     network.name("encoder", &["10.0.0.1:50051"]);
