@@ -13,6 +13,7 @@ use descry_retry::Again;
 use futures::stream::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// Why no member answered.
@@ -51,6 +52,7 @@ impl EncoderPool {
             Some(first) => first?,
             None => self.pick_among_strangers(model, work, &[]).await?,
         };
+        let begun = Instant::now();
         let mut asked = Asked::default();
         self.ask(&mut asked, first, work);
         let hedge_delay = self.hedges().delay(work);
@@ -90,8 +92,8 @@ impl EncoderPool {
                 }
                 () = &mut hedge, if may_hedge => {
                     may_hedge = false;
-                    // It is asked whether it is there at all.
-                    asked.runs.iter().for_each(|member| member.suspect());
+                    // It is asked whether it is there at all, unless it answered others.
+                    asked.runs.iter().for_each(|member| member.suspect(begun));
                     if let Some(Ok(next)) = self.pick(model, work, &asked.members, Room::Free)
                         && self.hedges().spend()
                     {
@@ -235,13 +237,11 @@ impl EncoderPool {
 
 /// The status of an encoder that could not be asked what it runs: work for which nobody waits is patient with it.
 fn unreachable(error: SearchError) -> Status {
-    match error {
-        SearchError::Unavailable { reason, .. } => Status::unavailable(reason),
-        SearchError::Overloaded { retry_after_ms, .. } => {
-            descry_retry::overloaded("an encoder has no room to say what it runs", retry_after_ms)
-        }
-        other => Status::unavailable(other.to_string()),
+    if let SearchError::Overloaded { retry_after_ms, .. } = error {
+        return descry_retry::overloaded("an encoder has no room to say what it runs", retry_after_ms);
     }
+    let reason = if let SearchError::Unavailable { reason, .. } = error { reason } else { error.to_string() };
+    Status::unavailable(reason)
 }
 
 /// Which members may be asked.

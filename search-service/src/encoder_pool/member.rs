@@ -324,10 +324,11 @@ impl Member {
         state.full_until[priority(work)] = now.checked_add(delay);
     }
 
-    /// It owes an answer for long.
-    pub(super) fn suspect(&self) {
+    /// It owes an answer since then. One that answered others meanwhile is only slow.
+    pub(super) fn suspect(&self, since: Instant) {
         let mut state = self.state();
-        if state.left_out.is_none() && !state.is_suspected {
+        let is_there = state.last_answer.is_some_and(|at| at > since);
+        if state.left_out.is_none() && !state.is_suspected && !is_there {
             state.is_suspected = true;
             state.next_probe = Instant::now();
             drop(state);

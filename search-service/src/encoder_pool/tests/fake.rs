@@ -191,7 +191,8 @@ impl EncoderService for FakeEncoder {
         match behaviour {
             Behaviour::Hangs | Behaviour::LeavesQuestionsOpen => return std::future::pending().await,
             Behaviour::RefusesQuestions => return Err(overloaded("too many requests on this connection", 100)),
-            _ => {}
+            Behaviour::Answers | Behaviour::IsFull(_) | Behaviour::Stops | Behaviour::Fails | Behaviour::TowersHang => {
+            }
         }
         let fingerprint = self.fingerprint();
         Ok(Response::new(proto::GetModelResponse { fingerprint, embedding_dimension: 2, ..Default::default() }))
