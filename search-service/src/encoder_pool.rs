@@ -13,11 +13,12 @@ mod in_flight;
 mod load;
 mod member;
 mod places;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use group::EncoderGroup;
-pub(crate) use member::Standing;
+pub(crate) use standing::Standing;
 
 use self::hedging::Hedges;
 use self::member::Member;

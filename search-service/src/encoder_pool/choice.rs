@@ -4,7 +4,8 @@
 //! same one (Mitzenmacher, 2001). tower's balancer does the same over connections; it knows no fingerprints, no priorities
 //! and no member that asks for a pause.
 
-use super::member::{Member, Standing};
+use super::member::Member;
+use super::standing::Standing;
 use crate::encoder_client::Work;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

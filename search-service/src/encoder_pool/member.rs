@@ -1,31 +1,17 @@
 //! One encoder: what it runs, how busy it is, and whether work goes to it.
 
 use super::load::Load;
+use super::standing::{BULK, INTERACTIVE, Standing, State, Trial, priority};
 use crate::SearchError;
 use crate::encoder_client::{DEPENDENCY, EncoderClient, EncoderModel, Work};
 use crate::metrics;
 use descry_model::Fingerprint;
-use descry_retry::{Again, Retries, RetryPolicy};
+use descry_retry::RetryPolicy;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-
-/// How willingly work is given to a member; the best ones get all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    /// It answers.
-    Serving,
-    /// It is full, and said when it wants to see more.
-    Full,
-    /// It owes an answer for long, and is being asked whether it is there at all.
-    Suspected,
-    /// It broke off, refused, or does not answer.
-    LeftOut,
-    /// It was not asked yet.
-    Unknown,
-}
 
 /// The failures with nothing wrong on the way after which a member is on trial.
 const MOST_FAILURES: u32 = 3;
@@ -53,32 +39,6 @@ pub(crate) struct Member {
 /// No answer in time.
 struct Silent;
 
-struct State {
-    /// What it ran when it last said so.
-    model: Option<EncoderModel>,
-    left_out: Option<String>,
-    is_suspected: bool,
-    failures_in_a_row: u32,
-    /// For interactive work and for bulk: what is full for the one may have room for the other.
-    full_until: [Option<Instant>; 2],
-    /// Pauses between probes of one that is left out. They begin anew when it answered a call.
-    pauses: Retries,
-    has_failed_since_answer: bool,
-    /// When it last answered a call, whatever it said.
-    last_answer: Option<Instant>,
-    next_probe: Instant,
-    /// Set where its calls fail with nothing wrong on the way.
-    trial: Option<Trial>,
-}
-
-/// A member that says what it runs, but failed several calls in a row: one call at a time goes to it, after pauses, until
-/// it answers one.
-struct Trial {
-    reason: String,
-    next: Instant,
-    is_running: bool,
-}
-
 impl Member {
     pub(super) fn new(
         place: usize,
@@ -87,25 +47,13 @@ impl Member {
         pauses: RetryPolicy,
         trouble: Arc<Notify>,
     ) -> Self {
-        let state = State {
-            model: None,
-            left_out: None,
-            is_suspected: false,
-            failures_in_a_row: 0,
-            full_until: [None; 2],
-            pauses: pauses.begin(),
-            has_failed_since_answer: false,
-            last_answer: None,
-            next_probe: Instant::now(),
-            trial: None,
-        };
         Self {
             place: AtomicUsize::new(place),
             address,
             client,
             texts: Load::default(),
             images: Load::default(),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(pauses)),
             silence: watch::Sender::new(0),
             due_changed: Notify::new(),
             trouble,
@@ -377,43 +325,6 @@ impl Member {
                     state.next_probe = Instant::now() + pause;
                 }
             }
-        }
-    }
-}
-
-const INTERACTIVE: usize = 0;
-const BULK: usize = 1;
-
-/// However the pauses are set, a member that is down keeps nobody busy.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-
-fn priority(work: &Work) -> usize {
-    match work {
-        Work::Text(_) | Work::QueryImage { .. } => INTERACTIVE,
-        Work::Images { .. } => BULK,
-    }
-}
-
-impl State {
-    fn next_pause(&mut self) -> Duration {
-        self.pauses.next_pause(Again::Later).unwrap_or_default().max(SHORTEST_PAUSE)
-    }
-
-    fn standing(&self, priorities: &[usize]) -> Standing {
-        let is_full = |priority: &usize| self.full_until[*priority].is_some_and(|until| Instant::now() < until);
-        let is_paused = |trial: &Trial| trial.is_running || Instant::now() < trial.next;
-        if self.left_out.is_some() {
-            Standing::LeftOut
-        } else if self.model.is_none() {
-            Standing::Unknown
-        } else if self.trial.as_ref().is_some_and(is_paused) {
-            Standing::LeftOut
-        } else if self.is_suspected {
-            Standing::Suspected
-        } else if priorities.iter().any(is_full) {
-            Standing::Full
-        } else {
-            Standing::Serving
         }
     }
 }
