@@ -4,8 +4,8 @@ use crate::creation::NewCollection;
 use qdrant_client::qdrant::CollectionConfig;
 use qdrant_edge::{EdgeShard, OperationError};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tempfile::TempDir;
 use tonic::Status;
 
 /// One collection.
@@ -24,12 +24,13 @@ pub(crate) struct Names {
 
 /// Everything the server holds.
 pub(crate) struct Engine {
-    root: PathBuf,
     names: RwLock<Names>,
+    /// Deleted with the last node that holds the data, after the collections were closed: closing writes.
+    root: TempDir,
 }
 
 impl Engine {
-    pub(crate) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: TempDir) -> Self {
         Self { root, names: RwLock::default() }
     }
 
@@ -61,10 +62,18 @@ impl Engine {
         if name.is_empty() || name.contains(['/', '\\', '\0']) {
             return Err(Status::invalid_argument(format!("unusable name {name:?}")));
         }
-        let folder = self.root.join(&name);
+        let folder = self.root.path().join(&name);
         std::fs::create_dir_all(&folder)?;
         let shard = EdgeShard::new(&folder, config).map_err(engine_error)?;
         names.collections.insert(name, Arc::new(Collection { shard, config: reported }));
+        Ok(())
+    }
+
+    pub(crate) fn optimize(&self) -> std::io::Result<()> {
+        let collections: Vec<_> = self.read().collections.values().cloned().collect();
+        for collection in collections {
+            collection.shard.optimize().map_err(std::io::Error::other)?;
+        }
         Ok(())
     }
 
@@ -76,7 +85,7 @@ impl Engine {
         // Closing writes to the folder, so it comes first, unless a request still holds the collection; the temporary
         // folder of the whole server goes later in any case.
         drop(collection);
-        std::fs::remove_dir_all(self.root.join(name))?;
+        std::fs::remove_dir_all(self.root.path().join(name))?;
         Ok(true)
     }
 }

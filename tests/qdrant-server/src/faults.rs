@@ -1,9 +1,34 @@
-//! Requests that fail or come late on purpose, for tests of what clients do then.
+//! Requests that fail, come late or are never answered on purpose, for tests of what clients do then, and a count of all
+//! that came.
 
+use std::collections::BTreeMap;
 use std::mem::replace;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::Status;
+
+/// What a request wants, which decides what can go wrong with it in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Reads of points and collections: whatever one copy can answer.
+    Read,
+    /// Writes of points: every copy has a say.
+    Write,
+    /// Changes of collections and aliases: the cluster has to agree, under a leader.
+    Agreement,
+}
+
+impl RequestKind {
+    /// By the service's type and the method's name, as the tables of `points.rs` and `collections.rs` have them.
+    pub(crate) fn of(service: &str, method: &str) -> Self {
+        match (service, method) {
+            ("PointsService", "upsert" | "delete" | "overwrite_payload") => Self::Write,
+            ("PointsService", "create_field_index")
+            | ("CollectionsService", "create" | "delete" | "update_aliases") => Self::Agreement,
+            _ => Self::Read,
+        }
+    }
+}
 
 /// What still has to go wrong. Each request goes through [`Faults::meet`] before anything else.
 #[derive(Default)]
@@ -16,35 +41,86 @@ struct Pending {
     refusals: usize,
     delays: usize,
     delay: Duration,
+    failures: Vec<Failure>,
+    is_silent: bool,
+    misses: usize,
+    calls: BTreeMap<&'static str, usize>,
+}
+
+struct Failure {
+    /// All kinds where none is named.
+    kind: Option<RequestKind>,
+    left: usize,
+    status: Status,
 }
 
 impl Faults {
     pub(crate) fn refuse_next(&self, requests: usize) {
-        self.change(|pending| pending.refusals = requests);
+        self.pending().refusals = requests;
+    }
+
+    pub(crate) fn fail_next(&self, kind: Option<RequestKind>, requests: usize, status: Status) {
+        let mut pending = self.pending();
+        pending.failures.retain(|failure| failure.kind != kind);
+        pending.failures.push(Failure { kind, left: requests, status });
     }
 
     pub(crate) fn stall_next(&self, requests: usize, delay: Duration) {
-        self.change(|pending| (pending.delays, pending.delay) = (requests, delay));
+        let mut pending = self.pending();
+        (pending.delays, pending.delay) = (requests, delay);
     }
 
     pub(crate) fn pending_stalls(&self) -> usize {
-        self.change(|pending| pending.delays)
+        self.pending().delays
     }
 
-    /// Takes one refusal and one delay, if any are left.
-    pub(crate) async fn meet(&self) -> Result<(), Status> {
-        let (is_refused, delay) = self.change(|pending| {
+    pub(crate) fn be_silent(&self, is_silent: bool) {
+        self.pending().is_silent = is_silent;
+    }
+
+    pub(crate) fn miss(&self, points: usize) {
+        self.pending().misses = points;
+    }
+
+    pub(crate) fn misses(&self) -> usize {
+        self.pending().misses
+    }
+
+    pub(crate) fn take_calls(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut self.pending().calls)
+    }
+
+    /// Counts the request, and lets it meet what it has to: silence, or one delay, one refusal, one failure of its kind.
+    pub(crate) async fn meet(&self, service: &str, method: &'static str) -> Result<(), Status> {
+        let kind = RequestKind::of(service, method);
+        let (is_silent, is_refused, delay, failure) = {
+            let mut pending = self.pending();
+            *pending.calls.entry(method).or_default() += 1;
             let is_delayed = take_one(&mut pending.delays);
-            (take_one(&mut pending.refusals), is_delayed.then_some(pending.delay))
-        });
+            let is_refused = take_one(&mut pending.refusals);
+            let mut failures = pending.failures.iter_mut();
+            let failure =
+                failures.find(|failure| failure.left > 0 && failure.kind.is_none_or(|failing| failing == kind));
+            let failure = failure.map(|failure| {
+                failure.left -= 1;
+                failure.status.clone()
+            });
+            (pending.is_silent, is_refused, is_delayed.then_some(pending.delay), failure)
+        };
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         if let Some(delay) = delay {
             tokio::time::sleep(delay).await;
         }
-        if is_refused { Err(Status::unavailable("refused on purpose")) } else { Ok(()) }
+        if is_refused {
+            return Err(Status::unavailable("refused on purpose"));
+        }
+        failure.map_or(Ok(()), Err)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Pending) -> T) -> T {
-        change(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,18 +11,20 @@
 //! conditional updates.
 //!
 //! Three things are not what they are on a real server. Shards and replicas are recorded and reported, but there is one
-//! shard on one node. Segments are never optimised, so that settings of the graph and of scalar quantisation change
-//! nothing, and every query without binary quantisation is exact. Groups are found by looking at every point, where a
-//! real server makes a few attempts.
+//! shard on one node. Segments are not optimised unless [`TestQdrant::optimize`] is called, so that settings of the
+//! graph and of scalar quantisation change nothing before, and every query without binary quantisation is exact. Groups are
+//! found by looking at every point, where a real server makes a few attempts.
 //!
 //! # Layout
 //! - `server.rs`: [`TestQdrant`], the running server
 //! - `engine.rs`: the collections and their aliases
-//! - `faults.rs`: requests that fail or come late on purpose
+//! - `cluster.rs`: [`TestCluster`], several servers with the same data
+//! - `faults.rs`: requests that fail, come late or are never answered on purpose
 //! - `creation.rs`: settings of new collections
 //! - `points.rs` with `queries.rs`, `collections.rs`: the two services
 //! - `from_proto.rs`, `to_proto.rs`: requests to the engine's types, results to the protocol's
 
+mod cluster;
 mod collections;
 mod creation;
 mod engine;
@@ -36,4 +38,6 @@ mod service;
 mod tests;
 mod to_proto;
 
+pub use cluster::{SilentPeer, TestCluster};
+pub use faults::RequestKind;
 pub use server::TestQdrant;

@@ -18,7 +18,7 @@ macro_rules! implement_service {
                     &self,
                     request: tonic::Request<qdrant_client::qdrant::$served_request>,
                 ) -> Result<tonic::Response<qdrant_client::qdrant::$served_reply>, tonic::Status> {
-                    self.faults.meet().await?;
+                    self.faults.meet(stringify!($type), stringify!($served)).await?;
                     $type::$served(self, request.into_inner()).map(tonic::Response::new)
                 }
             )*
@@ -27,7 +27,7 @@ macro_rules! implement_service {
                     &self,
                     _request: tonic::Request<qdrant_client::qdrant::$refused_request>,
                 ) -> Result<tonic::Response<qdrant_client::qdrant::$refused_reply>, tonic::Status> {
-                    self.faults.meet().await?;
+                    self.faults.meet(stringify!($type), stringify!($refused)).await?;
                     Err(tonic::Status::unimplemented(concat!("the test server has no ", stringify!($refused))))
                 }
             )*
