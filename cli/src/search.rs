@@ -1,5 +1,6 @@
 //! `descry search`
 
+mod accuracy;
 mod advice;
 mod query;
 mod table;
@@ -11,6 +12,7 @@ use crate::filter::FilterArguments;
 use crate::hit_json;
 use crate::output::say;
 use crate::server::Target;
+use accuracy::AccuracyArguments;
 use clap::ValueEnum;
 use descry_client::{ClientError, Connection};
 use descry_proto::search::v1::{Fusion, RefineRequest, SearchRequest, SearchResponse};
@@ -62,6 +64,8 @@ pub(crate) struct Arguments {
     /// Compare every image, however long it takes.
     #[arg(long)]
     exact: bool,
+    #[command(flatten)]
+    accuracy: AccuracyArguments,
     /// A hit of the same search that shows the person: ranks the rest anew; may be given several times.
     #[arg(long, value_name = "IMAGE_ID")]
     accept: Vec<String>,
@@ -108,6 +112,7 @@ impl Arguments {
             suppress_duplicates_above: self.no_duplicates.unwrap_or_default(),
             exact: self.exact,
             max_sightings: 0,
+            accuracy: self.accuracy.message(),
         })
     }
 }

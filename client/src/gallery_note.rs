@@ -1,6 +1,6 @@
 //! A gallery's settings as JSON: in exported files, and for programs that read output.
 
-use descry_proto::search::v1::{Gallery, GallerySettings, QdrantSettings, Quantization, Retention};
+use descry_proto::search::v1::{Gallery, GallerySettings, QdrantSettings, Quantization, Retention, SearchAccuracy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,31 @@ struct QdrantNote {
     hnsw_m: Option<u64>,
     hnsw_ef_construct: Option<u64>,
     quantization: Option<QuantizationName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<AccuracyNote>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct AccuracyNote {
+    hnsw_ef: Option<u32>,
+    oversampling: Option<f32>,
+    rescore: Option<bool>,
+}
+
+/// JSON has no numbers that are not equal to themselves.
+impl Eq for AccuracyNote {}
+
+impl AccuracyNote {
+    fn message(self) -> SearchAccuracy {
+        let Self { hnsw_ef, oversampling, rescore } = self;
+        SearchAccuracy { hnsw_ef, oversampling, rescore }
+    }
+
+    fn of(message: SearchAccuracy) -> Self {
+        let SearchAccuracy { hnsw_ef, oversampling, rescore } = message;
+        Self { hnsw_ef, oversampling, rescore }
+    }
 }
 
 /// How a Qdrant server shortens embeddings.
@@ -88,6 +113,7 @@ impl GalleryNote {
                     on_disk_vectors: qdrant.on_disk_vectors,
                     hnsw_m: qdrant.hnsw_m,
                     hnsw_ef_construct: qdrant.hnsw_ef_construct,
+                    accuracy: qdrant.accuracy.map(AccuracyNote::of),
                 }),
             },
             retention: RetentionNote {
@@ -107,6 +133,7 @@ impl GalleryNote {
             hnsw_m: qdrant.hnsw_m,
             hnsw_ef_construct: qdrant.hnsw_ef_construct,
             quantization: qdrant.quantization.map_or(Quantization::Unspecified, QuantizationName::message).into(),
+            accuracy: qdrant.accuracy.map(AccuracyNote::message),
         });
         GallerySettings {
             indexed_attributes: self.settings.indexed_attributes.clone(),
@@ -132,6 +159,7 @@ mod tests {
             shard_number: Some(3),
             hnsw_m: Some(32),
             quantization: Quantization::Binary.into(),
+            accuracy: Some(SearchAccuracy { hnsw_ef: Some(300), ..SearchAccuracy::default() }),
             ..QdrantSettings::default()
         };
         let gallery = Gallery {

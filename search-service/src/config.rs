@@ -41,6 +41,8 @@ pub struct SearchConfig {
     pub retention: RetentionConfig,
     /// Standing searches.
     pub watches: WatchConfig,
+    /// Comparing approximate searches with exact ones.
+    pub recall: RecallConfig,
 }
 
 /// The encoder services.
@@ -167,6 +169,9 @@ pub struct EmbeddedSettings {
 pub struct QdrantSettings {
     /// The gRPC endpoint.
     pub url: String,
+    /// The endpoints of several nodes of one cluster; `url` is not used then.
+    #[serde(deserialize_with = "listed")]
+    pub urls: Vec<String>,
     /// Key to send; empty for none. Never printed.
     pub api_key: ApiKey,
     /// Longest time for one request, in milliseconds.
@@ -181,6 +186,8 @@ pub struct QdrantSettings {
     pub min_retry_pause_ms: u64,
     /// The longest pause, in milliseconds.
     pub max_retry_pause_ms: u64,
+    /// How long a read waits before another node is asked the same, in milliseconds; 0 for never.
+    pub hedge_after_ms: u64,
 }
 
 /// Limits on what comes from outside.
@@ -239,6 +246,18 @@ pub struct RetentionConfig {
     pub sweep_interval_ms: u64,
     /// How long a clock that leapt ahead must run evenly at most before images are removed by it, in milliseconds.
     pub max_clock_wait_ms: u64,
+}
+
+/// Comparing approximate searches with exact ones.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecallConfig {
+    /// Milliseconds between two comparisons at least; 0 for none by this process.
+    pub probe_interval_ms: u64,
+    /// Most of the time that comparisons may take, in percent.
+    pub max_load_percent: u32,
+    /// Galleries of more images are left alone: an exact search reads all of them.
+    pub max_images: u64,
 }
 
 /// Standing searches.
@@ -356,6 +375,7 @@ impl SearchConfig {
             ("encoder.probe_timeout_ms", self.encoder.probe_timeout_ms as usize, 10..=600_000),
             ("encoder.hedge_ms", self.encoder.hedge_ms as usize, 0..=3_600_000),
             ("encoder.min_retry_pause_ms", self.encoder.min_retry_pause_ms as usize, 1..=3_600_000),
+            ("recall.max_load_percent", self.recall.max_load_percent as usize, 1..=100),
             ("encoder.timeout_ms", self.encoder.timeout_ms as usize, 1..=86_400_000),
         ];
         for (setting, value, range) in allowed {
@@ -381,6 +401,7 @@ impl From<&QdrantSettings> for QdrantConfig {
     fn from(settings: &QdrantSettings) -> Self {
         Self {
             url: settings.url.clone(),
+            urls: settings.urls.clone(),
             api_key: Some(settings.api_key.clone()).filter(|key| !key.is_empty()),
             timeout_ms: settings.timeout_ms,
             connect_timeout_ms: settings.connect_timeout_ms,
@@ -388,6 +409,7 @@ impl From<&QdrantSettings> for QdrantConfig {
             retry_for_ms: settings.retry_for_ms,
             min_retry_pause_ms: settings.min_retry_pause_ms,
             max_retry_pause_ms: settings.max_retry_pause_ms,
+            hedge_after_ms: settings.hedge_after_ms,
         }
     }
 }

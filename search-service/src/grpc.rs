@@ -16,6 +16,7 @@ use crate::config::{RequestLimits, WatchConfig};
 use crate::encoder_pool::EncoderPool;
 use crate::galleries::Galleries;
 use crate::indexing::Indexer;
+use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
 use crate::retrieval::Retriever;
 use crate::watches::Descriptions;
@@ -41,6 +42,7 @@ struct SearchGrpc {
     encoders: EncoderPool,
     calibrations: Calibrations,
     retriever: Retriever,
+    probe: RecallProbe,
     indexer: Indexer,
     limits: RequestLimits,
     indexing: IndexingConfig,
@@ -71,14 +73,20 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         indexing,
         watches,
         descriptions,
-        retention: _,
         retention_clock,
         shutdown,
+        probe,
+        ..
     } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
-    let admission = Admission::new(&searching);
-    let retriever =
-        Retriever::new(encoders.clone(), Arc::clone(&store), calibrations.clone(), admission, limits.clone());
+    let retriever = Retriever {
+        encoders: encoders.clone(),
+        store: Arc::clone(&store),
+        calibrations: calibrations.clone(),
+        admission: Admission::new(&searching),
+        probe: probe.clone(),
+        limits: limits.clone(),
+    };
     let grpc = SearchGrpc {
         index_streams: Shares::new(indexing.max_streams, indexing.max_streams.div_ceil(2)),
         memory: Arc::new(Semaphore::new(indexing.max_bytes_in_memory.div_ceil(1024))),
@@ -87,6 +95,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         calibrating: Semaphore::new(1),
         indexer: Indexer::new(encoders.clone(), galleries.clone(), limits.clone(), indexing.clone()),
         retriever,
+        probe,
         encoders,
         calibrations,
         store,

@@ -17,6 +17,7 @@ mod lease;
 mod metadata_mask;
 mod metrics;
 mod readiness;
+mod recall;
 mod retention;
 mod retrieval;
 mod statistics;
@@ -24,8 +25,8 @@ mod validation;
 mod watches;
 
 pub use config::{
-    EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RequestLimits,
-    RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
+    EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RecallConfig,
+    RequestLimits, RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
 };
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
@@ -33,6 +34,7 @@ pub use grpc::{SERVICE_NAME, add_search_service};
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::{EncoderPool, SystemNetwork};
 use crate::galleries::Galleries;
+use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
 use crate::watches::Descriptions;
 use descry_serving::{GrpcChannel, Health, deadline};
@@ -57,6 +59,8 @@ pub struct SearchService {
     descriptions: Descriptions,
     retention: RetentionConfig,
     retention_clock: RetentionClock,
+    recall: RecallConfig,
+    probe: RecallProbe,
     shutdown: CancellationToken,
 }
 
@@ -86,6 +90,7 @@ impl SearchService {
     ) -> Result<Self, SearchError> {
         let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
         let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
+        let is_exact = store.finds_everything();
         Ok(Self {
             galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
             store,
@@ -97,6 +102,8 @@ impl SearchService {
             watches: config.watches.clone(),
             retention_clock: RetentionClock::new(Duration::from_millis(config.retention.max_clock_wait_ms)),
             retention: config.retention.clone(),
+            probe: RecallProbe::new(config.recall.probe_interval_ms > 0 && !is_exact),
+            recall: config.recall.clone(),
             shutdown: CancellationToken::new(),
         })
     }
@@ -111,8 +118,9 @@ impl SearchService {
         let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());
         let (encoders, shutdown) = (self.encoders.clone(), self.shutdown.clone());
         let resolving = async { shutdown.run_until_cancelled(encoders.tend()).await };
+        let comparing = self.probe.run(Arc::clone(&self.store), self.recall, self.shutdown.clone());
         let watching = readiness::watch(self.encoders, self.store, health, self.shutdown);
-        tokio::join!(watching, sweeping, naming, closing, resolving);
+        tokio::join!(watching, sweeping, naming, closing, resolving, comparing);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.

@@ -16,6 +16,8 @@ const CLOCK_WAITING: &str = "descry_search_retention_clock_waiting";
 const DAMAGED: &str = "descry_search_damaged_images";
 const STORE_FULL: &str = "descry_search_store_full";
 
+const RECALL: &str = "descry_search_recall_at_10";
+
 /// Describes the metrics; once a process.
 pub(crate) fn describe() {
     metrics::describe_counter!(IMAGES, "Images that were to be indexed, by outcome.");
@@ -26,6 +28,7 @@ pub(crate) fn describe() {
         REFUSED,
         "Searches that were refused because they could not have been answered in time."
     );
+    metrics::describe_gauge!(RECALL, "Share of the ten nearest images that searches of a gallery find.");
     metrics::describe_counter!(MATCHES, "Images that matched a watch and were streamed.");
     metrics::describe_gauge!(ENCODER_UP, "Whether work goes to an encoder (1), or it is left out (0), by member.");
     metrics::describe_gauge!(ENCODER_IN_FLIGHT, "Items that an encoder was given and did not answer yet, by member.");
@@ -53,6 +56,11 @@ pub(crate) fn count_images(acknowledgements: &[Acknowledgement]) {
             metrics::counter!(IMAGES, "outcome" => outcome).increment(count);
         }
     }
+}
+
+/// Of few galleries: those whose searches are compared.
+pub(crate) fn set_recall(gallery: &str, share: f32) {
+    metrics::gauge!(RECALL, "gallery" => gallery.to_owned()).set(f64::from(share));
 }
 
 pub(crate) fn count_removed(count: u64) {

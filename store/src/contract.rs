@@ -175,6 +175,11 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Whether other processes may work on the same galleries.
     fn is_shared(&self) -> bool;
 
+    /// Whether every search compares every image that it must, so that none is ever missed.
+    fn finds_everything(&self) -> bool {
+        true
+    }
+
     /// Whether the store answers at all: the readiness probe.
     async fn ready(&self) -> Result<(), StoreError>;
 

@@ -1,6 +1,6 @@
 //! What a gallery is when it is made, and how it is at present.
 
-use crate::{Generation, StoreError};
+use crate::{Generation, SearchAccuracy, StoreError};
 use descry_model::Fingerprint;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,10 @@ pub struct QdrantGallerySettings {
     pub hnsw_ef_construct: Option<u64>,
     /// Compressed vectors beside the whole ones, always in memory; hits are rescored with the whole ones.
     pub quantization: Option<Quantization>,
+    /// How thoroughly searches look that do not say it themselves. Not written where nothing is set, so that earlier releases
+    /// read what this one wrote.
+    #[serde(skip_serializing_if = "SearchAccuracy::is_usual")]
+    pub accuracy: SearchAccuracy,
 }
 
 /// How Qdrant compresses vectors.
@@ -121,5 +125,11 @@ mod tests {
         };
         assert!(!json(false).contains("exif"), "a field that they do not know would end their start");
         assert!(json(true).contains("exif"));
+        let mut settings = GallerySettings::default();
+        assert!(!serde_json::to_string(&settings).unwrap().contains("accuracy"));
+        settings.qdrant.accuracy.hnsw_ef = Some(300);
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(json.contains(r#""accuracy":{"hnsw_ef":300}"#), "{json}");
+        assert_eq!(serde_json::from_str::<GallerySettings>(&json).unwrap(), settings);
     }
 }

@@ -10,6 +10,7 @@
 //! Must never know messages, gRPC or the encoder: an error of a store is a [`StoreError`], and what it means to a caller
 //! is decided by the service.
 
+mod accuracy;
 mod clock;
 mod contract;
 mod embedded;
@@ -21,6 +22,7 @@ mod image;
 mod qdrant;
 mod query;
 
+pub use accuracy::SearchAccuracy;
 pub use clock::{now_ms, wall_ms};
 pub use contract::{CheckPage, CheckRequest, DamagedImage, StoreCondition, VectorStore};
 pub use embedded::{EmbeddedConfig, EmbeddedError, EmbeddedStore};

@@ -7,9 +7,10 @@
 //!
 //! Three promises are weaker than in the embedded store. Large galleries are searched approximately, through Qdrant's
 //! graph index, unless a query asks for exactness. When more than [`MAX_TIED_IMAGES`] images have exactly the score of
-//! the last hit, which of them are reported is up to the server; their order is not. And of persons, ties at the limit
-//! are broken by the server.
+//! the last hit, which of them are reported is up to the server; their order is not. And of persons with very many
+//! images, ties at the limit are broken by the server.
 
+mod asking;
 mod collection;
 mod conditional;
 mod config;
@@ -17,6 +18,9 @@ mod documents;
 mod error;
 mod filters;
 mod generations;
+mod nodes;
+mod passing;
+mod persons;
 mod points;
 mod search;
 mod store;
@@ -27,9 +31,9 @@ pub use search::MAX_TIED_IMAGES;
 
 use crate::{Generation, SearchFilter, StoreError};
 use collection::{collection_name, generation_from_collection};
-use descry_retry::{Again, RemainingTime, RetryPolicy};
+use descry_retry::{RemainingTime, RetryPolicy};
+use nodes::Nodes;
 use qdrant_client::qdrant::{CollectionInfo, CountPoints, Filter};
-use qdrant_client::{Qdrant, QdrantError};
 use std::time::Duration;
 
 /// Points of one write or read request: small enough to pass every message limit, large enough to amortise a request.
@@ -37,9 +41,11 @@ const POINTS_PER_REQUEST: usize = 256;
 
 /// A [`VectorStore`](crate::VectorStore) on a Qdrant server.
 pub struct QdrantStore {
-    client: Qdrant,
+    nodes: Nodes,
     timeout: Duration,
     retry: RetryPolicy,
+    /// How long a read waits before a second node is asked the same; zero for ever.
+    hedge_after: Duration,
 }
 
 impl QdrantStore {
@@ -55,37 +61,15 @@ impl QdrantStore {
             longest_pause: Duration::from_millis(config.max_retry_pause_ms.max(1)),
             remaining_time,
         };
-        Ok(Self { client: config.client()?, timeout: config.timeout(), retry })
-    }
-
-    /// Waits for an answer, but not longer than a request may take or its caller waits; repeats it while the server is
-    /// unavailable or full. `address` is what a missing collection stands for.
-    async fn call<T, Asked>(
-        &self,
-        activity: &'static str,
-        address: Option<&str>,
-        mut request: impl FnMut() -> Asked,
-    ) -> Result<T, StoreError>
-    where
-        Asked: Future<Output = Result<T, QdrantError>>,
-    {
-        let asking = || {
-            let left = (self.retry.remaining_time)();
-            let asked = tokio::time::timeout(left.map_or(self.timeout, |left| left.min(self.timeout)), request());
-            async move {
-                match asked.await {
-                    Ok(answer) => answer.map_err(|error| error::translate(activity, address, error)),
-                    Err(_elapsed) => Err(StoreError::DeadlineExceeded { activity }),
-                }
-            }
-        };
-        self.retry.repeat(activity, asking, again).await
+        let nodes = Nodes::new(config.clients()?, retry);
+        let hedge_after = Duration::from_millis(config.hedge_after_ms);
+        Ok(Self { nodes, timeout: config.timeout(), retry, hedge_after })
     }
 
     async fn collection(&self, address: &str) -> Result<CollectionInfo, StoreError> {
         let name = collection_name(address);
         let answer =
-            self.call("describing a gallery", Some(address), || self.client.collection_info(name.clone())).await?;
+            self.look_up("describing a gallery", Some(address), |client| client.collection_info(name.clone())).await?;
         answer.result.ok_or_else(|| StoreError::GalleryNotFound { address: address.to_owned() })
     }
 
@@ -101,7 +85,7 @@ impl QdrantStore {
             exact: Some(true),
             ..CountPoints::default()
         };
-        let answer = self.call("counting images", Some(address), || self.client.count(request.clone())).await?;
+        let answer = self.read("counting images", Some(address), |client| client.count(request.clone())).await?;
         Ok(answer.result.map_or(0, |result| result.count))
     }
 
@@ -109,22 +93,5 @@ impl QdrantStore {
     fn conditions(&self, generation: &Generation, filter: &SearchFilter) -> Result<Option<Filter>, StoreError> {
         filter.require_declared(&generation.settings.indexed_attributes)?;
         Ok(filters::filter_conditions(&generation.gallery, filter))
-    }
-}
-
-/// Every request can be repeated: ids derive from gallery and image id.
-fn again(error: &StoreError) -> Again {
-    match error {
-        StoreError::Unavailable { .. } => Again::Later,
-        StoreError::Overloaded { retry_after_ms, .. } => Again::After(Duration::from_millis(*retry_after_ms)),
-        StoreError::Invalid { .. }
-        | StoreError::GalleryNotFound { .. }
-        | StoreError::GalleryExists { .. }
-        | StoreError::FingerprintMismatch { .. }
-        | StoreError::DimensionMismatch { .. }
-        | StoreError::ActiveGeneration { .. }
-        | StoreError::Full { .. }
-        | StoreError::DeadlineExceeded { .. }
-        | StoreError::Failed { .. } => Again::Never,
     }
 }

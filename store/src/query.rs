@@ -1,6 +1,6 @@
 //! What a store is asked for, and what it answers.
 
-use crate::{GalleryImage, ImageMetadata, SearchFilter};
+use crate::{GalleryImage, ImageMetadata, SearchAccuracy, SearchFilter};
 use descry_model::{Embedding, Fingerprint};
 
 /// A nearest-neighbour query.
@@ -18,6 +18,8 @@ pub struct NearestQuery {
     pub min_score: Option<f32>,
     /// Whether every image must be compared, whatever it takes.
     pub exact: bool,
+    /// How thoroughly the search looks where not every image is compared.
+    pub accuracy: SearchAccuracy,
     /// Whether hits bring their embeddings.
     pub with_embeddings: bool,
     /// Only images that were written in this stretch of the order of writes, in a store whose writes have numbers.
@@ -58,9 +60,17 @@ impl WriteRange {
 impl NearestQuery {
     /// The nearest of all images.
     pub fn new(embedding: Embedding, fingerprint: Fingerprint, limit: usize) -> Self {
-        let filter = SearchFilter::default();
-        let (min_score, exact, with_embeddings, written) = (None, false, false, None);
-        Self { embedding, fingerprint, limit, filter, min_score, exact, with_embeddings, written }
+        Self {
+            embedding,
+            fingerprint,
+            limit,
+            filter: SearchFilter::default(),
+            min_score: None,
+            exact: false,
+            accuracy: SearchAccuracy::default(),
+            with_embeddings: false,
+            written: None,
+        }
     }
 }
 

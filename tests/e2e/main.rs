@@ -47,6 +47,8 @@ mod observability;
 mod orientation;
 // More requests than the services can work on.
 mod overload;
+// The search service on Qdrant: what a search costs there, how thoroughly it looks, and what it misses.
+mod qdrant_service;
 // What can be asked of a gallery: parts, rankings, filters, feedback; and what needs no encoder.
 mod queries;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.

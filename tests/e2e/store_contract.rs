@@ -1,7 +1,8 @@
 //! The promises of `VectorStore`, each checked against every store.
 //!
 //! Add a promise as an asynchronous function in the file of its subject, and its name to the list below. What only one
-//! store promises is in `embedded_file.rs`, `embedded_search.rs`, `qdrant_server.rs` and `qdrant_outages.rs`;
+//! store promises is in `embedded_file.rs`, `embedded_search.rs`, `qdrant_server.rs`, `qdrant_outages.rs` and
+//! `qdrant_cluster.rs`;
 //! `brute_force.rs` knows the right answers.
 //!
 //! With `DESCRY_TEST_QDRANT_URL` set, the Qdrant half runs against that server instead of the one in this process;
@@ -17,6 +18,7 @@ mod gallery;
 mod generations;
 mod pages;
 mod persons;
+mod qdrant_cluster;
 mod qdrant_outages;
 mod qdrant_server;
 mod reads;

@@ -7,7 +7,9 @@ use crate::time::parse_span_ms;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_model::Fingerprint;
-use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings, QdrantSettings, Quantization, Retention};
+use descry_proto::search::v1::{
+    CreateGalleryRequest, GallerySettings, QdrantSettings, Quantization, Retention, SearchAccuracy,
+};
 use std::process::ExitCode;
 
 /// Create a gallery.
@@ -58,6 +60,9 @@ pub(super) struct Arguments {
     /// Candidates looked at while Qdrant's index is built.
     #[arg(long, value_name = "N")]
     hnsw_ef: Option<u64>,
+    /// Images that a search in Qdrant keeps in view: more find more, and take longer [default: 512].
+    #[arg(long, value_name = "N")]
+    search_ef: Option<u32>,
     /// Shorten embeddings in Qdrant's memory.
     #[arg(long, value_enum, value_name = "KIND")]
     quantization: Option<QuantizationName>,
@@ -92,6 +97,7 @@ impl Arguments {
             hnsw_m: self.hnsw_m,
             hnsw_ef_construct: self.hnsw_ef,
             quantization: quantization.into(),
+            accuracy: self.search_ef.map(|hnsw_ef| SearchAccuracy { hnsw_ef: Some(hnsw_ef), ..Default::default() }),
         };
         let qdrant = (qdrant != QdrantSettings::default()).then_some(qdrant);
         let retention = Retention {

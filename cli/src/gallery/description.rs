@@ -2,7 +2,7 @@
 
 use crate::time::format_span;
 use descry_client::GalleryNote;
-use descry_proto::search::v1::{Gallery, IndexState};
+use descry_proto::search::v1::{Gallery, IndexState, Recall};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -44,6 +44,11 @@ pub(super) fn retention_advice(gallery: &Gallery) -> Option<String> {
     })
 }
 
+fn recall_json(recall: &Recall) -> Value {
+    let Recall { share, searches, hits } = *recall;
+    json!({ "share": share, "searches": searches, "hits": hits })
+}
+
 /// For a program.
 pub(super) fn gallery_json(gallery: &Gallery) -> Value {
     Value::Object(gallery_object(gallery))
@@ -71,6 +76,7 @@ pub(super) fn gallery_object(gallery: &Gallery) -> Map<String, Value> {
         ("bytes", json!(gallery.bytes)),
         ("calibrated", json!(gallery.calibrated)),
         ("past_retention", json!(gallery.past_retention)),
+        ("recall", gallery.recall.as_ref().map_or(Value::Null, recall_json)),
     ];
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     object

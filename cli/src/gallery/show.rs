@@ -4,6 +4,7 @@ use super::description::{gallery_json, gallery_object, index_state, retention_te
 use crate::output::say;
 use crate::server::Server;
 use crate::time::time_text;
+use descry_proto::search::v1::Recall;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -42,6 +43,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!("images      {}, about {} in memory", gallery.images, HumanBytes(gallery.bytes));
     say!("model       {}, {} values", gallery.fingerprint, gallery.embedding_dimension);
     say!("search      {}", index_state(&gallery));
+    if let Some(recall) = &gallery.recall {
+        let (percent, Recall { searches, hits, .. }) = (100.0 * recall.share, *recall);
+        say!("            finds {percent:.1} % of the {hits} nearest, in {searches} searches of late");
+    }
     say!("kept        {}", retention_text(&gallery));
     if gallery.past_retention > 0 {
         say!("            {} images are older; the next sweep removes them", gallery.past_retention);

@@ -280,7 +280,8 @@ impl SearchGrpc {
         let gallery = self.store.describe(generation).await?;
         let retention = Retention::of(&*self.store, generation).await?;
         let calibrated = self.calibrations.of(generation).await?.is_some();
-        Ok(gallery_message(gallery, retention, calibrated))
+        let recall = self.probe.of(generation);
+        Ok(gallery_message(gallery, retention, calibrated, recall))
     }
 }
 

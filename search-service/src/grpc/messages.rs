@@ -3,7 +3,7 @@
 mod gallery;
 mod statistics;
 
-pub(super) use gallery::{gallery_message, gallery_settings, retention_of};
+pub(super) use gallery::{gallery_message, gallery_settings, retention_of, search_accuracy};
 pub(super) use statistics::statistics_message;
 
 use crate::SearchError;

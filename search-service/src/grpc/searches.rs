@@ -2,7 +2,7 @@
 
 use super::SearchGrpc;
 use super::galleries::parse_fingerprint;
-use super::messages::{hit_message, item_error, search_filter, timestamp};
+use super::messages::{hit_message, item_error, search_accuracy, search_filter, timestamp};
 use super::reply_room::ReplyRoom;
 use crate::SearchError;
 use crate::admission::Patience;
@@ -152,6 +152,7 @@ fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError>
         suppress_duplicates_above: Some(request.suppress_duplicates_above).filter(|above| *above != 0.0),
         exact: request.exact,
         max_sightings: usize_of(request.max_sightings),
+        accuracy: search_accuracy(request.accuracy, "accuracy")?,
         has_accepted_hits: false,
     })
 }

@@ -5,7 +5,7 @@ use crate::config::RequestLimits;
 use crate::encoder_client::Uncounted;
 use crate::validation::{check_address, check_filter, check_id, invalid};
 use descry_model::{Embedding, Fingerprint};
-use descry_store::{Hit, SearchFilter};
+use descry_store::{Hit, SearchAccuracy, SearchFilter};
 
 /// A search, checked by the retriever.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +24,7 @@ pub(crate) struct SearchSpec {
     pub(crate) exact: bool,
     /// Most sightings of each person; 0 for the usual number.
     pub(crate) max_sightings: usize,
+    pub(crate) accuracy: SearchAccuracy,
     /// Whether somebody has said of a hit that it shows the person.
     pub(crate) has_accepted_hits: bool,
 }

@@ -6,6 +6,7 @@ use super::query::{Fusion, RankedHit, SearchSpec};
 use super::reciprocal_rank::fuse;
 use crate::SearchError;
 use crate::calibration::Calibration;
+use crate::recall::RecallProbe;
 use descry_model::Embedding;
 use descry_store::{Generation, Hit, NearestQuery, SearchFilter, VectorStore};
 use std::collections::HashSet;
@@ -21,6 +22,8 @@ pub(super) struct Ranker<'a> {
     pub(super) search: &'a SearchSpec,
     pub(super) generation: &'a Generation,
     pub(super) parts: &'a WeightedParts,
+    /// Is told what was searched for.
+    pub(super) probe: &'a RecallProbe,
     /// The deepest that any search may reach.
     pub(super) max_hits: usize,
 }
@@ -47,7 +50,7 @@ impl Ranker<'_> {
     }
 
     async fn rank_once(&self, wanted: usize) -> Result<Vec<RankedHit>, SearchError> {
-        let Self { store, search, generation, parts, .. } = *self;
+        let Self { store, search, generation, parts, probe, .. } = *self;
         if self.is_fused() {
             return self.rank_by_parts(wanted).await;
         }
@@ -57,7 +60,9 @@ impl Ranker<'_> {
         let hits = if search.group_by_person {
             store.nearest_persons(generation, query).await?
         } else {
-            store.nearest(generation, query).await?
+            let hits = store.nearest(generation, query.clone()).await?;
+            probe.offer(generation, &query);
+            hits
         };
         Ok(hits
             .into_iter()
@@ -92,11 +97,12 @@ impl Ranker<'_> {
     }
 
     fn nearest_query(&self, embedding: Embedding, limit: usize) -> NearestQuery {
-        let SearchSpec { filter, min_score, exact, .. } = self.search;
+        let SearchSpec { filter, min_score, exact, accuracy, .. } = self.search;
         NearestQuery {
             filter: filter.clone(),
             min_score: *min_score,
             exact: *exact,
+            accuracy: *accuracy,
             ..NearestQuery::new(embedding, self.generation.fingerprint.clone(), limit)
         }
     }

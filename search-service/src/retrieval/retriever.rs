@@ -10,6 +10,7 @@ use crate::calibration::Calibrations;
 use crate::config::RequestLimits;
 use crate::encoder_client::Uncounted;
 use crate::encoder_pool::EncoderPool;
+use crate::recall::RecallProbe;
 use crate::validation::{check_id, invalid};
 use descry_model::Embedding;
 use descry_store::{Generation, SearchFilter, VectorStore};
@@ -18,25 +19,17 @@ use std::sync::Arc;
 /// Encodes queries and asks the store.
 #[derive(Clone)]
 pub(crate) struct Retriever {
-    encoders: EncoderPool,
-    store: Arc<dyn VectorStore>,
-    calibrations: Calibrations,
+    pub(crate) encoders: EncoderPool,
+    pub(crate) store: Arc<dyn VectorStore>,
+    pub(crate) calibrations: Calibrations,
     /// Whose turn it is to search.
-    admission: Admission,
-    limits: RequestLimits,
+    pub(crate) admission: Admission,
+    /// Makes some searches again, exactly.
+    pub(crate) probe: RecallProbe,
+    pub(crate) limits: RequestLimits,
 }
 
 impl Retriever {
-    pub(crate) fn new(
-        encoders: EncoderPool,
-        store: Arc<dyn VectorStore>,
-        calibrations: Calibrations,
-        admission: Admission,
-        limits: RequestLimits,
-    ) -> Self {
-        Self { encoders, store, calibrations, admission, limits }
-    }
-
     /// Ranks the images of a gallery, or its persons.
     pub(crate) async fn search(&self, mut search: SearchSpec, patience: Patience) -> Result<Ranking, SearchError> {
         search.check(&self.limits)?;
@@ -102,6 +95,7 @@ impl Retriever {
             search,
             generation: &generation,
             parts: &parts,
+            probe: &self.probe,
             max_hits: self.limits.max_hits,
         };
         let mut hits = ranker.rank().await?;

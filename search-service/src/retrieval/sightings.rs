@@ -34,10 +34,20 @@ pub(super) async fn add(
         return Ok(());
     }
     let of_all = of_persons(person_ids.clone(), filter);
-    let count = store.count(generation, &of_all).await?;
     let mut found: HashMap<String, (Vec<Sighting>, u64)> = HashMap::new();
-    if usize::try_from(count).is_ok_and(|count| count <= most.of_all) {
-        for (person_id, sighting) in listed(store, generation, of_all, most.of_all).await? {
+    // One page mostly has them all, and says so; only where it does not is it worth a question how many there are.
+    let first = PageRequest { filter: of_all.clone(), after: None, limit: most.of_all.clamp(1, PAGE_IMAGES) };
+    let first = store.listing(generation, first).await?;
+    let sightings = match first.next {
+        None if first.images.len() <= most.of_all => Some(first.images.into_iter().filter_map(sighting).collect()),
+        None | Some(_) => {
+            let count = store.count(generation, &of_all).await?;
+            let are_few = usize::try_from(count).is_ok_and(|count| count <= most.of_all);
+            if are_few { Some(listed(store, generation, of_all, most.of_all).await?) } else { None }
+        }
+    };
+    if let Some(sightings) = sightings {
+        for (person_id, sighting) in sightings {
             let (sightings, count) = found.entry(person_id).or_default();
             sightings.push(sighting);
             *count += 1;

@@ -50,6 +50,7 @@ pub(super) fn new_collection(generation: &Generation) -> CreateCollection {
         hnsw_m,
         hnsw_ef_construct,
         quantization,
+        accuracy: _,
     } = generation.settings.qdrant.clone();
     let vectors = VectorParams {
         size: generation.dimension as u64,
@@ -146,6 +147,7 @@ pub(super) fn index_state(collection: &CollectionInfo) -> IndexState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SearchAccuracy;
     use descry_model::Fingerprint;
 
     fn generation() -> Generation {
@@ -196,6 +198,7 @@ mod tests {
             hnsw_m: Some(24),
             hnsw_ef_construct: Some(200),
             quantization: Some(Quantization::Int8),
+            accuracy: SearchAccuracy::default(),
         };
         let request = new_collection(&generation);
         assert_eq!(

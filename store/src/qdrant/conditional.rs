@@ -55,7 +55,7 @@ impl QdrantStore {
             update_mode: Some(mode.into()),
             ..UpsertPoints::default()
         };
-        self.call("replacing a document", None, || self.client.upsert_points(request.clone())).await.map(drop)
+        self.write("replacing a document", None, |client| client.upsert_points(request.clone())).await.map(drop)
     }
 
     async fn delete_if(&self, condition: Filter) -> Result<(), StoreError> {
@@ -67,7 +67,7 @@ impl QdrantStore {
             ordering: Some(WriteOrdering { r#type: WriteOrderingType::Strong.into() }),
             ..DeletePoints::default()
         };
-        match self.call("removing a document", Some(""), || self.client.delete_points(request.clone())).await {
+        match self.write("removing a document", Some(""), |client| client.delete_points(request.clone())).await {
             // Nobody has kept a document yet.
             Err(StoreError::GalleryNotFound { .. }) => Ok(()),
             removed => removed.map(drop),

@@ -9,8 +9,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QdrantConfig {
-    /// The gRPC endpoint, `http://host:6334` or `https://…`.
+    /// The gRPC endpoint, `http://host:6334` or `https://…`; not used where `urls` names some.
     pub url: String,
+    /// The endpoints of several nodes of one cluster.
+    pub urls: Vec<String>,
     /// Key or token to send with each request, where the server asks for one.
     pub api_key: Option<ApiKey>,
     /// How long one request may take, in milliseconds.
@@ -23,15 +25,22 @@ pub struct QdrantConfig {
     pub retry_for_ms: u64,
     /// The first pause between repetitions in milliseconds; each next one is twice as long.
     pub min_retry_pause_ms: u64,
-    /// The longest pause, in milliseconds.
+    /// The longest pause, in milliseconds. A node that is left out is asked again with the same pauses.
     pub max_retry_pause_ms: u64,
+    /// How long a read may take before another node is asked the same, in milliseconds; 0 for never. With one node nothing
+    /// is asked twice.
+    pub hedge_after_ms: u64,
 }
+
+/// Nodes that are balanced over; more belong behind an address of their own.
+const MAX_NODES: usize = 64;
 
 impl Default for QdrantConfig {
     fn default() -> Self {
         let url = "http://localhost:6334".to_owned();
         Self {
             url,
+            urls: Vec::new(),
             api_key: None,
             timeout_ms: 10_000,
             connect_timeout_ms: 5_000,
@@ -39,6 +48,7 @@ impl Default for QdrantConfig {
             retry_for_ms: 5_000,
             min_retry_pause_ms: 50,
             max_retry_pause_ms: 1_000,
+            hedge_after_ms: 1_000,
         }
     }
 }
@@ -71,30 +81,48 @@ impl QdrantConfig {
         Duration::from_millis(self.timeout_ms)
     }
 
-    /// A client that connects with its first request.
-    pub(super) fn client(&self) -> Result<Qdrant, StoreError> {
-        let invalid = |field: &str, reason: &str| StoreError::Invalid {
-            field: format!("qdrant.{field}"),
-            reason: reason.to_owned(),
-        };
-        if !(self.url.starts_with("http://") || self.url.starts_with("https://")) {
-            return Err(invalid("url", "must start with http:// or https://"));
+    /// A client for each node; each connects with its first request.
+    pub(super) fn clients(&self) -> Result<Vec<Qdrant>, StoreError> {
+        if self.urls.is_empty() {
+            return Ok(vec![self.client("url", &self.url)?]);
+        }
+        if self.urls.len() > MAX_NODES {
+            let reason = format!("{} nodes, at most {MAX_NODES} are allowed", self.urls.len());
+            return Err(invalid("urls", reason));
+        }
+        let mut different: Vec<&String> = Vec::new();
+        for url in &self.urls {
+            if different.contains(&url) {
+                return Err(invalid("urls", "names one address twice".to_owned()));
+            }
+            different.push(url);
+        }
+        different.into_iter().map(|url| self.client("urls", url)).collect()
+    }
+
+    fn client(&self, field: &str, url: &str) -> Result<Qdrant, StoreError> {
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(invalid(field, "must start with http:// or https://".to_owned()));
         }
         if self.timeout_ms == 0 || self.connect_timeout_ms == 0 {
-            return Err(invalid("timeout_ms", "must be above 0"));
+            return Err(invalid("timeout_ms", "must be above 0".to_owned()));
         }
         let api_key = self.api_key.as_ref().map(|key| key.0.clone());
         // Checked here because the client would repeat a malformed key in its error message.
         if api_key.as_ref().is_some_and(|key| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(invalid("api_key", "must be printable ASCII without spaces"));
+            return Err(invalid("api_key", "must be printable ASCII without spaces".to_owned()));
         }
-        let mut settings = qdrant_client::config::QdrantConfig::from_url(&self.url)
+        let mut settings = qdrant_client::config::QdrantConfig::from_url(url)
             .timeout(self.timeout())
             .connect_timeout(Duration::from_millis(self.connect_timeout_ms));
         settings.api_key = api_key;
         // The check prints to standard output and would block this thread.
         settings.check_compatibility = false;
         settings.pool_size = self.connections;
-        Qdrant::new(settings).map_err(|_| invalid("url", "is not an address"))
+        Qdrant::new(settings).map_err(|_| invalid(field, "is not an address".to_owned()))
     }
+}
+
+fn invalid(field: &str, reason: String) -> StoreError {
+    StoreError::Invalid { field: format!("qdrant.{field}"), reason }
 }

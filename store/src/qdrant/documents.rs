@@ -23,6 +23,9 @@ pub(super) const TEXT_FIELD: &str = "text";
 const NO_GALLERY: &str = "";
 const RETIRED_NUMBER_PREFIX: &str = "retired_number.";
 
+/// Copies of each document in a cluster.
+const MAX_COPIES: usize = 3;
+
 /// More documents than a gallery can have.
 const MAX_DOCUMENTS: u32 = 100_000;
 
@@ -35,7 +38,7 @@ impl QdrantStore {
             with_payload: Some(true.into()),
             ..ScrollPoints::default()
         };
-        let answer = self.call("reading documents", Some(gallery), || self.client.scroll(request.clone())).await;
+        let answer = self.read("reading documents", Some(gallery), |client| client.scroll(request.clone())).await;
         let answer = match answer {
             // Nobody has kept a document yet.
             Err(StoreError::GalleryNotFound { .. }) => return Ok(BTreeMap::new()),
@@ -55,7 +58,7 @@ impl QdrantStore {
             with_payload: Some(true.into()),
             ..GetPoints::default()
         };
-        match self.call("reading a document", Some(gallery), || self.client.get_points(request.clone())).await {
+        match self.read("reading a document", Some(gallery), |client| client.get_points(request.clone())).await {
             // Nobody has kept a document yet.
             Err(StoreError::GalleryNotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -84,7 +87,7 @@ impl QdrantStore {
             points: vec![document_point(gallery, key, &text)],
             ..UpsertPoints::default()
         };
-        self.call("writing a document", None, || self.client.upsert_points(request.clone())).await.map(drop)
+        self.write("writing a document", Some(gallery), |client| client.upsert_points(request.clone())).await.map(drop)
     }
 
     pub(super) async fn delete_documents_of(&self, gallery: &str) -> Result<(), StoreError> {
@@ -120,7 +123,7 @@ impl QdrantStore {
             points: Some(points),
             ..DeletePoints::default()
         };
-        let deleted = self.call("deleting documents", Some(""), || self.client.delete_points(request.clone())).await;
+        let deleted = self.write("deleting documents", Some(""), |client| client.delete_points(request.clone())).await;
         match deleted {
             Err(StoreError::GalleryNotFound { .. }) => Ok(()),
             deleted => deleted.map(drop),
@@ -128,18 +131,23 @@ impl QdrantStore {
     }
 
     pub(super) async fn create_document_collection(&self) -> Result<(), StoreError> {
-        let exists = || self.call("looking for documents", None, || self.client.collection_exists(COLLECTION));
+        let exists = || self.look_up("looking for documents", None, |client| client.collection_exists(COLLECTION));
         if exists().await? {
             return Ok(());
         }
         let vectors = VectorParams { size: 1, distance: Distance::Dot.into(), ..VectorParams::default() };
+        // As many copies as a majority needs, if there are so many nodes: no search goes without its calibration, and no
+        // switch without its notes, because one node is down.
+        let copies = u32::try_from(self.nodes.count().min(MAX_COPIES)).unwrap_or(1);
         let request = CreateCollection {
             collection_name: COLLECTION.to_owned(),
             vectors_config: Some(VectorsConfig { config: Some(vectors_config::Config::Params(vectors)) }),
+            replication_factor: (copies > 1).then_some(copies),
+            write_consistency_factor: (copies > 2).then_some(copies / 2 + 1),
             ..CreateCollection::default()
         };
         let created: Result<_, StoreError> =
-            self.call("making room for documents", None, || self.client.create_collection(request.clone())).await;
+            self.change("making room for documents", None, |client| client.create_collection(request.clone())).await;
         // Another instance may have been faster.
         if let Err(error) = created
             && !exists().await?
@@ -153,7 +161,7 @@ impl QdrantStore {
             field_type: Some(FieldType::Keyword.into()),
             ..CreateFieldIndexCollection::default()
         };
-        self.call("indexing documents", None, || self.client.create_field_index(index.clone())).await.map(drop)
+        self.change("indexing documents", None, |client| client.create_field_index(index.clone())).await.map(drop)
     }
 }
 

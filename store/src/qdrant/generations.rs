@@ -84,7 +84,7 @@ impl QdrantStore {
     async fn create_collection(&self, generation: &Generation) -> Result<(), StoreError> {
         let request = new_collection(generation);
         let created = self
-            .call("creating a gallery", Some(&generation.gallery), || self.client.create_collection(request.clone()))
+            .change("creating a gallery", Some(&generation.gallery), |client| client.create_collection(request.clone()))
             .await;
         // It may have been there, or the answer was lost: what counts is what is there now.
         match created {
@@ -111,8 +111,10 @@ impl QdrantStore {
                 field_type: Some(field_type.into()),
                 ..CreateFieldIndexCollection::default()
             };
-            self.call("indexing a payload field", Some(&address), || self.client.create_field_index(request.clone()))
-                .await?;
+            self.change("indexing a payload field", Some(&address), |client| {
+                client.create_field_index(request.clone())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -122,8 +124,9 @@ impl QdrantStore {
     pub(super) async fn point_alias(&self, name: &str, generation: u32) -> Result<(), StoreError> {
         let address = GalleryAddress { name, generation: Some(generation) }.to_string();
         let request = CreateAlias { collection_name: collection_name(&address), alias_name: collection_name(name) };
-        let answer =
-            self.call("activating a generation", Some(&address), || self.client.create_alias(request.clone())).await?;
+        let answer = self
+            .change("activating a generation", Some(&address), |client| client.create_alias(request.clone()))
+            .await?;
         if answer.result {
             return Ok(());
         }
@@ -133,7 +136,7 @@ impl QdrantStore {
 
     /// Numbers of all generations of a gallery, whether or not one of them serves.
     pub(super) async fn generation_numbers(&self, name: &str) -> Result<BTreeSet<u32>, StoreError> {
-        let answer = self.call("listing generations", None, || self.client.list_collections()).await?;
+        let answer = self.look_up("listing generations", None, |client| client.list_collections()).await?;
         let names = answer.collections.iter();
         Ok(names.filter_map(|collection| generation_of(&collection.name, name)).collect())
     }
@@ -155,7 +158,7 @@ impl QdrantStore {
     }
 
     pub(super) async fn all_galleries(&self) -> Result<Vec<Generation>, StoreError> {
-        let answer = self.call("listing galleries", None, || self.client.list_aliases()).await?;
+        let answer = self.look_up("listing galleries", None, |client| client.list_aliases()).await?;
         let names: BTreeSet<String> =
             answer.aliases.iter().filter_map(|alias| address_of(&alias.alias_name).map(str::to_owned)).collect();
         let galleries: Vec<Option<Generation>> = futures::stream::iter(names)
@@ -200,7 +203,7 @@ impl QdrantStore {
         generation_from_collection(&address, &self.collection(&address).await?)?;
         let collection = collection_name(&address);
         // That there was none any more is the answer to a repeated request, or another instance was faster.
-        self.call("deleting a gallery", Some(&address), || self.client.delete_collection(collection.clone()))
+        self.change("deleting a gallery", Some(&address), |client| client.delete_collection(collection.clone()))
             .await
             .map(drop)
     }

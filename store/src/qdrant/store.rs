@@ -97,7 +97,7 @@ impl VectorStore for QdrantStore {
                 points: points.to_vec(),
                 ..UpsertPoints::default()
             };
-            self.call("writing images", Some(&address), || self.client.upsert_points(request.clone())).await?;
+            self.write("writing images", Some(&address), |client| client.upsert_points(request.clone())).await?;
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl VectorStore for QdrantStore {
             let address = &address;
             async move {
                 let request = request?;
-                self.call("updating metadata", Some(address), || self.client.overwrite_payload(request.clone())).await
+                self.write("updating metadata", Some(address), |client| client.overwrite_payload(request.clone())).await
             }
         };
         let updates: Vec<_> = images.into_iter().map(update).collect();
@@ -233,9 +233,13 @@ impl VectorStore for QdrantStore {
         true
     }
 
+    fn finds_everything(&self) -> bool {
+        false
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         // Unlike the health check this needs the right key.
-        self.call("probing Qdrant", None, || self.client.list_collections()).await.map(drop)
+        self.look_up("probing Qdrant", None, |client| client.list_collections()).await.map(drop)
     }
 }
 
@@ -256,7 +260,7 @@ impl QdrantStore {
             with_vectors: with_vectors.then(|| true.into()),
             ..ScrollPoints::default()
         };
-        self.call("reading a page of images", Some(&address), || self.client.scroll(scroll.clone())).await
+        self.read("reading a page of images", Some(&address), |client| client.scroll(scroll.clone())).await
     }
 
     async fn get(
@@ -276,7 +280,7 @@ impl QdrantStore {
                 ..GetPoints::default()
             };
             let answer =
-                self.call("reading images", Some(&address), || self.client.get_points(request.clone())).await?;
+                self.read("reading images", Some(&address), |client| client.get_points(request.clone())).await?;
             found.extend(answer.result);
         }
         Ok(found)
@@ -291,7 +295,7 @@ impl QdrantStore {
             points: Some(filter.into()),
             ..DeletePoints::default()
         };
-        self.call("deleting images", Some(address), || self.client.delete_points(request.clone())).await?;
+        self.write("deleting images", Some(address), |client| client.delete_points(request.clone())).await?;
         Ok(count)
     }
 }

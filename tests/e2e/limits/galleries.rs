@@ -5,7 +5,7 @@ use crate::queries::{CAPTION, Lobby};
 use descry_proto::search::v1::calibrate_request::Caption;
 use descry_proto::search::v1::{
     CalibrateRequest, CreateGalleryRequest, DeleteGalleryRequest, GallerySettings, GetGalleryRequest,
-    ListGalleriesRequest, QdrantSettings, Retention, SetRetentionRequest,
+    ListGalleriesRequest, QdrantSettings, Retention, SearchAccuracy, SetRetentionRequest,
 };
 use tonic::Code;
 
@@ -30,6 +30,7 @@ pub(super) async fn settings_and_names(lobby: &mut Lobby) {
     let names: Vec<String> = (0..65).map(|number| format!("name-{number}")).collect();
     let many: Vec<&str> = names.iter().map(String::as_str).collect();
     let long = "a".repeat(64);
+    let of_ef = |hnsw_ef| Some(SearchAccuracy { hnsw_ef: Some(hnsw_ef), ..SearchAccuracy::default() });
     for (request, word) in [
         (declaring(&["weather", "coat.colour"]), "coat.colour"),
         (declaring(&[""]), "indexed_attributes"),
@@ -43,6 +44,7 @@ pub(super) async fn settings_and_names(lobby: &mut Lobby) {
         (set(QdrantSettings { hnsw_m: Some(513), ..usual() }), "settings.qdrant.hnsw_m"),
         (set(QdrantSettings { hnsw_m: Some(u64::MAX), ..usual() }), "settings.qdrant.hnsw_m"),
         (set(QdrantSettings { hnsw_ef_construct: Some(3), ..usual() }), "settings.qdrant.hnsw_ef_construct"),
+        (set(QdrantSettings { accuracy: of_ef(0), ..usual() }), "settings.qdrant.accuracy.hnsw_ef"),
         (set(QdrantSettings { shard_number: Some(0), ..usual() }), "settings.qdrant.shard_number"),
         (set(QdrantSettings { replication_factor: Some(65), ..usual() }), "settings.qdrant.replication_factor"),
         (set(QdrantSettings { write_consistency_factor: Some(0), ..usual() }), "write_consistency_factor"),

@@ -4,7 +4,9 @@
 use super::gallery::{declaring, ids, image, model, query};
 use super::stand::connect;
 use descry_qdrant_server::TestQdrant;
-use descry_store::{ApiKey, QdrantConfig, QdrantGallerySettings, QdrantStore, Quantization, StoreError};
+use descry_store::{
+    ApiKey, QdrantConfig, QdrantGallerySettings, QdrantStore, Quantization, SearchAccuracy, StoreError,
+};
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{CreateCollectionBuilder, Distance, VectorParamsBuilder, vectors_config};
 
@@ -103,6 +105,7 @@ async fn settings_reach_the_server() {
             hnsw_m: Some(24),
             hnsw_ef_construct: Some(200),
             quantization: Some(quantization),
+            accuracy: SearchAccuracy { hnsw_ef: Some(300), ..SearchAccuracy::default() },
         };
         let settings = store.create(new.clone()).await.unwrap().generation.settings;
         assert_eq!(settings, new.settings);

@@ -2,12 +2,20 @@
 
 use super::timestamp;
 use crate::SearchError;
+use crate::recall::{COMPARED_HITS, MeasuredRecall};
 use crate::retention::Retention;
 use crate::validation::invalid;
 use descry_proto::search::v1 as proto;
-use descry_store::{Gallery, GallerySettings, Generation, IndexState, QdrantGallerySettings, Quantization};
+use descry_store::{
+    Gallery, GallerySettings, Generation, IndexState, QdrantGallerySettings, Quantization, SearchAccuracy,
+};
 
-pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, calibrated: bool) -> proto::Gallery {
+pub(in crate::grpc) fn gallery_message(
+    gallery: Gallery,
+    retention: Retention,
+    calibrated: bool,
+    recall: Option<MeasuredRecall>,
+) -> proto::Gallery {
     let index_state = match gallery.index {
         IndexState::Exact => proto::IndexState::Exact,
         IndexState::Ready => proto::IndexState::Ready,
@@ -28,6 +36,11 @@ pub(in crate::grpc) fn gallery_message(gallery: Gallery, retention: Retention, c
         bytes: gallery.bytes,
         calibrated,
         past_retention: 0,
+        recall: recall.map(|MeasuredRecall { share, searches }| proto::Recall {
+            share,
+            searches,
+            hits: u32::try_from(COMPARED_HITS).unwrap_or(u32::MAX),
+        }),
     }
 }
 
@@ -46,6 +59,7 @@ fn settings_message(settings: GallerySettings) -> proto::GallerySettings {
         hnsw_m: qdrant.hnsw_m,
         hnsw_ef_construct: qdrant.hnsw_ef_construct,
         quantization: quantization.into(),
+        accuracy: (!qdrant.accuracy.is_usual()).then(|| accuracy_message(qdrant.accuracy)),
     };
     proto::GallerySettings { indexed_attributes, qdrant: Some(qdrant), apply_exif_orientation }
 }
@@ -74,6 +88,7 @@ pub(in crate::grpc) fn gallery_settings(settings: proto::GallerySettings) -> Res
             return Err(invalid(format!("settings.qdrant.{name}"), reason));
         }
     }
+    let accuracy = search_accuracy(qdrant.accuracy, "settings.qdrant.accuracy")?;
     let qdrant = QdrantGallerySettings {
         shard_number: qdrant.shard_number,
         replication_factor: qdrant.replication_factor,
@@ -82,9 +97,27 @@ pub(in crate::grpc) fn gallery_settings(settings: proto::GallerySettings) -> Res
         hnsw_m: qdrant.hnsw_m,
         hnsw_ef_construct: qdrant.hnsw_ef_construct,
         quantization,
+        accuracy,
     };
     let proto::GallerySettings { indexed_attributes, apply_exif_orientation, .. } = settings;
     Ok(GallerySettings { indexed_attributes, qdrant, apply_exif_orientation })
+}
+
+/// # Errors
+/// [`SearchError::Invalid`] for an accuracy that no search should cost, naming what is wrong below `field`.
+pub(in crate::grpc) fn search_accuracy(
+    accuracy: Option<proto::SearchAccuracy>,
+    field: &str,
+) -> Result<SearchAccuracy, SearchError> {
+    let proto::SearchAccuracy { hnsw_ef, oversampling, rescore } = accuracy.unwrap_or_default();
+    let accuracy = SearchAccuracy { hnsw_ef, oversampling, rescore };
+    accuracy.check(field)?;
+    Ok(accuracy)
+}
+
+fn accuracy_message(accuracy: SearchAccuracy) -> proto::SearchAccuracy {
+    let SearchAccuracy { hnsw_ef, oversampling, rescore } = accuracy;
+    proto::SearchAccuracy { hnsw_ef, oversampling, rescore }
 }
 
 /// Cameras with a time of their own.
