@@ -2,7 +2,7 @@
 
 use super::QdrantStore;
 use super::error::{Blame, Refusal, translate};
-use super::nodes::{Node, Nodes, no_node};
+use super::nodes::{Node, Nodes, Patience, no_node};
 use crate::StoreError;
 use descry_retry::Again;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -30,11 +30,11 @@ struct Asking<'a> {
     address: Option<&'a str>,
 }
 
-/// What a node said, and whether it had as long as any request may take.
+/// What a node said, and how long it could take.
 struct Answer<'a, T> {
     node: &'a Arc<Node>,
     answer: Result<T, Refusal>,
-    was_patient: bool,
+    patience: Patience,
 }
 
 impl QdrantStore {
@@ -111,7 +111,7 @@ impl QdrantStore {
     where
         Asked: Future<Output = Result<T, QdrantError>>,
     {
-        let mut untried = asking.about.order(&self.nodes).into_iter().peekable();
+        let mut untried = asking.about.order(&self.nodes).into_iter();
         let may_hedge = asking.about.is_read() && !self.hedge_after.is_zero();
         if may_hedge {
             self.nodes.earn_hedge();
@@ -127,13 +127,13 @@ impl QdrantStore {
                 silent.push(node);
                 asked.push(self.ask_node(node, asking, untried.len() > 0, request));
             }
-            let patience = tokio::time::sleep(self.hedge_after);
+            let silence = tokio::time::sleep(self.hedge_after);
             let answered = tokio::select! {
                 biased;
                 answered = asked.next() => answered,
-                () = patience, if is_hedging && untried.len() > 0 => None,
+                () = silence, if is_hedging && untried.len() > 0 => None,
             };
-            let Some(Answer { node, answer, was_patient }) = answered else {
+            let Some(Answer { node, answer, patience }) = answered else {
                 is_hedging = self.nodes.pay_hedge();
                 if is_hedging && let Some(node) = untried.next() {
                     silent.push(node);
@@ -150,18 +150,18 @@ impl QdrantStore {
                 }
                 Err(refusal) => refusal,
             };
-            self.nodes.note_failure(node, blame, was_patient);
+            self.nodes.note_failure(node, blame, patience);
             if self.is_time_over() {
                 return Err(error);
             }
             match blame {
                 Blame::Node | Blame::Slowness | Blame::Cluster => silent.retain(|other| !Arc::ptr_eq(other, node)),
                 Blame::Request => {
-                    // This is an answer, but for a node that may be behind; who is silent or left out is not waited for.
+                    // This is an answer, but for a node that may be behind; who is silent is not waited for.
                     silent.iter().take(place).for_each(|overtaken| self.nodes.note_overtaken(overtaken));
                     node.note_success();
                     let may_be_behind = matches!(error, StoreError::GalleryNotFound { .. });
-                    if !may_be_behind || untried.peek().is_none_or(|next| next.is_left_out()) {
+                    if !may_be_behind || untried.len() == 0 {
                         return Err(error);
                     }
                     asked.clear();
@@ -194,7 +194,14 @@ impl QdrantStore {
             Ok(answer) => answer.map_err(|error| translate(activity, address, error)),
             Err(_elapsed) => Err(Refusal { error: StoreError::DeadlineExceeded { activity }, blame: Blame::Slowness }),
         };
-        Answer { node, answer, was_patient: limit == self.timeout }
+        let patience = if limit == self.timeout {
+            Patience::Whole
+        } else if !self.hedge_after.is_zero() && limit >= self.hedge_after {
+            Patience::Some
+        } else {
+            Patience::Little
+        };
+        Answer { node, answer, patience }
     }
 
     fn is_time_over(&self) -> bool {

@@ -22,6 +22,17 @@ const HEDGE_INCOME: u32 = 10;
 const HEDGE_COST: u32 = 100;
 const MAX_HEDGE_SAVINGS: u32 = 1_000;
 
+/// How long a node could take before it was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as any request may take.
+    Whole,
+    /// As long as a read waits before another node is asked.
+    Some,
+    /// Less, because the caller was in a hurry: that says nothing of the node.
+    Little,
+}
+
 /// All nodes, at least one.
 pub(super) struct Nodes {
     nodes: Vec<Arc<Node>>,
@@ -64,32 +75,30 @@ impl Nodes {
         self.nodes.len()
     }
 
-    /// Every node once, in the order in which they are to be asked for points.
+    /// The nodes that may be asked, in the order in which they are to be asked for points.
     pub(super) fn least_busy_first(&self) -> Vec<&Arc<Node>> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let (later, sooner) = self.nodes.split_at(first);
-        let mut order: Vec<_> = sooner.iter().chain(later).collect();
-        order.sort_by_key(|node| (node.is_left_out(), node.in_flight.load(Ordering::Relaxed)));
+        let mut order = but_for_those_left_out(sooner.iter().chain(later).collect());
+        order.sort_by_key(|node| node.in_flight.load(Ordering::Relaxed));
         order
     }
 
-    /// Every node once, in the order in which they are to be asked for collections.
+    /// The nodes that may be asked, in the order in which they are to be asked for collections.
     pub(super) fn as_named(&self) -> Vec<&Arc<Node>> {
-        let mut order: Vec<_> = self.nodes.iter().collect();
-        order.sort_by_key(|node| node.is_left_out());
-        order
+        but_for_those_left_out(self.nodes.iter().collect())
     }
 
-    /// Notes what a request that failed says of the node. `was_patient`: it had as long as any request may take.
-    pub(super) fn note_failure(&self, node: &Arc<Node>, blame: Blame, was_patient: bool) {
+    /// Notes what a request that failed says of the node.
+    pub(super) fn note_failure(&self, node: &Arc<Node>, blame: Blame, patience: Patience) {
         if self.nodes.len() == 1 {
             return;
         }
-        match blame {
-            Blame::Node => node.leave_out("it cannot be reached"),
-            Blame::Slowness if was_patient => node.leave_out("it does not answer"),
-            Blame::Slowness => node.note_silence(),
-            Blame::Cluster | Blame::Request => {}
+        match (blame, patience) {
+            (Blame::Node, _) => node.leave_out("it cannot be reached"),
+            (Blame::Slowness, Patience::Whole) => node.leave_out("it does not answer"),
+            (Blame::Slowness, Patience::Some) => node.note_silence(),
+            (Blame::Slowness, Patience::Little) | (Blame::Cluster | Blame::Request, _) => {}
         }
     }
 
@@ -112,6 +121,12 @@ impl Nodes {
     }
 }
 
+/// All of them where all are left out: one may have come back since it was last asked.
+fn but_for_those_left_out(all: Vec<&Arc<Node>>) -> Vec<&Arc<Node>> {
+    let others: Vec<_> = all.iter().filter(|node| !node.is_left_out()).copied().collect();
+    if others.is_empty() { all } else { others }
+}
+
 /// Counts a request for as long as it lives.
 pub(super) struct InFlight<'a>(&'a AtomicUsize);
 
@@ -129,13 +144,11 @@ impl Node {
 
     pub(super) fn note_success(&self) {
         let mut state = self.state();
-        state.silences = 0;
-        if !state.is_left_out {
-            state.pauses.succeed();
-        }
+        (state.is_left_out, state.silences) = (false, 0);
+        state.pauses.succeed();
     }
 
-    pub(super) fn is_left_out(&self) -> bool {
+    fn is_left_out(&self) -> bool {
         self.state().is_left_out
     }
 
@@ -170,7 +183,8 @@ impl Node {
 /// Asks a node that is left out until it answers, whatever it says, or nobody needs it any more.
 async fn take_back(left_out: Weak<Node>) {
     loop {
-        let Some(node) = left_out.upgrade() else { return };
+        // A request may have found out sooner, where all nodes were left out.
+        let Some(node) = left_out.upgrade().filter(|node| node.is_left_out()) else { return };
         let pause = node.state().pauses.next_pause(Again::Later).unwrap_or(node.probe_limit);
         drop(node);
         tokio::time::sleep(pause).await;
@@ -226,19 +240,28 @@ mod tests {
         let busy = nodes.nodes[0].begin();
         assert_eq!(numbers(&nodes.least_busy_first()), [2, 3, 1]);
         drop(busy);
-        nodes.note_failure(&nodes.nodes[1], Blame::Node, false);
+        nodes.note_failure(&nodes.nodes[1], Blame::Node, Patience::Little);
         for _ in 0..3 {
-            assert_eq!(nodes.least_busy_first()[2].number, 2, "the last resort");
+            assert!(!numbers(&nodes.least_busy_first()).contains(&2));
         }
-        assert_eq!(numbers(&nodes.as_named()), [1, 3, 2]);
+        assert_eq!(numbers(&nodes.as_named()), [1, 3]);
+        for node in [&nodes.nodes[0], &nodes.nodes[2]] {
+            nodes.note_failure(node, Blame::Node, Patience::Little);
+        }
+        assert_eq!(numbers(&nodes.as_named()), [1, 2, 3], "when all are left out, all are asked");
+        nodes.nodes[2].note_success();
+        assert_eq!(numbers(&nodes.as_named()), [3]);
     }
 
     #[tokio::test]
     async fn silence_counts_until_somebody_is_answered() {
         let nodes = nodes(2);
         let node = &nodes.nodes[0];
+        for _ in 0..MAX_SILENCES * 2 {
+            nodes.note_failure(node, Blame::Slowness, Patience::Little);
+        }
         for _ in 0..MAX_SILENCES - 1 {
-            nodes.note_failure(node, Blame::Slowness, false);
+            nodes.note_failure(node, Blame::Slowness, Patience::Some);
         }
         node.note_success();
         nodes.note_overtaken(node);
@@ -247,7 +270,7 @@ mod tests {
             nodes.note_overtaken(node);
         }
         assert!(node.is_left_out());
-        nodes.note_failure(&nodes.nodes[1], Blame::Slowness, true);
+        nodes.note_failure(&nodes.nodes[1], Blame::Slowness, Patience::Whole);
         assert!(nodes.nodes[1].is_left_out(), "one whole time limit is enough");
         assert_eq!(nodes.as_named().len(), 2);
     }
@@ -256,10 +279,10 @@ mod tests {
     async fn what_is_not_the_nodes_fault_leaves_nobody_out_nor_does_anything_the_only_one() {
         let pair = nodes(2);
         for blame in [Blame::Cluster, Blame::Request] {
-            pair.note_failure(&pair.nodes[0], blame, true);
+            pair.note_failure(&pair.nodes[0], blame, Patience::Whole);
         }
         let alone = nodes(1);
-        alone.note_failure(&alone.nodes[0], Blame::Node, true);
+        alone.note_failure(&alone.nodes[0], Blame::Node, Patience::Whole);
         assert!(!pair.nodes[0].is_left_out() && !alone.nodes[0].is_left_out());
     }
 
