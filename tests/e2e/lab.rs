@@ -1,6 +1,8 @@
 //! `descry train` and the lab's other commands, which a second program runs.
 
+use descry_qdrant_server::TestQdrant;
 use descry_tests::{descry, program};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -52,4 +54,23 @@ fn the_lab_s_commands_are_listed_and_have_their_own_help() {
     }
     let message = text(&descry(["trian"]));
     assert!(message.contains("train"), "{message}");
+}
+
+#[test]
+fn a_qdrant_server_is_measured_and_left_as_it_was() {
+    let server = TestQdrant::start().unwrap();
+    let url = server.url();
+    let small =
+        ["--images", "300", "--dimension", "16", "--queries", "3", "--recall-queries", "5", "--search-ef", "50,100"];
+    let arguments = ["bench", "search", "store", "--store", "qdrant", "--qdrant-url", &url, "--json", "-"];
+    let output = descry(arguments.into_iter().chain(small));
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["filling"]["images"], 300, "{report}");
+    assert!(report["indexing_s"].is_number() && report["searches"].as_array().is_some_and(|kinds| kinds.len() == 4));
+    let views: Vec<_> = report["recall"].as_array().unwrap().iter().map(|recall| recall["hnsw_ef"].as_u64()).collect();
+    assert_eq!(views, [Some(50), Some(100)], "{report}");
+    assert!(report["recall"].as_array().unwrap().iter().all(|recall| recall["recall"] == 1.0), "{report}");
+    let calls = server.take_calls();
+    assert!(calls.get("create") > Some(&0) && calls.get("delete") > Some(&0), "{calls:?}");
 }

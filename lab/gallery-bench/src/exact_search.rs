@@ -3,7 +3,7 @@
 use crate::store_report::RecallMeasurement;
 use crate::{GalleryBenchError, Progress};
 use descry_model::{Embedding, Fingerprint};
-use descry_store::{GalleryImage, Generation, NearestQuery, PageRequest, VectorStore};
+use descry_store::{GalleryImage, Generation, NearestQuery, PageRequest, SearchAccuracy, VectorStore};
 use ndarray::Array2;
 use tokio_util::sync::CancellationToken;
 
@@ -13,31 +13,40 @@ const PAGE_IMAGES: usize = 1_024;
 /// Scores that differ by less are equal: sums in another order differ by as much.
 const TIE: f32 = 1e-6;
 
-/// Asks a store for the nearest images of each query, and compares them with the true ones. `None` when `stop` came
-/// before the end.
+/// Asks a store for the nearest images of each query, at each accuracy, and compares them with the true ones. Nothing when
+/// `stop` came before the end.
 pub(crate) async fn measure_recall(
     store: &dyn VectorStore,
     gallery: &Generation,
     (queries, fingerprint): (&[Embedding], &Fingerprint),
-    limit: usize,
+    (limit, accuracies): (usize, &[SearchAccuracy]),
     stop: &CancellationToken,
     progress: Progress<'_>,
-) -> Result<Option<RecallMeasurement>, GalleryBenchError> {
+) -> Result<Vec<RecallMeasurement>, GalleryBenchError> {
     let Some(lowest_scores) = lowest_scores(store, gallery, queries, limit, stop, progress).await? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let (mut found, mut wanted) = (0, 0);
-    for (query, (lowest, count)) in queries.iter().zip(lowest_scores) {
-        let hits = store.nearest(gallery, NearestQuery::new(query.clone(), fingerprint.clone(), limit)).await?;
-        let ids: Vec<String> = hits.into_iter().map(|hit| hit.image_id).collect();
-        // By id, so that an image that is reported twice counts once.
-        let embeddings = store.embeddings(gallery, &ids).await?;
-        let is_near = |embedding: &&Embedding| query.cosine(embedding).is_some_and(|score| score >= lowest - TIE);
-        found += embeddings.values().filter(is_near).count().min(count);
-        wanted += count;
+    let mut measured = Vec::new();
+    for accuracy in accuracies {
+        let (mut found, mut wanted) = (0, 0);
+        for (query, &(lowest, count)) in queries.iter().zip(&lowest_scores) {
+            if stop.is_cancelled() {
+                return Ok(measured);
+            }
+            let asked = NearestQuery::new(query.clone(), fingerprint.clone(), limit);
+            let hits = store.nearest(gallery, NearestQuery { accuracy: *accuracy, ..asked }).await?;
+            let ids: Vec<String> = hits.into_iter().map(|hit| hit.image_id).collect();
+            // By id, so that an image that is reported twice counts once.
+            let embeddings = store.embeddings(gallery, &ids).await?;
+            let is_near = |embedding: &&Embedding| query.cosine(embedding).is_some_and(|score| score >= lowest - TIE);
+            found += embeddings.values().filter(is_near).count().min(count);
+            wanted += count;
+        }
+        let recall = if wanted == 0 { 0.0 } else { found as f64 / wanted as f64 };
+        let (queries, limit) = (queries.len() as u64, limit as u64);
+        measured.push(RecallMeasurement { queries, limit, hnsw_ef: accuracy.hnsw_ef, recall });
     }
-    let recall = if wanted == 0 { 0.0 } else { found as f64 / wanted as f64 };
-    Ok(Some(RecallMeasurement { queries: queries.len() as u64, limit: limit as u64, recall }))
+    Ok(measured)
 }
 
 /// For each query the score of the last true hit, and the number of true hits.

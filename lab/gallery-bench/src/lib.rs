@@ -2,7 +2,8 @@
 //! image files, and what an approximate search loses of a model's accuracy.
 //!
 //! Must never be needed at serving time, and never print: it returns plain data that serialises to JSON, with the rows
-//! of a table beside it, and the caller draws them. What is measured: [`run_store_benchmark`] the store,
+//! of a table beside it, and the caller draws them. What is measured: [`run_store_benchmark`] the embedded store,
+//! [`run_server_benchmark`] a Qdrant server,
 //! [`run_service_benchmark`] the service against the store, [`measure_indexing`] indexing against the encoder,
 //! [`measure_accuracy`] served rankings against exact ones, [`measure_overload`] a service that has more to do than it can.
 
@@ -19,6 +20,8 @@ mod ranking_metrics;
 mod report_row;
 mod search_client;
 mod search_server;
+mod server_benchmark;
+mod server_report;
 mod service_benchmark;
 mod service_report;
 mod service_sides;
@@ -36,6 +39,8 @@ pub use overload::{OverloadPlan, measure_overload};
 pub use overload_report::{OverloadReport, OverloadStep};
 pub use process_memory::scratch_folder;
 pub use report_row::{ReportRow, Target};
+pub use server_benchmark::{ServerPlan, run_server_benchmark};
+pub use server_report::ServerReport;
 pub use service_benchmark::{ServicePlan, run_service_benchmark};
 pub use service_report::{ServiceReport, ServiceSearches, ServiceWrites};
 pub use store_benchmark::{StorePlan, run_store_benchmark};

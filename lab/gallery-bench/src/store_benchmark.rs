@@ -4,10 +4,10 @@ use crate::exact_search::measure_recall;
 use crate::process_memory::{resident_bytes, scratch_folder};
 use crate::store_filling::fill;
 use crate::store_report::{OpeningMeasurement, SearchKind, StoreReport};
-use crate::store_searches::{LIMIT, Searches};
+use crate::store_searches::{CALLERS, LIMIT, Searches};
 use crate::synthetic_gallery::{GalleryShape, SyntheticGallery};
 use crate::{GalleryBenchError, Progress};
-use descry_store::{EmbeddedConfig, EmbeddedStore, Generation};
+use descry_store::{EmbeddedConfig, EmbeddedStore, Generation, SearchAccuracy};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 const GALLERY: &str = "bench";
 const FILE: &str = "galleries.sqlite3";
-
-/// Callers at once.
-const CALLERS: [usize; 2] = [2, 8];
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +136,9 @@ async fn ask(
     if plan.recall_queries > 0 && !stop.is_cancelled() {
         let compared = gallery.queries(plan.recall_queries, plan.images)?;
         let asked = (compared.as_slice(), gallery.fingerprint());
-        report.recall = measure_recall(&*store, &generation, asked, LIMIT, stop, progress).await?;
+        let accuracy = [SearchAccuracy::default()];
+        let measured = measure_recall(&*store, &generation, asked, (LIMIT, &accuracy), stop, progress).await?;
+        report.recall = measured.into_iter().next();
     }
     Ok(())
 }

@@ -82,6 +82,9 @@ pub struct RecallMeasurement {
     pub queries: u64,
     /// Hits of each.
     pub limit: u64,
+    /// Images that the search kept in view, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hnsw_ef: Option<u32>,
     /// Share of the true hits that were found; images of equal score are as good.
     pub recall: f64,
 }

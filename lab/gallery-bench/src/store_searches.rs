@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// Hits of a search.
 pub(crate) const LIMIT: usize = 10;
 
+/// Callers at once.
+pub(crate) const CALLERS: [usize; 2] = [2, 8];
+
 /// Searches before the first that is measured.
 const WARM_UP: usize = 20;
 

@@ -3,12 +3,14 @@
 mod models;
 mod outcome;
 mod overload;
+mod server;
 
 use super::json_output::JsonArguments;
 use clap::Subcommand;
 use descry_gallery_bench::{GalleryShape, ServicePlan, StorePlan, run_service_benchmark, run_store_benchmark};
 use descry_terminal::progress;
 use outcome::{publish, show_progress};
+use server::ServerArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -41,15 +43,16 @@ enum Command {
     Overload(overload::OverloadArguments),
 }
 
-/// Measure the embedded store alone, filled with embeddings that look like a gallery's.
+/// Measure a store alone, filled with embeddings that look like a gallery's.
 ///
-/// It is filled, closed, opened again and asked: by one caller, with a filter, exactly, by person, by several callers,
-/// and against a comparison of every image.
+/// The embedded store is filled, closed, opened again and asked; a Qdrant server is filled, has its index built, and is
+/// asked: by one caller, with a filter, exactly, by person, by several callers, and against a comparison of every image.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   descry bench search store --images 100000
-  descry bench search store --images 1000000 --data /var/tmp/descry-million --json million.json")]
+  descry bench search store --images 1000000 --data /var/tmp/descry-million --json million.json
+  descry bench search store --store qdrant --qdrant-url http://localhost:6334 --search-ef 100,256,512,1024")]
 struct StoreArguments {
     /// Images of the gallery.
     #[arg(long, default_value_t = 100_000, value_name = "N")]
@@ -59,6 +62,8 @@ struct StoreArguments {
     /// Folder of the gallery, used again when it holds one of the same parameters [default: a temporary one].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArguments,
     /// Searches of each kind.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     queries: u64,
@@ -115,7 +120,10 @@ impl ShapeArguments {
 
 pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Store(arguments) => run_store(arguments, stop).await,
+        Command::Store(arguments) => match arguments.server.store {
+            server::StoreName::Embedded => run_store(arguments, stop).await,
+            server::StoreName::Qdrant => server::run(arguments, stop).await,
+        },
         Command::Service(arguments) => run_service(arguments, stop).await,
         Command::Index(arguments) => models::run_index(arguments, stop).await,
         Command::Accuracy(arguments) => models::run_accuracy(arguments, stop).await,
@@ -124,7 +132,7 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
 }
 
 async fn run_store(arguments: StoreArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let StoreArguments { images, shape, data, queries, recall_queries, json } = arguments;
+    let StoreArguments { images, shape, data, queries, recall_queries, json, server: _ } = arguments;
     let plan = StorePlan { images, shape: shape.shape(images), queries, recall_queries, data };
     let bar = progress::bar(0, "");
     let report = run_store_benchmark(&plan, &stop, &|stage, done, total| show_progress(&bar, stage, done, total)).await;
@@ -180,5 +188,7 @@ mod tests {
         check("index --images crops", "--model");
         check("accuracy --model b --dataset cuhk-pedes", "--root");
         check("store --images many", "--images");
+        check("store --store qdrant", "--qdrant-url");
+        check("store --qdrant-url http://a:6334 --store elsewhere", "--store");
     }
 }
