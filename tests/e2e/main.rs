@@ -21,6 +21,8 @@ mod encoders;
 mod exports;
 // Number formats below float32, and devices.
 mod forms;
+// The one command for a machine with a GPU, rehearsed without one.
+mod gpu_check;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
 // Requests that are no requests, byte by byte.

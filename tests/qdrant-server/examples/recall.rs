@@ -51,7 +51,7 @@ impl Crowd {
             own.iter_mut().zip(direction).for_each(|(value, part)| *value += coordinate * part);
         }
         scale(&mut own, 1.0);
-        let noise = unit(&mut ChaCha8Rng::seed_from_u64(2_000_000_000 + number), DIMENSION);
+        let noise = unit(&mut ChaCha8Rng::seed_from_u64(number.wrapping_add(2_000_000_000)), DIMENSION);
         let (apart, beside) = ((1.0 - near * near).sqrt(), (1.0 - self.crowding * self.crowding).sqrt());
         let values = own.iter().zip(&noise).zip(&self.common);
         let mut values: Vec<f32> = values
@@ -111,7 +111,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (begun.elapsed() - filled).as_secs_f32(),
     )?;
     let queries: Vec<Vec<f32>> =
-        (0..QUERIES).map(|number| crowd.embedding(number * 7 % people, !number, 0.8)).collect();
+        (0..QUERIES).map(|number| crowd.embedding(number * 7 % people, u64::MAX - number, 0.8)).collect();
     let ask = async |query: &[f32], params: SearchParams| -> Result<Vec<u64>, Box<dyn Error>> {
         let request = QueryPointsBuilder::new("crowd").query(query.to_vec()).limit(LIMIT).params(params);
         Ok(client.query(request).await?.result.iter().filter_map(number).collect())

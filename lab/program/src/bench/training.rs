@@ -2,15 +2,16 @@
 
 use super::json_output::JsonArguments;
 use anyhow::Context as _;
+use clap::ValueEnum;
 use descry_bench::{median, quantile};
 use descry_export::Preset;
 use descry_terminal::{progress, say};
-use descry_trainer::{MeasuredModel, Method, StepBenchmark, StepTimes, measure_steps};
+use descry_trainer::{DeviceKind, MeasuredModel, Method, StepBenchmark, StepTimes, TrainingPrecision, measure_steps};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
-/// Measure training steps on the processor: features, loss, gradients and Adam, without reading and evaluation.
+/// Measure training steps: features, loss, gradients and Adam, without reading and evaluation.
 ///
 /// Images are noise and captions random tokens, all of the same length; two pairs each are of one identity. One step
 /// before the first measured one does not count.
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 #[command(after_help = "\
 Examples:
   descry bench train --random vit-b-16 --method dm-adapter --batch 32 --threads 8
+  descry bench train --random vit-b-16 --method dm-adapter --device cuda --precision bfloat16
   descry bench train --random vit-b-16 --method up-person --batch 64 --micro-batch-size 16
   descry bench train --checkpoint runs/cuhk/best.safetensors --balancing-loss
   descry bench train --checkpoint demo/up_person.safetensors --steps 50 --json -")]
@@ -46,6 +48,15 @@ pub(crate) struct Arguments {
     /// Threads that compute [default: all cores].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What computes: cpu, or cuda with a build that has the feature.
+    #[arg(long, value_enum, default_value = "cpu", value_name = "NAME")]
+    device: DeviceName,
+    /// Which GPU.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    device_index: usize,
+    /// Number format of the products on a GPU: float32 or bfloat16.
+    #[arg(long, value_enum, default_value = "float32", value_name = "FORMAT")]
+    precision: PrecisionName,
     /// Pairs in memory at once; the loss is still the whole batch's.
     #[arg(long, value_name = "N")]
     micro_batch_size: Option<usize>,
@@ -57,6 +68,18 @@ pub(crate) struct Arguments {
     seed: u64,
     #[command(flatten)]
     json: JsonArguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceName {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    Float32,
+    Bfloat16,
 }
 
 pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
@@ -87,6 +110,15 @@ fn benchmark(arguments: Arguments) -> anyhow::Result<StepBenchmark> {
         tokens: arguments.tokens,
         steps: arguments.steps,
         threads: arguments.threads.unwrap_or(0),
+        device: match arguments.device {
+            DeviceName::Cpu => DeviceKind::Cpu,
+            DeviceName::Cuda => DeviceKind::Cuda,
+        },
+        device_index: arguments.device_index,
+        precision: match arguments.precision {
+            PrecisionName::Float32 => TrainingPrecision::Float32,
+            PrecisionName::Bfloat16 => TrainingPrecision::Bfloat16,
+        },
         micro_batch_size: arguments.micro_batch_size,
         balancing_loss: arguments.balancing_loss,
         seed: arguments.seed,
@@ -141,6 +173,7 @@ mod tests {
             "--checkpoint a.pth --method clip",
             "--checkpoint a.pth --random vit-b-32 --method clip",
             "--random vit-b-32 --method clip --config a.yaml",
+            "--random vit-b-32 --method clip --device tpu",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,5 +1,6 @@
 //! What is measured, and what comes out.
 
+use crate::{DeviceKind, TrainingPrecision};
 use descry_model::Method;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -17,6 +18,12 @@ pub struct StepBenchmark {
     pub steps: usize,
     /// Threads that compute, each a part of the pairs; 0 for all cores.
     pub threads: usize,
+    /// Processor or GPU, and which one.
+    pub device: DeviceKind,
+    /// Which GPU.
+    pub device_index: usize,
+    /// Number format of the products on a GPU.
+    pub precision: TrainingPrecision,
     /// Pairs in memory at once; `None`: all.
     pub micro_batch_size: Option<usize>,
     /// Whether DM-Adapter's load-balancing loss is computed as well, with its published weight.

@@ -2,8 +2,8 @@
 
 use super::benchmark::StepBenchmark;
 use crate::{
-    DeviceSettings, DmAdapterSettings, InputSettings, LossSettings, MatchingLoss, OptimizerSettings, Recipe,
-    UpPersonSettings,
+    DeviceKind, DeviceSettings, DmAdapterSettings, InputSettings, LossSettings, MatchingLoss, OptimizerSettings,
+    Recipe, UpPersonSettings,
 };
 use descry_evaluation::DatasetLayout;
 use descry_export::RunSettings;
@@ -48,7 +48,13 @@ pub(super) fn recipe(benchmark: &StepBenchmark, method: Method, tensors: &Tensor
         },
         dm_adapter: dm_adapter(tensors, settings, published.dm_adapter),
         up_person: up_person(tensors, published.up_person),
-        device: DeviceSettings { threads, ..published.device },
+        device: DeviceSettings {
+            // One thread feeds a GPU.
+            threads: if benchmark.device == DeviceKind::Cpu { threads } else { 1 },
+            kind: benchmark.device,
+            index: benchmark.device_index,
+            precision: benchmark.precision,
+        },
         ..published
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::initialization::{Initializer, new_clip};
-use crate::{DmAdapterSettings, InputSettings, TowerSettings, UpPersonSettings};
+use crate::{DeviceKind, DmAdapterSettings, InputSettings, TowerSettings, TrainingPrecision, UpPersonSettings};
 use descry_evaluation::DatasetLayout;
 use descry_model::Method;
 use descry_model::method::Side;
@@ -53,6 +53,9 @@ fn benchmark(method: Method) -> StepBenchmark {
         tokens: 7,
         steps: 2,
         threads: 2,
+        device: DeviceKind::Cpu,
+        device_index: 0,
+        precision: TrainingPrecision::Float32,
         micro_batch_size: Some(4),
         balancing_loss: true,
         seed: 1,
