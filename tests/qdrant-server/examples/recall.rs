@@ -2,8 +2,11 @@
 //! of the Qdrant store (`docs/SCALE.md`). No server is needed; the graph is that of the engine behind the test server.
 //!
 //! ```text
-//! cargo run -p descry-qdrant-server --example recall -- [IMAGES] [CROWDING] [PEOPLE_DIMENSIONS] [M] [EF_CONSTRUCT]
+//! cargo run -p descry-qdrant-server --example recall -- [IMAGES] [CROWDING] [PEOPLE_DIMENSIONS] [M] [EF_CONSTRUCT] [NEAR]
 //! ```
+//!
+//! NEAR is the cosine of images to their person, apart from what all have in common: the lower it is, the more of the nearest
+//! are other people, and the harder they are to find.
 
 use descry_qdrant_server::TestQdrant;
 use qdrant_client::qdrant::point_id::PointIdOptions;
@@ -80,6 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (images, crowding) = (argument(1, 20_000.0) as u64, argument(2, 0.7) as f32);
     let (dimensions, links, effort) = (argument(3, 128.0) as usize, argument(4, 16.0), argument(5, 100.0));
+    let nearness = argument(6, 0.85) as f32;
     let (crowd, people) = (Crowd::new(crowding, dimensions), (images / IMAGES_OF_A_PERSON).max(1));
     let server = TestQdrant::start()?;
     let client =
@@ -91,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     for start in (0..images).step_by(BATCH as usize) {
         let points = (start..(start + BATCH).min(images)).map(|number| {
-            let near = 0.75 + 0.2 * (number % 17) as f32 / 17.0;
+            let near = nearness - 0.1 + 0.2 * (number % 17) as f32 / 17.0;
             PointStruct::new(number, crowd.embedding(number % people, number, near), Payload::new())
         });
         client.upsert_points(UpsertPointsBuilder::new("crowd", points.collect::<Vec<_>>()).wait(true)).await?;
@@ -102,7 +106,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{images} images, crowding {crowding}, {dimensions} dimensions of people, m {links}, ef_construct {effort}: \
+        "{images} images, crowding {crowding}, {dimensions} dimensions of people, m {links}, ef_construct {effort}, near {nearness}: \
          {:?} of {:?} indexed in {} segments; filled in {:.0} s, graph in {:.0} s",
         info.indexed_vectors_count,
         info.points_count,
@@ -111,7 +115,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (begun.elapsed() - filled).as_secs_f32(),
     )?;
     let queries: Vec<Vec<f32>> =
-        (0..QUERIES).map(|number| crowd.embedding(number * 7 % people, u64::MAX - number, 0.8)).collect();
+        (0..QUERIES).map(|number| crowd.embedding(number * 7 % people, u64::MAX - number, nearness)).collect();
     let ask = async |query: &[f32], params: SearchParams| -> Result<Vec<u64>, Box<dyn Error>> {
         let request = QueryPointsBuilder::new("crowd").query(query.to_vec()).limit(LIMIT).params(params);
         Ok(client.query(request).await?.result.iter().filter_map(number).collect())

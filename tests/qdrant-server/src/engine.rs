@@ -4,6 +4,7 @@ use crate::creation::NewCollection;
 use qdrant_client::qdrant::CollectionConfig;
 use qdrant_edge::{EdgeShard, OperationError};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
 use tonic::Status;
@@ -67,6 +68,10 @@ impl Engine {
         let shard = EdgeShard::new(&folder, config).map_err(engine_error)?;
         names.collections.insert(name, Arc::new(Collection { shard, config: reported }));
         Ok(())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.root.path()
     }
 
     pub(crate) fn optimize(&self) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ use qdrant_client::qdrant::qdrant_server::QdrantServer;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -127,6 +128,11 @@ impl TestQdrant {
     /// comes is right but for what is missing. 0 ends it.
     pub fn miss(&self, points: usize) {
         self.faults.miss(points);
+    }
+
+    /// Where the data lies, a folder for each collection.
+    pub fn folder(&self) -> &Path {
+        self.engine.folder()
     }
 
     /// How many requests of each method came since this was last asked.
