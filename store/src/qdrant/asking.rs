@@ -13,7 +13,8 @@ use std::time::Duration;
 /// What is asked about, which decides who is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// Points: whoever has the least to do. A read may be asked twice; a write never is while the first may still happen.
+    /// Points: whoever has the least to do. A read may be asked of two at once; a write of another node only when
+    /// the first one failed or was given up, as its caller would give it up and send it again.
     PointsRead,
     PointsWrite,
     /// Collections and aliases: always the same node.
