@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(out, "all indexes that can be written to: {total:.0} bytes an image")?;
     server.optimize()?;
-    let mut kinds = BTreeMap::new();
+    let mut kinds: BTreeMap<_, u64> = BTreeMap::new();
     for segment in std::fs::read_dir(server.folder().join("images/segments"))? {
         for part in std::fs::read_dir(segment?.path())? {
             let part = part?;
