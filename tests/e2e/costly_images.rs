@@ -56,7 +56,7 @@ async fn anothers_image_is_answered_before_a_list_of_large_ones() {
 async fn a_service_ends_while_it_decodes() {
     let stack = TestStack::start_with(|encoder, _| encoder.server.drain_ms = 50).await;
     let client = stack.encoder().await;
-    let list = tokio::spawn(encode(client.clone(), vec![bitmap(10_000, 4_000); 32]));
+    let list = tokio::spawn(encode(client.clone(), vec![bitmap(10_000, 1_000); 32]));
     tokio::task::yield_now().await;
     encode(client, vec![demo_images(1)[0].content.to_vec()]).await.unwrap();
     stack.stop().await;
