@@ -427,7 +427,8 @@ impl VectorStore for EmbeddedStore {
             let removing = Arc::clone(&found);
             self.change_always(CHECKING, move |database, galleries| {
                 let mut checked = removing.lock().unwrap_or_else(PoisonError::into_inner);
-                checked.remove(database, &*galleries.held(&handle)?)
+                let held = galleries.held(&handle)?;
+                checked.remove(database, &held)
             })
             .await?;
             checked = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
