@@ -13,6 +13,8 @@ mod calibration;
 mod compose;
 // Images that cost much in few bytes: who sends them waits, and others do not.
 mod costly_images;
+// Images that cannot be read are passed over, named, and removed where it is asked for.
+mod damaged_gallery;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
 // Several encoders of one model: one stops, is killed, and comes back, and no search is lost.
