@@ -27,19 +27,20 @@ const FULL_BYTES: usize = 128;
 
 impl SearchGrpc {
     pub(super) async fn search(&self, request: proto::SearchRequest) -> Result<proto::SearchResponse, SearchError> {
-        self.search_patiently(request, Patience::Usual).await
+        self.search_within(request, Patience::Usual, self.limits.max_reply_bytes).await
     }
 
-    async fn search_patiently(
+    async fn search_within(
         &self,
         request: proto::SearchRequest,
         patience: Patience,
+        max_reply_bytes: usize,
     ) -> Result<proto::SearchResponse, SearchError> {
         let search = search_spec(request)?;
         let (span, offset) =
             (tracing::info_span!("search", gallery = search.gallery, limit = search.limit), search.offset);
         let ranking = self.retriever.search(search, patience).instrument(span).await?;
-        Ok(response(ranking, offset, self.limits.max_reply_bytes))
+        Ok(response(ranking, offset, max_reply_bytes))
     }
 
     pub(super) async fn search_batch(
@@ -51,12 +52,12 @@ impl SearchGrpc {
             return Err(invalid("searches", format!("{count} searches, at most {max} are allowed")));
         }
         // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
-        let searches: Vec<_> = {
-            let patiently = |search| self.search_patiently(search, Patience::OfList);
-            request.searches.into_iter().map(patiently).collect()
-        };
+        let max_reply_bytes = self.limits.max_reply_bytes.saturating_sub(count * FULL_BYTES);
+        let searches = request.searches.into_iter();
+        let answering = |search| self.search_within(search, Patience::OfList, max_reply_bytes);
+        let searches: Vec<_> = searches.map(answering).collect();
         let mut answers = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES);
-        let mut room = ReplyRoom::new(self.limits.max_reply_bytes.saturating_sub(count * FULL_BYTES));
+        let mut room = ReplyRoom::new(max_reply_bytes);
         let mut results = Vec::with_capacity(count);
         while let Some(answer) = answers.next().await {
             let outcome = match answer {
