@@ -31,6 +31,8 @@ mod hostile_input;
 mod hostile_messages;
 // Two services over one store, in every order that a seed draws.
 mod interleavings;
+// Callers that give up in crowds: the rest is refused as overload and nothing else, and afterwards all is as before.
+mod impatient_callers;
 // The command line as its users run it: filling galleries, looking after them, moving and searching them.
 mod jobs;
 // Killed processes: nothing acknowledged is lost, nothing is doubled.
@@ -43,6 +45,8 @@ mod lab;
 mod lifecycle;
 // Requests beyond what is allowed: each is refused by name, and the gallery is searched as before.
 mod limits;
+// What replies cost in memory: measurements, run by hand.
+mod load_measurements;
 // Galleries that change their model while they serve, and the command that does it, killed again and again.
 mod model_change;
 // What an operator sees: traces, deadlines and metrics through both services.
@@ -55,12 +59,16 @@ mod overload;
 mod qdrant_service;
 // What can be asked of a gallery: parts, rankings, filters, feedback; and what needs no encoder.
 mod queries;
+// Answers that do not fit into one reply: each says how to go on.
+mod reply_sizes;
 // Both services over gRPC: galleries, indexing, searching, health, reflection.
 mod services;
 // What several modules stand on: commands, crops, computed models, random numbers, waiting.
 mod stands;
 // The promises of `VectorStore`, against every store.
 mod store_contract;
+// Places for streams: one caller leaves some to others, and who does nothing with its own loses it.
+mod stream_places;
 // The encoder's streams, priorities, timings and what it says of its device.
 mod streams;
 // The rules of the repository itself.
