@@ -189,7 +189,7 @@ mod tests {
     use crate::reply_body::{ReplyAccount, ReplyBody};
     use crate::shares::Shares;
     use bytes::Bytes;
-    use http_body::{Body as _, Frame};
+    use http_body::Frame;
     use std::task::Context;
     use tonic::Status;
 

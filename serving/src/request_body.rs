@@ -109,7 +109,6 @@ impl MessageFrames {
 mod tests {
     use super::*;
     use crate::shares::Shares;
-    use http_body::Body as _;
     use proptest::prelude::*;
     use std::future::poll_fn;
     use tonic::Code;

@@ -1,17 +1,52 @@
 //! Reading every image of a generation, to find those that cannot be read, and removing these.
 
-use super::EmbeddedError;
 use super::codes::Code;
 use super::database::Database;
 use super::error::store_error;
 use super::galleries::LoadedGeneration;
 use super::readers::Reader;
 use super::rows::{METADATA_COLUMNS, decode_embedding, metadata};
-use crate::{CheckPage, DamagedImage, StoreError};
+use super::{EmbeddedError, EmbeddedStore};
+use crate::{CheckPage, CheckRequest, DamagedImage, Generation, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What may come behind a stretch of the table that cannot be read.
 const WIDEST_STRETCH: i64 = 1 << 40;
+
+impl EmbeddedStore {
+    /// Reads some images of a generation closely, and removes those that cannot be read where that is asked for.
+    pub(super) async fn check_images(
+        &self,
+        generation: &Generation,
+        request: CheckRequest,
+    ) -> Result<CheckPage, StoreError> {
+        const CHECKING: &str = "checking images";
+        let CheckRequest { after, limit, repair } = request;
+        let after = parse_place(after.as_deref())?;
+        let checked = self.read_generation(CHECKING, generation, move |generation, reader| {
+            reader.check(generation, after, limit).map_err(|source| store_error(CHECKING, source))
+        });
+        let mut checked = checked.await?;
+        let damage = self.damage();
+        if repair && checked.left().next().is_some() {
+            let (handle, found) = (generation.clone(), Arc::new(Mutex::new(checked)));
+            let removing = Arc::clone(&found);
+            self.change_always(CHECKING, move |database, galleries| {
+                let mut checked = removing.lock().unwrap_or_else(PoisonError::into_inner);
+                let held = galleries.held(&handle)?;
+                checked.remove(database, &held)
+            })
+            .await?;
+            checked = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        for (id, image) in checked.left() {
+            damage.note(id, Some(&image.image_id).filter(|id| !id.is_empty()).map(String::as_str), &image.reason);
+        }
+        damage.forget(checked.removed());
+        Ok(checked.page())
+    }
+}
 
 /// An image that was found damaged.
 pub(super) struct Found {

@@ -1,6 +1,5 @@
 //! The contract of a store, kept by the embedded one.
 
-use super::checking::parse_place;
 use super::conditions::Conditions;
 use super::database::{PreparedImage, WrittenImage};
 use super::error::store_error;
@@ -19,7 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Images that one transaction removes: a search never waits longer than it takes to forget so many.
 const ROWS_PER_DELETION: usize = 4_096;
@@ -414,30 +413,7 @@ impl VectorStore for EmbeddedStore {
     }
 
     async fn check(&self, generation: &Generation, request: CheckRequest) -> Result<CheckPage, StoreError> {
-        const CHECKING: &str = "checking images";
-        let CheckRequest { after, limit, repair } = request;
-        let after = parse_place(after.as_deref())?;
-        let checked = self.read_generation(CHECKING, generation, move |generation, reader| {
-            reader.check(generation, after, limit).map_err(|source| store_error(CHECKING, source))
-        });
-        let mut checked = checked.await?;
-        let damage = self.damage();
-        if repair && checked.left().next().is_some() {
-            let (handle, found) = (generation.clone(), Arc::new(Mutex::new(checked)));
-            let removing = Arc::clone(&found);
-            self.change_always(CHECKING, move |database, galleries| {
-                let mut checked = removing.lock().unwrap_or_else(PoisonError::into_inner);
-                let held = galleries.held(&handle)?;
-                checked.remove(database, &held)
-            })
-            .await?;
-            checked = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        for (id, image) in checked.left() {
-            damage.note(id, Some(&image.image_id).filter(|id| !id.is_empty()).map(String::as_str), &image.reason);
-        }
-        damage.forget(checked.removed());
-        Ok(checked.page())
+        self.check_images(generation, request).await
     }
 
     fn condition(&self) -> StoreCondition {
