@@ -81,7 +81,7 @@ pub(crate) fn count_refused_search() {
     metrics::counter!(REFUSED).increment(1);
 }
 
-/// `member` is an address from the settings or from a resolver, never a caller's word.
+/// `member` is an address from the settings, or a name of them with a number; never a caller's word.
 pub(crate) fn encoder_is_up(member: &str, is_up: bool) {
     metrics::gauge!(ENCODER_UP, "member" => member.to_owned()).set(f64::from(u8::from(is_up)));
 }

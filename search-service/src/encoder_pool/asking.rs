@@ -117,7 +117,7 @@ impl EncoderPool {
     }
 
     fn ask_also(&self, asked: &mut Asked, member: Arc<Member>, work: &Work, outcome: &'static str) {
-        metrics::count_encoder_call(&member.address, outcome);
+        metrics::count_encoder_call(&member.label, outcome);
         self.ask(asked, member, work);
     }
 

@@ -22,7 +22,7 @@ impl InFlight {
     pub(super) fn begin(member: Arc<Member>, work: Work, usual: Duration) -> Self {
         let is_trial = member.begin_trial();
         member.load(&work).begin(work.items());
-        metrics::encoder_has_in_flight(&member.address, member.in_flight());
+        metrics::encoder_has_in_flight(&member.label, member.in_flight());
         Self { member, work, begun: Instant::now(), usual, is_trial, is_answered: false }
     }
 
@@ -36,7 +36,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
         self.member.load(&self.work).end(self.work.items(), took, self.is_answered, self.usual);
-        metrics::encoder_has_in_flight(&self.member.address, self.member.in_flight());
+        metrics::encoder_has_in_flight(&self.member.label, self.member.in_flight());
         if self.is_trial && !self.is_answered {
             self.member.end_trial();
         }

@@ -22,6 +22,8 @@ pub(crate) struct Member {
     place: AtomicUsize,
     /// Its address, for people.
     pub(super) address: String,
+    /// What it is called in metrics. Addresses behind names come and go without end; these do not.
+    pub(super) label: String,
     pub(super) client: EncoderClient,
     texts: Load,
     images: Load,
@@ -43,6 +45,7 @@ impl Member {
     pub(super) fn new(
         place: usize,
         address: String,
+        label: String,
         client: EncoderClient,
         pauses: RetryPolicy,
         trouble: Arc<Notify>,
@@ -50,6 +53,7 @@ impl Member {
         Self {
             place: AtomicUsize::new(place),
             address,
+            label,
             client,
             texts: Load::default(),
             images: Load::default(),
@@ -193,13 +197,13 @@ impl Member {
         if was_left_out && state.trial.is_none() {
             tracing::info!(member = self.address, "an encoder is back");
         }
-        metrics::encoder_is_up(&self.address, state.trial.is_none());
+        metrics::encoder_is_up(&self.label, state.trial.is_none());
     }
 
     /// It answered a call, whatever: it is there.
     pub(super) fn answered(&self) {
         self.answered_calls.fetch_add(1, Ordering::Relaxed);
-        metrics::count_encoder_call(&self.address, "answered");
+        metrics::count_encoder_call(&self.label, "answered");
         let mut state = self.state();
         state.last_answer = Some(Instant::now());
         state.failures_in_a_row = 0;
@@ -209,7 +213,7 @@ impl Member {
         }
         if state.trial.take().is_some() | state.left_out.take().is_some() {
             tracing::info!(member = self.address, "an encoder is back");
-            metrics::encoder_is_up(&self.address, true);
+            metrics::encoder_is_up(&self.label, true);
         }
     }
 
@@ -217,14 +221,14 @@ impl Member {
     /// happened before.
     pub(super) fn broke(&self, reason: &str) {
         self.failed_calls.fetch_add(1, Ordering::Relaxed);
-        metrics::count_encoder_call(&self.address, "failed");
+        metrics::count_encoder_call(&self.label, "failed");
         self.leave_out(reason.to_owned());
     }
 
     /// It failed a call with nothing wrong on the way.
     pub(super) fn failed(&self, reason: &str) {
         self.failed_calls.fetch_add(1, Ordering::Relaxed);
-        metrics::count_encoder_call(&self.address, "failed");
+        metrics::count_encoder_call(&self.label, "failed");
         let mut state = self.state();
         state.last_answer = Some(Instant::now());
         state.failures_in_a_row += 1;
@@ -240,7 +244,7 @@ impl Member {
             reason,
             "an encoder that fails gets one call at a time until it answers one"
         );
-        metrics::encoder_is_up(&self.address, false);
+        metrics::encoder_is_up(&self.label, false);
     }
 
     /// A call begins; whether it is one on trial.
@@ -307,7 +311,7 @@ impl Member {
         state.next_probe = if is_first { now } else { now + pause };
         drop(state);
         tracing::warn!(member = self.address, reason, "an encoder is left out until it answers again");
-        metrics::encoder_is_up(&self.address, false);
+        metrics::encoder_is_up(&self.label, false);
         self.due_changed.notify_one();
     }
 

@@ -91,7 +91,7 @@ impl Places {
         let mut all = Vec::new();
         if let Some(client) = in_process {
             let url = "in-process".to_owned();
-            found.push(places.member(0, url.clone(), client));
+            found.push(places.member(0, url.clone(), url.clone(), client));
             all.push(Place::of(url.clone(), None, vec![url]));
         }
         for url in urls {
@@ -103,7 +103,7 @@ impl Places {
                 Ok(address) => {
                     let address = SocketAddr::new(address, port).to_string();
                     if !found.iter().any(|member| member.address == address) {
-                        found.push(places.member(place, address.clone(), client));
+                        found.push(places.member(place, address.clone(), address.clone(), client));
                     }
                     Place::of(url, None, vec![address])
                 }
@@ -115,14 +115,14 @@ impl Places {
         Ok(places)
     }
 
-    fn member(&self, place: usize, address: String, client: EncoderClient) -> Arc<Member> {
+    fn member(&self, place: usize, address: String, label: String, client: EncoderClient) -> Arc<Member> {
         let pauses = RetryPolicy {
             retry_for: Duration::MAX,
             first_pause: Duration::from_millis(self.config.min_retry_pause_ms),
             longest_pause: Duration::from_millis(self.config.max_retry_pause_ms),
             remaining_time: || None,
         };
-        Arc::new(Member::new(place, address, client, pauses, Arc::clone(&self.trouble)))
+        Arc::new(Member::new(place, address, label, client, pauses, Arc::clone(&self.trouble)))
     }
 
     pub(super) fn members(&self) -> Arc<[Arc<Member>]> {
@@ -239,8 +239,9 @@ impl Places {
                 }
                 match self.network.connect(&place.url, Some(*address)) {
                     Ok(client) => {
-                        tracing::info!(member = name, url = place.url, "found an encoder");
-                        members.push(self.member(index, name.clone(), client));
+                        let label = place.free_label(&members);
+                        tracing::info!(member = name, label, url = place.url, "found an encoder");
+                        members.push(self.member(index, name.clone(), label, client));
                     }
                     Err(error) => tracing::warn!(member = name, %error, "an encoder cannot be used"),
                 }
@@ -264,7 +265,7 @@ impl Places {
             let stays = members.iter().any(|member| Arc::ptr_eq(member, kept));
             if !stays {
                 tracing::info!(member = kept.address, "an encoder is gone from its name");
-                metrics::encoder_is_up(&kept.address, false);
+                metrics::encoder_is_up(&kept.label, false);
             }
             stays
         });
@@ -285,6 +286,14 @@ fn resolution(place: &Place) -> MutexGuard<'_, Resolution> {
 impl Place {
     fn of(url: String, name: Option<(String, u16)>, addresses: Vec<String>) -> Self {
         Self { url, name, resolution: Mutex::new(Resolution { addresses, ..Resolution::default() }) }
+    }
+
+    /// The name with the first number that none of the members has.
+    fn free_label(&self, members: &[Arc<Member>]) -> String {
+        let (host, port) = self.name.clone().unwrap_or_default();
+        let label = |number: usize| format!("{host}:{port}#{number}");
+        let is_free = |label: &String| members.iter().all(|member| member.label != *label);
+        (1..).map(label).find(is_free).unwrap_or_default()
     }
 
     /// Whether its name never resolved, and was not tried just now.

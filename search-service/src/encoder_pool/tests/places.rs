@@ -4,6 +4,7 @@ use super::fake::{Behaviour, FakeEncoder, FakeNetwork, config};
 use super::{load, model, search};
 use crate::SearchError;
 use crate::encoder_pool::{EncoderPool, Standing};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -188,4 +189,18 @@ async fn an_encoder_that_two_places_name_belongs_to_the_first_of_them() {
     assert_eq!(found(), [member("http://encoder:1", "10.0.0.2:1"), member("http://10.0.0.1:1", "10.0.0.1:1")]);
     assert_eq!(pool.first_model().await.unwrap().fingerprint, model('b'));
     search(&pool, 'a').await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_come_and_go_behind_a_name_add_nothing_to_the_metrics() {
+    let (network, pool) = behind_a_name(&[], &["10.0.1.0:1", "10.0.1.1:1"]);
+    let mut labels = HashSet::new();
+    for host in 0..20 {
+        network.name("encoder", &[&format!("10.0.1.{host}:1"), &format!("10.0.1.{}:1", host + 1)]);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        labels.extend(pool.members().iter().map(|member| member.label.clone()));
+        assert_eq!(pool.members().len(), 2);
+    }
+    let expected = ["encoder:50051#1", "encoder:50051#2"].map(str::to_owned);
+    assert_eq!(labels, HashSet::from(expected));
 }
