@@ -143,3 +143,6 @@ fn to_samples(rgb: image::RgbImage) -> RgbImage {
 fn unreadable(error: impl std::fmt::Display) -> ModelError {
     ModelError::Image { reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

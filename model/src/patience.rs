@@ -74,35 +74,57 @@ impl<'a> Checkpoint<'a> {
 
 /// Bytes that a decoder is given between two looks at the patience.
 const PIECE_BYTES: usize = 1 << 14;
+/// The same for a decoder that has a fast way which ends some hundred bytes before a piece does: libjpeg's.
+const BORDERED_PIECE_BYTES: usize = 1 << 16;
+/// Reads between two looks, where they come back to the same bytes or take none. Reads that each take a byte never get there.
+const READS_A_LOOK: usize = BORDERED_PIECE_BYTES;
 
-/// A file in memory, read in pieces: each is given out only while there is patience.
+/// A file in memory, read in pieces: each is given out only while there is patience. Decoders read single pixels, so most
+/// reads stay within a piece and look at nothing.
 pub(crate) struct PatientReader<'a> {
     data: Cursor<&'a [u8]>,
     patience: Patience<'a>,
     /// Ascending positions where a piece ends, whatever its length.
     borders: &'a [usize],
+    piece_bytes: usize,
+    /// Where the piece that was looked for last ends; 0 where the next read has to look.
+    piece_end: usize,
+    reads: usize,
 }
 
 impl<'a> PatientReader<'a> {
     pub(crate) fn new(bytes: &'a [u8], patience: Patience<'a>) -> Self {
-        Self { data: Cursor::new(bytes), patience, borders: &[] }
+        let data = Cursor::new(bytes);
+        Self { data, patience, borders: &[], piece_bytes: PIECE_BYTES, piece_end: 0, reads: 0 }
     }
 
-    /// As [`PatientReader::new`], with a look at the patience at each of these ascending positions: where a few bytes cost as
-    /// much as all before them.
+    /// As [`PatientReader::new`], in longer pieces, with a look at the patience at each of these ascending positions: where a
+    /// few bytes cost as much as all before them.
     pub(crate) fn with_borders(bytes: &'a [u8], patience: Patience<'a>, borders: &'a [usize]) -> Self {
-        Self { borders, ..Self::new(bytes, patience) }
+        Self { borders, piece_bytes: BORDERED_PIECE_BYTES, ..Self::new(bytes, patience) }
+    }
+
+    /// Looks at the patience, and begins a piece.
+    fn look(&mut self, position: usize) -> io::Result<()> {
+        self.patience.check().map_err(io::Error::other)?;
+        let next = self.borders.partition_point(|&border| border <= position);
+        let border = self.borders.get(next).copied().unwrap_or(usize::MAX);
+        self.piece_end = position.saturating_add(self.piece_bytes).min(border);
+        self.reads = 0;
+        Ok(())
     }
 }
 
 impl BufRead for PatientReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.patience.check().map_err(io::Error::other)?;
         let position = usize::try_from(self.data.position()).unwrap_or(usize::MAX);
-        let next = self.borders.partition_point(|&border| border <= position);
-        let to_border = self.borders.get(next).map_or(usize::MAX, |border| border - position);
+        self.reads += 1;
+        if position >= self.piece_end || self.reads > READS_A_LOOK {
+            self.look(position)?;
+        }
+        let to_end = self.piece_end - position;
         let rest = self.data.fill_buf()?;
-        Ok(&rest[..rest.len().min(PIECE_BYTES).min(to_border)])
+        Ok(&rest[..rest.len().min(to_end)])
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -122,7 +144,12 @@ impl Read for PatientReader<'_> {
 
 impl Seek for PatientReader<'_> {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.piece_end = 0;
         self.data.seek(position)
+    }
+
+    fn stream_position(&mut self) -> io::Result<u64> {
+        Ok(self.data.position())
     }
 }
 
@@ -131,16 +158,24 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    #[test]
-    fn pieces_end_at_borders_and_are_of_bounded_length() {
-        let bytes = vec![7; 3 * PIECE_BYTES];
-        let mut reader = PatientReader::with_borders(&bytes, Patience::ENDLESS, &[10, 12, PIECE_BYTES + 12]);
+    /// The lengths of all pieces.
+    fn pieces(mut reader: PatientReader<'_>) -> Vec<usize> {
         let mut pieces = Vec::new();
         while let piece @ 1.. = reader.fill_buf().unwrap().len() {
             pieces.push(piece);
             reader.consume(piece);
         }
-        assert_eq!(pieces, [10, 2, PIECE_BYTES, PIECE_BYTES, PIECE_BYTES - 12]);
+        pieces
+    }
+
+    #[test]
+    fn pieces_end_at_borders_and_are_of_bounded_length() {
+        let bytes = vec![7; 3 * BORDERED_PIECE_BYTES];
+        let borders = [10, 12, BORDERED_PIECE_BYTES + 12];
+        let found = pieces(PatientReader::with_borders(&bytes, Patience::ENDLESS, &borders));
+        assert_eq!(found, [10, 2, BORDERED_PIECE_BYTES, BORDERED_PIECE_BYTES, BORDERED_PIECE_BYTES - 12]);
+        let found = pieces(PatientReader::new(&bytes[..3 * PIECE_BYTES - 1], Patience::ENDLESS));
+        assert_eq!(found, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES - 1]);
     }
 
     #[test]
@@ -152,5 +187,35 @@ mod tests {
         let mut reader = PatientReader::new(&bytes, Patience::until(&is_over));
         assert!(reader.read_to_end(&mut read).is_err());
         assert!(read.len() <= 2 * PIECE_BYTES, "{} bytes", read.len());
+    }
+
+    #[test]
+    fn one_look_does_for_all_reads_of_a_piece() {
+        let looks = Cell::new(0);
+        let is_over = || looks.replace(looks.get() + 1) > 1_000;
+        let bytes = vec![7; 3 * PIECE_BYTES];
+        let mut reader = PatientReader::new(&bytes, Patience::until(&is_over));
+        for _ in 0..bytes.len() / 3 {
+            reader.read_exact(&mut [0; 3]).unwrap();
+            reader.stream_position().unwrap();
+        }
+        assert!((3..=4).contains(&looks.get()), "{} looks", looks.get());
+    }
+
+    /// Work without end is done over the same bytes, or over none.
+    #[test]
+    fn reads_that_get_nowhere_look_too() {
+        let bytes = vec![7; 10];
+        let is_over = Cell::new(false);
+        let asked = || is_over.get();
+        let mut reader = PatientReader::new(&bytes, Patience::until(&asked));
+        reader.fill_buf().unwrap();
+        is_over.set(true);
+        assert!((0..=READS_A_LOOK).any(|_| reader.fill_buf().is_err()), "the same piece is given out for ever");
+        is_over.set(false);
+        reader.fill_buf().unwrap();
+        is_over.set(true);
+        reader.seek(SeekFrom::Start(1)).unwrap();
+        assert!(reader.fill_buf().is_err(), "a seek leads behind the patience");
     }
 }
