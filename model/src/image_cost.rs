@@ -5,6 +5,9 @@ use crate::patience::{Patience, PatientReader};
 use crate::{jpeg, png_file};
 use image::ImageReader;
 
+/// Passes over the picture that a progressive JPEG takes at least; each costs about what a baseline one's only pass does.
+const PROGRESSIVE_PASSES: u64 = 4;
+
 /// What decoding and resizing a file costs, in pixels: those of its header, several times where the format goes over them
 /// several times, and one more for each byte that is to be read.
 ///
@@ -16,32 +19,42 @@ use image::ImageReader;
 /// assert_eq!(descry_model::image_cost(b"not an image", 1_000), 12);
 /// ```
 pub fn image_cost(bytes: &[u8], max_pixels: u64) -> u64 {
-    let (pixels, passes) = match header(bytes) {
-        Some(Header { width, height, passes }) => (u64::from(width) * u64::from(height), passes),
-        None => (0, 1),
+    let decoded = match header(bytes, max_pixels) {
+        Some(Header { pixels, passes }) if pixels <= max_pixels => pixels.saturating_mul(passes),
+        Some(_) | None => 0,
     };
-    let decoded = if pixels > max_pixels { 0 } else { pixels.saturating_mul(passes) };
     decoded.saturating_add(bytes.len() as u64)
 }
 
 /// What a header says.
-pub(crate) struct Header {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) passes: u64,
+struct Header {
+    pixels: u64,
+    passes: u64,
 }
 
-fn header(bytes: &[u8]) -> Option<Header> {
+fn pixels(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
+fn header(bytes: &[u8], max_pixels: u64) -> Option<Header> {
     if bytes.starts_with(JPEG_START) {
         let frame = jpeg::frame(bytes)?;
-        return Some(Header { width: frame.width.into(), height: frame.height.into(), passes: frame.passes });
+        let passes = if frame.is_progressive { PROGRESSIVE_PASSES } else { 1 };
+        return Some(Header { pixels: pixels(frame.width.into(), frame.height.into()), passes });
     }
     if bytes.starts_with(png_file::SIGNATURE) {
-        return png_file::size(bytes).map(|(width, height)| Header { width, height, passes: 1 });
+        return match png_file::size(bytes) {
+            // One that is cut short is decoded twice.
+            png_file::Size::Stated { width, height, is_interlaced } => {
+                Some(Header { pixels: pixels(width, height), passes: if is_interlaced { 2 } else { 1 } })
+            }
+            png_file::Size::TooFarOff => Some(Header { pixels: max_pixels, passes: 2 }),
+            png_file::Size::Missing => None,
+        };
     }
     let reader = ImageReader::new(PatientReader::new(bytes, Patience::ENDLESS)).with_guessed_format().ok()?;
     let (width, height) = reader.into_dimensions().ok()?;
-    Some(Header { width, height, passes: 1 })
+    Some(Header { pixels: pixels(width, height), passes: 1 })
 }
 
 #[cfg(test)]
@@ -60,9 +73,8 @@ mod tests {
             let path = entry.unwrap().path();
             let bytes = fs::read(&path).unwrap();
             let pixels = decode_image(&bytes, 1 << 24, false).unwrap().samples.len() as u64 / 3;
-            let decoded = image_cost(&bytes, 1 << 24) - bytes.len() as u64;
-            let passes = if path.to_string_lossy().contains("progressive") { 3..=3 } else { 1..=1 };
-            assert!(decoded.is_multiple_of(pixels) && passes.contains(&(decoded / pixels)), "{}", path.display());
+            let passes = if path.to_string_lossy().contains("progressive") { PROGRESSIVE_PASSES } else { 1 };
+            assert_eq!(image_cost(&bytes, 1 << 24), pixels * passes + bytes.len() as u64, "{}", path.display());
             assert_eq!(image_cost(&bytes, pixels - 1), bytes.len() as u64, "{}: it is refused", path.display());
             files += 1;
         }
@@ -76,6 +88,29 @@ mod tests {
             bomb.extend(field.to_le_bytes());
         }
         assert!(image_cost(&bomb, 50_000_000) >= 50_000_000);
+    }
+
+    /// The decoder takes the header wherever it stands before the pixels.
+    #[test]
+    fn a_header_behind_other_chunks_is_found() {
+        let chunk = |name: &[u8; 4], content: &[u8]| {
+            let mut crc = flate2::Crc::new();
+            crc.update(name);
+            crc.update(content);
+            [&(content.len() as u32).to_be_bytes()[..], name, content, &crc.sum().to_be_bytes()].concat()
+        };
+        let header = chunk(b"IHDR", &[&[0, 0, 100, 0].repeat(2)[..], &[8, 0, 0, 0, 0]].concat());
+        let behind = |notes: usize| {
+            let file = [png_file::SIGNATURE, &chunk(b"noTe", &[]).repeat(notes), &header].concat();
+            image_cost(&file, u64::MAX >> 8) - file.len() as u64
+        };
+        let side = 100 << 8;
+        assert_eq!(behind(0), side * side);
+        assert_eq!(behind(1), side * side);
+        assert_eq!(behind(4_095), side * side);
+        assert!(behind(4_096) >= u64::MAX >> 8, "nobody knows");
+        let no_header = [png_file::SIGNATURE, &chunk(b"IDAT", &[]), &header].concat();
+        assert_eq!(image_cost(&no_header, u64::MAX >> 8), no_header.len() as u64, "it is refused");
     }
 
     #[test]

@@ -28,11 +28,14 @@ pub(crate) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const CHUNK_BYTES: usize = 12;
 /// Where the header tells how pixels are stored.
 const COLOR_TYPE_AT: usize = 9;
+const INTERLACE_AT: usize = 12;
 /// Room for the decoder beside the pixels.
 const DECODER_BYTES: u64 = 1 << 20;
 /// A decoder needs a few rows; no pixel has more than eight bytes.
 const BYTES_PER_PIXEL: u64 = 8;
 
+/// Files begin with their header.
+const MAX_CHUNKS_BEFORE_HEADER: usize = 4_096;
 /// Of compressed data behind the last pixel.
 const MAX_BYTES_BEHIND_PIXELS: usize = 1 << 16;
 
@@ -40,6 +43,7 @@ const MAX_BYTES_BEHIND_PIXELS: usize = 1 << 16;
 pub(crate) struct PngFile {
     /// A file of the header, the palette and all pixel data in one chunk: what the decoder needs.
     essence: Vec<u8>,
+    is_interlaced: bool,
     pub(crate) notes: ImageNotes,
 }
 
@@ -56,7 +60,7 @@ impl PngFile {
         let (mut essence, mut palette, mut pixel_data) = (SIGNATURE.to_vec(), None, Vec::new());
         let chunks = Chunks { rest: bytes.get(SIGNATURE.len()..).unwrap_or_default() };
         let mut place = Place::BeforePixels;
-        let mut is_indexed = false;
+        let (mut is_indexed, mut is_interlaced) = (false, false);
         for chunk in chunks {
             place = match (place, &chunk.name) {
                 (_, b"IEND") => break,
@@ -70,6 +74,7 @@ impl PngFile {
                     match name {
                         b"IHDR" => {
                             is_indexed = chunk.content.get(COLOR_TYPE_AT) == Some(&(ColorType::Indexed as u8));
+                            is_interlaced = chunk.content.get(INTERLACE_AT) == Some(&1);
                             write_chunk(&mut essence, b"IHDR", &[chunk.content])?;
                         }
                         // Of several the last counts. Elsewhere a palette is only a proposal.
@@ -94,7 +99,7 @@ impl PngFile {
         }
         write_chunk(&mut essence, b"IDAT", &pixel_data)?;
         write_chunk(&mut essence, b"IEND", &[])?;
-        Ok(Self { essence, notes: notes.map(|taker| taker.notes).unwrap_or_default() })
+        Ok(Self { essence, is_interlaced, notes: notes.map(|taker| taker.notes).unwrap_or_default() })
     }
 
     /// Decodes the pixels; the size in the header is checked first.
@@ -110,7 +115,7 @@ impl PngFile {
         // The decoder gives out all that it has taken in where another chunk begins, but of an interlaced image's data without
         // their checksum where nothing does.
         match decode_essence(&self.essence, max_pixels, patience) {
-            Err(Fault::CutShort) => {
+            Err(Fault::CutShort) if self.is_interlaced => {
                 let without_end = self.essence.len().saturating_sub(CHUNK_BYTES);
                 decode_essence(&self.essence[..without_end], max_pixels, patience).map_err(ModelError::from)
             }
@@ -119,12 +124,35 @@ impl PngFile {
     }
 }
 
-/// Width and height as the header says them, in pixels.
-pub(crate) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut chunks = Chunks { rest: bytes.get(SIGNATURE.len()..)? };
-    let header = chunks.next().filter(|chunk| &chunk.name == b"IHDR")?.content;
-    let (&width, rest) = header.split_first_chunk()?;
-    Some((u32::from_be_bytes(width), u32::from_be_bytes(*rest.first_chunk()?)))
+/// What a file says of its size.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// In pixels.
+    Stated { width: u32, height: u32, is_interlaced: bool },
+    /// The header stands behind more chunks than are looked at, if there is one.
+    TooFarOff,
+    /// There is no header that a decoder would find.
+    Missing,
+}
+
+/// Looks for the header where a decoder does: before the pixels, in its first place or not.
+pub(crate) fn size(bytes: &[u8]) -> Size {
+    let mut chunks = Chunks { rest: bytes.get(SIGNATURE.len()..).unwrap_or_default() };
+    for _ in 0..MAX_CHUNKS_BEFORE_HEADER {
+        let header = match chunks.next() {
+            Some(Chunk { name, content, .. }) if &name == b"IHDR" => content,
+            Some(Chunk { name, .. }) if !matches!(&name, b"IDAT" | b"IEND") => continue,
+            Some(_) | None => return Size::Missing,
+        };
+        let number = |at: usize| header.get(at..)?.first_chunk().map(|&bytes| u32::from_be_bytes(bytes));
+        return match (number(0), number(4)) {
+            (Some(width), Some(height)) => {
+                Size::Stated { width, height, is_interlaced: header.get(INTERLACE_AT) == Some(&1) }
+            }
+            _ => Size::Missing,
+        };
+    }
+    Size::TooFarOff
 }
 
 /// Why an essence does not decode.

@@ -61,3 +61,13 @@ fn patience_is_not_asked_for_every_pixel() {
         assert!(looks <= file.len() / PIECE + 16, "{format:?}: {looks} looks at {} bytes", file.len());
     }
 }
+
+/// A file that was cut is refused after one try.
+#[test]
+fn pixels_that_are_not_there_are_looked_for_once() {
+    let file = noise(ImageFormat::Png);
+    let (_, looks) = decode(&file, usize::MAX);
+    let (refused, looked) = decode(&file[..file.len() - 1_000], usize::MAX);
+    assert!(refused.unwrap_err().to_string().contains("cut short"));
+    assert!(looked <= looks + 2, "{looked} looks, and {looks} do for the whole file");
+}
