@@ -44,6 +44,35 @@ fn there_are_not_more_scans_than_anybody_writes() {
     assert!(check_segments(&with_scans(100)).is_ok());
 }
 
+/// A long note before the first scan hides none of them, and neither does a frame that is not progressive.
+#[test]
+fn scans_are_what_a_picture_costs() {
+    let passes = |file: &[u8]| frame(file).map(|frame| frame.passes);
+    assert_eq!(passes(PROGRESSIVE), Some(3));
+    assert_eq!(passes(&with_scans(100)), Some(28));
+    assert_eq!(passes(&with_scans(MAX_SCANS)), None, "it is refused");
+    let note = [&[0xFF, 0xFE, 0xFF, 0xFF][..], &[0; 0xFFFD]].concat();
+    let file = with_scans(100);
+    assert_eq!(passes(&[&file[..2], &note.repeat(20), &file[2..]].concat()), Some(28));
+    let mut sequential = file;
+    let frame_at = sequential.windows(2).position(|pair| pair == [0xFF, 0xC2]).unwrap();
+    sequential[frame_at + 1] = 0xC1;
+    assert_eq!(passes(&sequential), Some(28));
+}
+
+/// Each stray byte between segments, up to the last, may be followed by a marker.
+#[test]
+fn stray_bytes_are_skipped_up_to_the_next_marker() {
+    for stray in 0..40 {
+        let scan = [0xFF, START_OF_SCAN, 0, 2];
+        let file =
+            [&[0xFF, 0xD8][..], &vec![0; stray], &scan, &vec![1; stray], &scan, &[1, 0xFF, END_OF_IMAGE]].concat();
+        assert_eq!(check_segments(&file).unwrap(), [2 + stray, 6 + 2 * stray]);
+        assert!(check_segments(&file[..file.len() - 2]).is_err());
+        assert!(check_segments(&file[..file.len() - 1]).is_err());
+    }
+}
+
 #[test]
 fn scans_are_what_a_picture_costs() {
     let passes = |file: &[u8]| frame(file).map(|frame| frame.passes).unwrap_or_default();
