@@ -2,9 +2,11 @@
 //! only the whole file tells, in two tenths of a millisecond for a megabyte.
 
 use crate::image_preprocess::JPEG_START;
-use crate::patience::{Patience, PatientReader};
+use crate::webp_file::{WebpFile, is_webp};
 use crate::{jpeg, png_file};
-use image::ImageReader;
+
+/// What a byte of a lossless WebP costs, in pixels: tables of codes take far more memory and time than they do in the file.
+const LOSSLESS_BYTE_COST: u64 = 8;
 
 /// What decoding and resizing a file costs, in pixels: those of its header, several times where the format goes over them
 /// several times, and one more for each byte that is to be read.
@@ -18,7 +20,9 @@ use image::ImageReader;
 /// ```
 pub fn image_cost(bytes: &[u8], max_pixels: u64) -> u64 {
     let decoded = match header(bytes, max_pixels) {
-        Some(Header { pixels, passes }) if pixels <= max_pixels => pixels.saturating_mul(passes),
+        Some(Header { pixels, passes, beside }) if pixels <= max_pixels => {
+            pixels.saturating_mul(passes).saturating_add(beside)
+        }
         Some(_) | None => 0,
     };
     decoded.saturating_add(bytes.len() as u64)
@@ -28,6 +32,8 @@ pub fn image_cost(bytes: &[u8], max_pixels: u64) -> u64 {
 struct Header {
     pixels: u64,
     passes: u64,
+    /// What else costs, in pixels.
+    beside: u64,
 }
 
 fn pixels(width: u32, height: u32) -> u64 {
@@ -37,21 +43,42 @@ fn pixels(width: u32, height: u32) -> u64 {
 fn header(bytes: &[u8], max_pixels: u64) -> Option<Header> {
     if bytes.starts_with(JPEG_START) {
         let frame = jpeg::frame(bytes)?;
-        return Some(Header { pixels: pixels(frame.width.into(), frame.height.into()), passes: frame.passes });
+        return Some(Header {
+            pixels: pixels(frame.width.into(), frame.height.into()),
+            passes: frame.passes,
+            beside: 0,
+        });
     }
     if bytes.starts_with(png_file::SIGNATURE) {
         return match png_file::size(bytes) {
             // One that is cut short is decoded twice.
             png_file::Size::Stated { width, height, is_interlaced } => {
-                Some(Header { pixels: pixels(width, height), passes: if is_interlaced { 2 } else { 1 } })
+                Some(Header { pixels: pixels(width, height), passes: if is_interlaced { 2 } else { 1 }, beside: 0 })
             }
-            png_file::Size::TooFarOff => Some(Header { pixels: max_pixels, passes: 2 }),
+            png_file::Size::TooFarOff => Some(Header { pixels: max_pixels, passes: 2, beside: 0 }),
             png_file::Size::Missing => None,
         };
     }
-    let reader = ImageReader::new(PatientReader::new(bytes, Patience::ENDLESS)).with_guessed_format().ok()?;
-    let (width, height) = reader.into_dimensions().ok()?;
-    Some(Header { pixels: pixels(width, height), passes: 1 })
+    if is_webp(bytes) {
+        let file = WebpFile::open(bytes).ok()?;
+        let lossless = file.lossless_bytes.saturating_mul(LOSSLESS_BYTE_COST);
+        return Some(Header { pixels: pixels(file.size.0, file.size.1), passes: file.passes, beside: lossless });
+    }
+    bitmap_size(bytes).map(|(width, height)| Header { pixels: pixels(width, height), passes: 1, beside: 0 })
+}
+
+/// Where a BMP file's header says its width and height; a height below zero says that rows go down.
+fn bitmap_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    /// Of the oldest headers, whose sides take two bytes each.
+    const CORE_HEADER_BYTES: u32 = 12;
+    let header = bytes.strip_prefix(b"BM")?.get(12..)?;
+    let sides = header.get(4..)?;
+    if u32::from_le_bytes(*header.first_chunk()?) == CORE_HEADER_BYTES {
+        let side = |at: usize| sides.get(at..)?.first_chunk().map(|&side| u32::from(u16::from_le_bytes(side)));
+        return Some((side(0)?, side(2)?));
+    }
+    let side = |at: usize| sides.get(at..)?.first_chunk().map(|&side| i32::from_le_bytes(side));
+    Some((u32::try_from(side(0)?).ok()?, side(4)?.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -71,7 +98,10 @@ mod tests {
             let bytes = fs::read(&path).unwrap();
             let pixels = decode_image(&bytes, 1 << 24, false).unwrap().samples.len() as u64 / 3;
             let passes = if path.to_string_lossy().contains("progressive") { 3 } else { 1 };
-            assert_eq!(image_cost(&bytes, 1 << 24), pixels * passes + bytes.len() as u64, "{}", path.display());
+            let lossless = WebpFile::open(&bytes).map_or(0, |file| file.lossless_bytes);
+            assert_eq!(lossless > 0, path.to_string_lossy().contains("lossless"), "{}", path.display());
+            let expected = pixels * passes + lossless * LOSSLESS_BYTE_COST + bytes.len() as u64;
+            assert_eq!(image_cost(&bytes, 1 << 24), expected, "{}", path.display());
             assert_eq!(image_cost(&bytes, pixels - 1), bytes.len() as u64, "{}: it is refused", path.display());
             files += 1;
         }
@@ -85,6 +115,18 @@ mod tests {
             bomb.extend(field.to_le_bytes());
         }
         assert!(image_cost(&bomb, 50_000_000) >= 50_000_000);
+    }
+
+    #[test]
+    fn a_bitmap_says_its_size_in_two_ways() {
+        let of = |header: &[u8]| bitmap_size(&[b"BM", &[0; 12][..], header].concat());
+        let long = |width: i32, height: i32| of(&[40, width, height].map(i32::to_le_bytes).concat());
+        assert_eq!(long(300, 70_000), Some((300, 70_000)));
+        assert_eq!(long(300, -200), Some((300, 200)), "rows go down");
+        assert_eq!(long(-300, 200), None);
+        assert_eq!(of(&[12, 0, 0, 0, 44, 1, 200, 0]), Some((300, 200)));
+        assert_eq!(of(&[12, 0, 0, 0, 44, 1, 200]), None);
+        assert_eq!(of(&[]), None);
     }
 
     /// The decoder takes the header wherever it stands before the pixels.

@@ -9,6 +9,7 @@ use crate::orientation::{ImageNotes, turn};
 use crate::patience::{Patience, PatientReader};
 use crate::png_file::{self, PngFile};
 use crate::resize::{RgbImage, resize_patiently};
+use crate::webp_file::{WebpFile, is_webp};
 use crate::{ImageInput, ModelError};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
@@ -52,40 +53,56 @@ fn decode_patiently(
         let file = PngFile::open(bytes, apply_exif_orientation)?;
         (file.decode(max_pixels, patience)?, file.notes.orientation())
     } else {
-        decode_others(bytes, max_pixels, patience).map_err(|error| patience.or_abandoned(error))?
+        decode_others(bytes, max_pixels, apply_exif_orientation, patience)
+            .map_err(|error| patience.or_abandoned(error))?
     };
     patience.check()?;
-    Ok(if apply_exif_orientation { turn(decoded, orientation) } else { decoded })
+    if !apply_exif_orientation {
+        return Ok(decoded);
+    }
+    let turned = turn(decoded, orientation);
+    patience.check()?;
+    Ok(turned)
 }
 
 /// WebP and BMP.
-fn decode_others(bytes: &[u8], max_pixels: u64, patience: Patience<'_>) -> Result<(RgbImage, Orientation), ModelError> {
+fn decode_others(
+    bytes: &[u8],
+    max_pixels: u64,
+    takes_notes: bool,
+    patience: Patience<'_>,
+) -> Result<(RgbImage, Orientation), ModelError> {
     if bytes.is_empty() {
         return Err(ModelError::Image { reason: "the file is empty (0 bytes)".to_owned() });
     }
+    // The decoder's own way to the notes of a WebP allocates what they claim to have.
+    let notes = if is_webp(bytes) {
+        let file = WebpFile::open(bytes)?;
+        check_pixels(file.size, max_pixels)?;
+        if takes_notes { file.notes() } else { ImageNotes::default() }
+    } else {
+        ImageNotes::default()
+    };
     let reader = ImageReader::new(PatientReader::new(bytes, patience)).with_guessed_format().map_err(unreadable)?;
     if reader.format().is_none() {
         return Err(ModelError::Image { reason: format!("the bytes are not {FORMATS}") });
     }
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > max_pixels {
-        return Err(ModelError::ImageTooLarge { width, height, max_pixels });
-    }
-    if pixels == 0 {
-        return Err(ModelError::Image { reason: format!("it has no pixels ({width}x{height})") });
-    }
+    let pixels = check_pixels(decoder.dimensions(), max_pixels)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(pixels.saturating_mul(DECODER_OVERHEAD_BYTES_PER_PIXEL).saturating_add(1 << 20));
     decoder.set_limits(limits).map_err(unreadable)?;
-    // Notes that cannot be read are no reason to refuse the pixels.
-    let notes = ImageNotes {
-        exif: decoder.exif_metadata().unwrap_or_default(),
-        xmp: decoder.xmp_metadata().unwrap_or_default(),
-    };
     let decoded = to_samples(DynamicImage::from_decoder(decoder).map_err(unreadable)?.into_rgb8());
     Ok((decoded, notes.orientation()))
+}
+
+/// How many pixels a picture of this width and height has.
+fn check_pixels((width, height): (u32, u32), max_pixels: u64) -> Result<u64, ModelError> {
+    match u64::from(width) * u64::from(height) {
+        0 => Err(ModelError::Image { reason: format!("it has no pixels ({width}x{height})") }),
+        pixels if pixels > max_pixels => Err(ModelError::ImageTooLarge { width, height, max_pixels }),
+        pixels => Ok(pixels),
+    }
 }
 
 /// Decodes and resizes one image file and normalises its pixels.
@@ -100,7 +117,7 @@ pub fn preprocess_image(bytes: &[u8], input: &ImageInput, max_pixels: u64) -> Re
 }
 
 /// As [`preprocess_image`], as long as there is patience: the work ends some tens of milliseconds after that is over, for the
-/// largest pictures some hundreds.
+/// largest pictures some hundreds. A lossy WebP is read first and then decoded to its end: about a second for the largest.
 ///
 /// # Errors
 /// As [`decode_image`]; [`ModelError::Abandoned`].

@@ -21,6 +21,7 @@ mod resize;
 pub mod text_input;
 mod text_tokenizer;
 mod vocabulary_gaps;
+mod webp_file;
 
 pub use bundle::{Bundle, file_sha256};
 pub use embedding::Embedding;
