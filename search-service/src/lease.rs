@@ -170,14 +170,17 @@ fn unique() -> Result<String, SearchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SearchConfig;
+    use crate::galleries::Galleries;
     use descry_model::Fingerprint;
     use descry_store::{EmbeddedConfig, EmbeddedStore};
     use std::future::{pending, ready};
+    use std::sync::Arc;
     use tempfile::TempDir;
 
     /// What two instances share. The embedded store stands in for one that can be shared.
     struct Stand {
-        store: EmbeddedStore,
+        store: Arc<dyn VectorStore>,
         gallery: Generation,
         instances: [Leases; 2],
         _folder: TempDir,
@@ -186,14 +189,15 @@ mod tests {
     impl Stand {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let store = EmbeddedStore::open(&folder.path().join("galleries"), EmbeddedConfig::default()).await.unwrap();
+            let opened = EmbeddedStore::open(&folder.path().join("galleries"), EmbeddedConfig::default()).await;
+            let store: Arc<dyn VectorStore> = Arc::new(opened.unwrap());
             let model = Fingerprint::of_parts([("any", b"model".as_slice())]);
             let gallery = store.create_gallery("lobby", &model, 2).await.unwrap();
             Self { store, gallery, instances: Default::default(), _folder: folder }
         }
 
         async fn attempt<Done>(&self, instance: usize, work: impl Future<Output = Done>) -> Option<Done> {
-            self.instances[instance].under_lease(&self.store, &self.gallery, "sweep", work).await.unwrap()
+            self.instances[instance].under_lease(&*self.store, &self.gallery, "sweep", work).await.unwrap()
         }
 
         async fn document(&self) -> Option<String> {
@@ -250,11 +254,12 @@ mod tests {
         let stand = Stand::new().await;
         let deleting = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            stand.store.delete_gallery("lobby").await.unwrap();
+            let limits = SearchConfig::load(None).unwrap().limits;
+            Galleries::new(Arc::clone(&stand.store), limits).delete("lobby").await.unwrap();
         };
         let (done, ()) = tokio::join!(stand.attempt(0, pending::<()>()), deleting);
         assert!(done.is_none());
-        let gone = stand.instances[1].under_lease(&stand.store, &stand.gallery, "sweep", ready(())).await;
+        let gone = stand.instances[1].under_lease(&*stand.store, &stand.gallery, "sweep", ready(())).await;
         assert!(gone.unwrap_err().is_not_found());
     }
 
@@ -262,7 +267,7 @@ mod tests {
     async fn a_store_of_one_process_needs_no_lease() {
         let stand = Stand::new().await;
         let looking = async { stand.document().await };
-        let seen = stand.instances[0].alone(&stand.store, &stand.gallery, "sweep", looking).await.unwrap();
+        let seen = stand.instances[0].alone(&*stand.store, &stand.gallery, "sweep", looking).await.unwrap();
         assert_eq!(seen, Some(None));
     }
 }
