@@ -354,6 +354,10 @@ pub(crate) struct ImagePreparation {
 impl ImagePreparation {
     /// What it costs to prepare an image, in pixels.
     pub(crate) fn cost(&self, bytes: &[u8]) -> u64 {
+        // It is refused without a look at what it holds.
+        if bytes.len() > self.max_image_bytes {
+            return bytes.len() as u64;
+        }
         // On the caller's task, where a defect of a header's reader would take the other requests of its connection along.
         let cost = std::panic::catch_unwind(|| image_cost(bytes, self.max_image_pixels));
         cost.unwrap_or(bytes.len() as u64).saturating_add(IMAGE_COST)

@@ -74,13 +74,6 @@ fn stray_bytes_are_skipped_up_to_the_next_marker() {
 }
 
 #[test]
-fn scans_are_what_a_picture_costs() {
-    let passes = |file: &[u8]| frame(file).map(|frame| frame.passes).unwrap_or_default();
-    assert_eq!(passes(PROGRESSIVE), 3);
-    assert_eq!(passes(&with_scans(100)), 28);
-}
-
-#[test]
 fn a_large_picture_comes_in_fewer_scans() {
     let scans = with_scans(100);
     let pixels = 4 * decode(&scans, MAX_PIXELS, Patience::ENDLESS).unwrap().samples.len() as u64 / 3;
