@@ -21,10 +21,13 @@ use tokio::time::Instant;
 /// The lines of all searches of this service. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Admission {
-    lines: Arc<Mutex<HashMap<(Fingerprint, Kind), Arc<Queue>>>>,
+    lines: Arc<Mutex<Lines>>,
     settings: LineSettings,
     max_wait: Duration,
 }
+
+/// By model and kind.
+type Lines = HashMap<(Fingerprint, Kind), Arc<Queue>>;
 
 /// What a search needs most of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! `descry gallery check`, `descry gallery repair`
 
-use crate::output::say;
+use crate::output::{say, say_lines};
 use crate::server::Server;
 use descry_proto::search::v1::DamagedImage;
+use descry_terminal::Printable;
 use std::process::ExitCode;
 
 /// Read every image of a gallery, and name those that cannot be read.
@@ -82,5 +83,6 @@ async fn go_through(server: &Server, name: &str, repair: bool) -> anyhow::Result
 
 fn tell(image: &DamagedImage) {
     let image_id = if image.image_id.is_empty() { "(no id)" } else { &image.image_id };
-    say!("{image_id}\t{}", image.reason);
+    // The tab is ours; what is in the store may be anything.
+    say_lines!("{}\t{}", Printable(image_id), Printable(&image.reason));
 }

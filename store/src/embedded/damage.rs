@@ -65,7 +65,9 @@ impl Damage {
     pub(super) fn forget(&self, ids: impl IntoIterator<Item = i64>) {
         let mut rows = self.rows();
         if !rows.is_empty() {
-            ids.into_iter().for_each(|id| drop(rows.remove(&id)));
+            for id in ids {
+                rows.remove(&id);
+            }
         }
     }
 

@@ -59,30 +59,33 @@ impl Gate {
         let mut calls = 0;
         loop {
             self.settle(actors).await;
-            let mut state = self.state.lock().unwrap();
-            if crash.is_some_and(|(_, after)| calls == after)
-                && let Some((instance, _)) = crash
+            if !self.let_one_go_on(actors.is_empty(), crash.filter(|(_, after)| calls == *after).map(|(gone, _)| gone))
             {
-                state.gone.push(instance);
+                break;
             }
-            let gone = state.gone.clone();
-            state.waiting.retain(|(instance, go)| !gone.contains(instance) && !go.is_closed());
-            if state.waiting.is_empty() {
-                // Only those of a service that is gone may be left.
-                assert!(actors.is_empty() || !gone.is_empty(), "nobody goes on");
-                drop(state);
-                actors.abort_all();
-                while let Some(ended) = actors.join_next().await {
-                    assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
-                }
-                return;
-            }
-            let last = state.waiting.len() as u64 - 1;
-            let choice = state.random.within(0..=last) as usize;
-            let (_, go) = state.waiting.swap_remove(choice);
-            state.is_busy = go.send(()).is_ok();
             calls += 1;
         }
+        // Those of a service that is gone, if any.
+        actors.abort_all();
+        while let Some(ended) = actors.join_next().await {
+            assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
+        }
+    }
+
+    /// Draws one of the waiting calls; `gone` is a service that is killed before. False where nobody waits any more.
+    fn let_one_go_on(&self, all_ended: bool, gone: Option<usize>) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.gone.extend(gone);
+        let gone = state.gone.clone();
+        state.waiting.retain(|(instance, go)| !gone.contains(instance) && !go.is_closed());
+        let Some(last) = state.waiting.len().checked_sub(1) else {
+            assert!(all_ended || !gone.is_empty(), "nobody goes on");
+            return false;
+        };
+        let choice = state.random.within(0..=last as u64) as usize;
+        let (_, go) = state.waiting.swap_remove(choice);
+        state.is_busy = go.send(()).is_ok();
+        true
     }
 
     /// Until the call that goes on has ended and everybody waits again.

@@ -181,7 +181,10 @@ async fn a_damaged_image_is_passed_over_named_and_repaired() {
         assert_eq!(found().await, "8", "{damage}");
         let page = store.page("street", PageRequest { limit: 9, ..PageRequest::default() }).await.unwrap();
         assert_eq!(page.images.len(), 1, "{damage}");
-        assert!(store.embeddings("street", &texts(&["7"])).await.unwrap().is_empty(), "{damage}");
+        // What is damaged is left out; what can still be read of the image may be asked for by its id.
+        if damage.contains("embedding") {
+            assert!(store.embeddings("street", &texts(&["7"])).await.unwrap().is_empty(), "{damage}");
+        }
 
         let street = store.resolve("street").await.unwrap();
         let request = CheckRequest { limit: 9, ..CheckRequest::default() };
