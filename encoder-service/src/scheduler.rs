@@ -155,7 +155,7 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
             admitted => admitted,
         };
         let refused = match admitted {
-            Ok(admission) => match self.time_missing(&admission, costs.len(), urgency) {
+            Ok(admission) => match self.time_missing_of_present(&admission, costs.len(), urgency) {
                 None => return Ok(admission),
                 Some(wait) => EncodeError::NoTime {
                     tower: T::NAME,
@@ -182,6 +182,12 @@ impl<T: Tower, P: Prepare<T>> Scheduler<T, P> {
         };
         shared.metrics.rejected.increment(costs.len() as u64);
         Err(refused)
+    }
+
+    /// As [`Scheduler::time_missing`], behind those alone whose callers are there.
+    fn time_missing_of_present(&self, admission: &Admission, items: usize, urgency: Urgency) -> Option<Duration> {
+        let missing = self.time_missing(admission, items, urgency)?;
+        if self.drop_abandoned() { self.time_missing(admission, items, urgency) } else { Some(missing) }
     }
 
     /// How long interactive items would have to wait, if that is longer than their caller does.

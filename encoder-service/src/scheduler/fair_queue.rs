@@ -89,6 +89,16 @@ impl<Payload> FairQueue<Payload> {
         self.next(has_room).is_some()
     }
 
+    /// Whether the first job was passed over so often that nothing may come before it any more.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.passed_over >= PASSES && !self.jobs.is_empty()
+    }
+
+    /// Room was given to another queue while the first job waited for some.
+    pub(super) fn pass_over(&mut self) {
+        self.passed_over = self.passed_over.saturating_add(1);
+    }
+
     fn next(&self, has_room: impl Fn(u64) -> bool) -> Option<Due> {
         let looked_at = if self.passed_over < PASSES { usize::MAX } else { 1 };
         self.jobs.iter().take(looked_at).find(|(_, job)| has_room(job.caller.cost)).map(|(due, _)| *due)
@@ -106,6 +116,10 @@ impl<Payload> FairQueue<Payload> {
         let found: Vec<(Due, Gone)> =
             self.jobs.iter().filter_map(|(due, job)| Some((*due, job.caller.gone(now)?))).collect();
         for (due, reason) in found {
+            if self.jobs.keys().next() == Some(&due) {
+                // The next one has not been passed over yet.
+                self.passed_over = 0;
+            }
             let Some(job) = self.remove(due) else { continue };
             // What is left of a flow of which nothing is left was never worked on.
             if let Some(backlog) = self.flows.get(&job.caller.flow)

@@ -20,6 +20,15 @@ pub enum Priority {
     Bulk,
 }
 
+impl Priority {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Interactive => Self::Bulk,
+            Self::Bulk => Self::Interactive,
+        }
+    }
+}
+
 /// How a caller wants its items to be treated.
 #[derive(Debug, Clone, Copy)]
 pub struct Urgency {

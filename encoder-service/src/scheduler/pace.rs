@@ -56,13 +56,9 @@ impl Pace {
     /// How long a run of so many tokens will take; nothing where none has been seen.
     pub(super) fn run(&self, tokens: f64) -> Duration {
         let tokens = tokens.max(1.0);
-        let bucket = (tokens as usize).ilog2() as usize;
-        let known = |sizes: &[Option<(f64, Duration)>]| -> Option<Duration> {
-            sizes.iter().flatten().map(|&(size, time)| scaled(time, (tokens / size).max(1.0))).min()
-        };
-        let below = known(&self.runs[..=bucket]);
-        // A larger run takes no less time, and is the only one known where the service has been busy from its first moment.
-        below.or_else(|| known(&self.runs[bucket..])).unwrap_or_default()
+        // A larger run takes no less time: what is known of one says that a smaller one cannot take as long as it once did,
+        // when the machine stood still for a moment.
+        self.runs.iter().flatten().map(|&(size, time)| scaled(time, (tokens / size).max(1.0))).min().unwrap_or_default()
     }
 
     /// How long the preparation of what costs so much will take on one thread; nothing where none has been seen.
@@ -107,6 +103,14 @@ mod tests {
         pace.ran(32, 320, ms(10_000));
         pace.ran(8, 80, ms(20));
         assert_eq!(pace.run(320.0), ms(80));
+    }
+
+    #[test]
+    fn what_was_slow_once_is_corrected_by_larger_runs() {
+        let mut pace = Pace::new();
+        pace.ran(1, 1, ms(10_000));
+        pace.ran(8, 8, ms(100));
+        assert_eq!(pace.run(1.0), ms(100), "it takes no longer than eight of them");
     }
 
     #[test]

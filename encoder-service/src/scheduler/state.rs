@@ -121,6 +121,13 @@ impl<Raw, Item> State<Raw, Item> {
         };
         let room = self.decoding_room();
         let job = self.waiting_mut(priority).take(|cost| room.is_for(cost))?;
+        let other = priority.other();
+        if self.has_slot(other)
+            && !self.waiting(other).is_empty()
+            && !self.waiting(other).has_next(|cost| room.is_for(cost))
+        {
+            self.waiting_mut(other).pass_over();
+        }
         *self.preparing(priority) += 1;
         self.preparing_cost = self.preparing_cost.saturating_add(room.taken_by(job.caller.cost));
         Some(job)
@@ -133,7 +140,11 @@ impl<Raw, Item> State<Raw, Item> {
 
     fn can_prepare_of(&self, priority: Priority) -> bool {
         let room = self.decoding_room();
-        self.has_slot(priority) && self.waiting(priority).has_next(|cost| room.is_for(cost))
+        let has_next = |priority| self.waiting(priority).has_next(|cost| room.is_for(cost));
+        // What the other priority waits for needs room that must not be given away piece by piece.
+        let other = priority.other();
+        let is_kept = self.has_slot(other) && self.waiting(other).is_waited_for() && !has_next(other);
+        !is_kept && self.has_slot(priority) && has_next(priority)
     }
 
     fn decoding_room(&self) -> DecodingRoom {

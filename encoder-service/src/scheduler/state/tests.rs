@@ -86,6 +86,44 @@ fn what_is_decoded_at_once_is_bounded_and_leaves_room_for_small_images() {
     assert_eq!(state.next_to_prepare().unwrap().payload, 2);
 }
 
+/// Bulk images that come without end and fill the room as soon as there is some must not keep a large one out for good.
+#[test]
+fn a_large_image_is_not_kept_out_by_the_other_priority() {
+    for (large, small) in [(Interactive, Bulk), (Bulk, Interactive)] {
+        let limits = SchedulerLimits { max_prepared: 16, max_preparing_cost: 256, ..SchedulerLimits::for_tests() };
+        let (mut state, mut maker) = (TestState::new(limits, 1), JobMaker::new(100));
+        let mut under_way = std::collections::VecDeque::new();
+        let mut taken = 0;
+        state.put_waiting(maker.costly_job(1_000, large, Flow::open(), 200));
+        for number in 0..4 {
+            state.put_waiting(maker.costly_job(number, small, Flow::open(), 60));
+        }
+        // The large one comes while small ones are decoded.
+        while let Some(job) = state.next_to_prepare() {
+            if job.payload == 1_000 {
+                state.put_waiting(maker.costly_job(1_000, large, Flow::open(), 200));
+            }
+            under_way.push_back(job);
+            if under_way.len() == 3 {
+                break;
+            }
+        }
+        loop {
+            let ended = under_way.pop_front().unwrap();
+            state.preparation_ended(ended.caller.urgency.priority, ended.caller.cost, None);
+            state.put_waiting(maker.costly_job(0, small, Flow::open(), 60));
+            while let Some(job) = state.next_to_prepare() {
+                under_way.push_back(job);
+            }
+            taken += 1;
+            if under_way.iter().any(|job| job.payload == 1_000) {
+                break;
+            }
+            assert!(taken < 60, "{large:?} waits for ever");
+        }
+    }
+}
+
 #[test]
 fn bulk_finds_a_slot_beside_any_amount_of_interactive_work() {
     let (mut state, mut maker) = (state(), JobMaker::new(100));
