@@ -38,6 +38,8 @@ pub(crate) struct OpenConnection {
     use_of_it: Mutex<UseOfIt>,
     /// Small replies that HTTP/2 has not sent yet, by their numbers, with the times at which it got them.
     unsent: Mutex<BTreeMap<u64, Instant>>,
+    /// When HTTP/2 last sent the whole of something.
+    last_sent: Mutex<Instant>,
     /// Cancelled when the connection is to make room.
     pub(crate) retired: CancellationToken,
 }
@@ -75,6 +77,7 @@ impl Connections {
             share: Mutex::new(Some(share)),
             use_of_it: Mutex::new(UseOfIt { requests: 0, idle_since: Instant::now() }),
             unsent: Mutex::default(),
+            last_sent: Mutex::new(Instant::now()),
             retired: CancellationToken::new(),
         });
         self.open().insert(connection.number, Arc::clone(&connection));
@@ -144,12 +147,19 @@ impl OpenConnection {
         Unsent { connection: Arc::clone(self), number }
     }
 
-    /// Waits until such a reply could not be sent for so long, at most twice.
+    /// Something was sent, or given up.
+    pub(crate) fn note_sent(&self) {
+        *lock(&self.last_sent) = Instant::now();
+    }
+
+    /// Waits until such a reply could not be sent for so long, at most twice, and nothing else either: one stream that nobody
+    /// reads must not take the others of its connection along.
     pub(crate) async fn unsent_for(&self, limit: Duration) {
         loop {
             tokio::time::sleep(limit).await;
             let oldest = lock(&self.unsent).first_key_value().map(|(_, since)| *since);
-            if oldest.is_some_and(|since| since.elapsed() >= limit) {
+            let is_stuck = lock(&self.last_sent).elapsed() >= limit;
+            if is_stuck && oldest.is_some_and(|since| since.elapsed() >= limit) {
                 return;
             }
         }

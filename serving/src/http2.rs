@@ -42,6 +42,10 @@ const STREAMS_TO_REFUSE: usize = 128;
 /// hyper's 1,024 are what an honest client reaches in some hours of overload, and then its connection is closed.
 const LATE_STREAMS: usize = 1 << 20;
 
+/// Bytes of a request, and of all requests of a connection, that may be under way before they are looked at.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
 /// What all connections of a server have in common.
 #[derive(Clone)]
 pub(crate) struct Http2 {
@@ -67,6 +71,10 @@ impl Http2 {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .max_concurrent_streams(max_streams.unwrap_or(u32::MAX))
             .max_send_buf_size(PIECE_BYTES)
+            // A stream that is not read for a while, such as one of paced images, must leave the others of its connection room
+            // to send.
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             // Calls that were broken off before they were looked at. h2's own 20 are fewer than one impatient page leaves
             // behind, and the connection is closed with all its other calls.
             .max_pending_accept_reset_streams(max_requests)

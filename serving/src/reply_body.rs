@@ -58,7 +58,11 @@ impl ReplyAccount {
         let connection = self.connection.as_ref().filter(|_| frame.len() <= SMALL_BYTES);
         let unsent = connection.map(OpenConnection::begin_unsent);
         let (gone, is_gone) = oneshot::channel();
-        Ok((Bytes::from_owner(CountedFrame { frame, _share: share, _unsent: unsent, _gone: gone }), is_gone))
+        let connection = self.connection.clone();
+        Ok((
+            Bytes::from_owner(CountedFrame { frame, connection, _share: share, _unsent: unsent, _gone: gone }),
+            is_gone,
+        ))
     }
 
     fn waits(&self) {
@@ -86,10 +90,19 @@ fn refused(exceeded: Exceeded) -> Status {
 
 struct CountedFrame {
     frame: Bytes,
+    connection: Option<Arc<OpenConnection>>,
     _share: Share,
     _unsent: Option<Unsent>,
     /// Closed when this is dropped.
     _gone: oneshot::Sender<()>,
+}
+
+impl Drop for CountedFrame {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.note_sent();
+        }
+    }
 }
 
 impl AsRef<[u8]> for CountedFrame {

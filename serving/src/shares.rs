@@ -92,13 +92,16 @@ impl Share {
     /// [`Exceeded`] as for [`Shares::take`].
     pub fn grow(&mut self, amount: usize) -> Result<(), Exceeded> {
         let mut taken = self.of.lock();
-        let all = taken.all.checked_add(amount).filter(|all| *all <= self.of.most).ok_or(Exceeded::All)?;
-        if let Some(peer) = self.peer {
+        // A peer that has its share is told so, whatever the others have: nobody else is to make room for it.
+        let own = self.peer.map(|peer| {
             let own = taken.by_peer.get(&peer).copied().unwrap_or_default();
             let own = own.checked_add(amount).filter(|own| *own <= self.of.most_of_one).ok_or(Exceeded::Peer)?;
-            if own > 0 {
-                taken.by_peer.insert(peer, own);
-            }
+            Ok((peer, own))
+        });
+        let own = own.transpose()?;
+        let all = taken.all.checked_add(amount).filter(|all| *all <= self.of.most).ok_or(Exceeded::All)?;
+        if let Some((peer, own)) = own.filter(|(_, own)| *own > 0) {
+            taken.by_peer.insert(peer, own);
         }
         taken.all = all;
         self.amount += amount;
@@ -147,7 +150,7 @@ mod tests {
         let second = shares.take(peer("10.0.0.2"), 4).unwrap();
         let nameless = shares.take(None, 1).unwrap();
         assert_eq!(shares.take(peer("10.0.0.3"), 1).unwrap_err(), Exceeded::All);
-        assert_eq!(first.grow(1), Err(Exceeded::All));
+        assert_eq!(first.grow(1), Err(Exceeded::Peer));
         assert_eq!(shares.taken(), 10);
         first.give_back();
         assert_eq!(shares.taken(), 5);
