@@ -57,7 +57,14 @@ impl PreparedImage {
 
 impl Database {
     pub(super) fn open(file: &DatabaseFile, reserve_bytes: u64) -> Result<Self, EmbeddedError> {
-        let connection = schema::open_for_writing(file)?;
+        let connection = match schema::open_for_writing(file) {
+            // What is held back for deleting is enough to begin with; what is left of it is held back again.
+            Err(error) if error.is_full() => {
+                Reserve::give_up(file);
+                schema::open_for_writing(file)?
+            }
+            opened => opened?,
+        };
         let reserve = Reserve::open(file.clone(), reserve_bytes);
         let reserved = connection.query_row("SELECT reserved FROM write_number", [], |row| row.get::<_, i64>(0))?;
         let writes = WriteNumbers { next: reserved.unsigned_abs(), reserved: reserved.unsigned_abs() };

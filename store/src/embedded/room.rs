@@ -35,6 +35,13 @@ impl Reserve {
         reserve
     }
 
+    /// Lets others have the room that an earlier process held.
+    pub(super) fn give_up(file: &DatabaseFile) {
+        if let Err(error) = file.give_room(RESERVE) {
+            tracing::warn!(%error, "the reserve for deleting cannot be given up");
+        }
+    }
+
     /// Holds all that is wanted again. Returns whether it does; otherwise it holds what there is.
     pub(super) fn hold(&mut self) -> bool {
         if self.is_whole() {

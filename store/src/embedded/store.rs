@@ -132,10 +132,17 @@ impl VectorStore for EmbeddedStore {
             let gallery = galleries.find(&name)?;
             let highest = gallery.generations.last_key_value().map_or(gallery.active, |(number, _)| *number);
             gallery.generations.values().try_for_each(|generation| database.empty_if_tight(generation))?;
-            database.delete_gallery(gallery.id, highest).map_err(|source| store_error(DELETING, source))?;
-            galleries.remove(&name)?;
-            place.remember(!galleries.all()?.is_empty());
-            Ok(())
+            // Before it is done: a file without galleries that was said to have some would be missed at the next start.
+            let is_last = galleries.all()?.len() == 1;
+            if is_last {
+                place.remember(false);
+            }
+            let deleted = database.delete_gallery(gallery.id, highest).map_err(|source| store_error(DELETING, source));
+            if is_last && deleted.is_err() {
+                place.remember(true);
+            }
+            deleted?;
+            galleries.remove(&name)
         })
         .await
     }

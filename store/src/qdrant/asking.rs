@@ -158,15 +158,13 @@ impl QdrantStore {
             match blame {
                 Blame::Node | Blame::Slowness | Blame::Cluster => silent.retain(|other| !Arc::ptr_eq(other, node)),
                 Blame::Request => {
-                    // This is an answer, but for a node that may be behind; who is silent is not waited for.
+                    // This is an answer, but for a node that may be behind: all others are heard, those that are silent too.
                     silent.iter().take(place).for_each(|overtaken| self.nodes.note_overtaken(overtaken));
                     node.note_success();
-                    let may_be_behind = matches!(error, StoreError::GalleryNotFound { .. });
-                    if !may_be_behind || untried.len() == 0 {
+                    if !matches!(error, StoreError::GalleryNotFound { .. }) {
                         return Err(error);
                     }
-                    asked.clear();
-                    silent.clear();
+                    silent.retain(|other| !Arc::ptr_eq(other, node));
                 }
             }
             failure = Some(telling(failure, error));
