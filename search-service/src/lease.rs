@@ -24,6 +24,9 @@ pub(crate) const TERM: Duration = Duration::from_secs(60);
 /// How often a holder renews its lease.
 const RENEWAL: Duration = Duration::from_secs(TERM.as_secs() / 3);
 
+/// How often a lease is tried to be given back.
+const GIVING_BACK: usize = 3;
+
 /// What this instance knows of leases.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
@@ -148,9 +151,13 @@ impl Lease<'_> {
 
     /// Removes it if it is still ours.
     async fn give_back(&self) -> Result<(), SearchError> {
-        let found = self.store.document(self.gallery, &self.key).await?;
-        if let Some(text) = found.filter(|text| text.starts_with(&self.holder)) {
-            self.store.replace_document(self.gallery, &self.key, Some(&text), None).await?;
+        // A renewal that was broken off may still come about in between, once.
+        for _ in 0..GIVING_BACK {
+            let found = self.store.document(self.gallery, &self.key).await?;
+            let Some(text) = found.filter(|text| text.starts_with(&self.holder)) else { break };
+            if self.store.replace_document(self.gallery, &self.key, Some(&text), None).await? {
+                break;
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 mod believed_time;
 mod sweeping;
 
-pub(crate) use believed_time::BelievedTime;
+pub(crate) use believed_time::{Believed, BelievedTime};
 pub(crate) use sweeping::{RetentionClock, sweep};
 
 use crate::SearchError;

@@ -1,6 +1,6 @@
 //! Removing what has been kept long enough, by a clock that is believed.
 
-use super::{BelievedTime, Retention};
+use super::{Believed, BelievedTime, Retention};
 use crate::SearchError;
 use crate::galleries::{Galleries, Removal};
 use crate::lease::Leases;
@@ -61,30 +61,55 @@ impl RetentionClock {
 
     /// Begins with what was believed before, and with the newest images where that is not known.
     async fn begin(&self, galleries: &Galleries, wall_ms: i64, now: Instant) -> Result<(), SearchError> {
-        let mut believed_ms = None;
+        let (mut before, mut failed) = (None, None);
         for gallery in galleries.store().galleries().await? {
             let known = async {
                 if Retention::of(galleries.store(), &gallery).await? == Retention::default() {
                     return Ok(None);
                 }
                 match believed_before(galleries.store(), &gallery).await? {
-                    Some(before_ms) => Ok(Some(before_ms)),
-                    None => newest_image(galleries.store(), &gallery, wall_ms).await,
+                    Some(before) => Ok(Some(before)),
+                    None => {
+                        let newest_ms = newest_image(galleries.store(), &gallery, wall_ms).await?;
+                        let known = |ms| Believed { believed_ms: ms, wall_ms: ms, waited: Duration::ZERO };
+                        Ok::<_, SearchError>(newest_ms.map(known))
+                    }
                 }
             };
             match known.await {
-                Ok(known_ms) => believed_ms = believed_ms.max(known_ms),
+                Ok(known) => before = before.max(known),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                // One gallery that cannot be read does not keep the others: what is not known makes the time earlier.
+                Err(error) => {
+                    let name = &gallery.gallery;
+                    tracing::warn!(gallery = name, %error, "until when its images were removed cannot be read");
+                    failed = Some(error);
+                }
             }
         }
-        self.time.begin(believed_ms, wall_ms, now);
-        Ok(())
+        match (before, failed) {
+            (None, Some(error)) => Err(error),
+            (before, _) => {
+                self.time.begin(before, wall_ms, now);
+                Ok(())
+            }
+        }
     }
 }
 
-async fn believed_before(store: &dyn VectorStore, gallery: &Generation) -> Result<Option<i64>, SearchError> {
-    Ok(store.document(gallery, BELIEVED_KEY).await?.and_then(|text| text.parse().ok()))
+async fn believed_before(store: &dyn VectorStore, gallery: &Generation) -> Result<Option<Believed>, SearchError> {
+    Ok(store.document(gallery, BELIEVED_KEY).await?.and_then(|text| {
+        let mut numbers = text.split(' ').map(str::parse::<i64>);
+        let believed_ms = numbers.next()?.ok()?;
+        let wall_ms = numbers.next().unwrap_or(Ok(believed_ms)).ok()?;
+        let waited_ms = numbers.next().unwrap_or(Ok(0)).ok()?;
+        Some(Believed { believed_ms, wall_ms, waited: Duration::from_millis(waited_ms.unsigned_abs()) })
+    }))
+}
+
+/// As [`believed_before`] reads it.
+fn note_of(believed: Believed) -> String {
+    format!("{} {} {}", believed.believed_ms, believed.wall_ms, believed.waited.as_millis())
 }
 
 /// When the newest image was indexed, of those that were by a time; none in an empty gallery.
@@ -143,14 +168,16 @@ async fn sweep_at(
     if !clock.time.has_begun() {
         clock.begin(galleries, wall_ms, now).await?;
     }
-    sweep_once(galleries, leases, clock.read(wall_ms, now)).await
+    let now_ms = clock.read(wall_ms, now);
+    let believed = clock.time.to_keep().unwrap_or(Believed { believed_ms: now_ms, wall_ms, waited: Duration::ZERO });
+    sweep_once(galleries, leases, believed).await
 }
 
 /// One sweep over all galleries. One gallery's failure does not keep the others.
-async fn sweep_once(galleries: &Galleries, leases: &Leases, now_ms: i64) -> Result<(), SearchError> {
+async fn sweep_once(galleries: &Galleries, leases: &Leases, believed: Believed) -> Result<(), SearchError> {
     for gallery in galleries.store().galleries().await? {
         let name = &gallery.gallery;
-        match sweep_alone(galleries, leases, &gallery, now_ms).await {
+        match sweep_alone(galleries, leases, &gallery, believed).await {
             Ok(0) => {}
             Err(error) if error.is_not_found() => {}
             Ok(removed) => {
@@ -168,23 +195,24 @@ async fn sweep_alone(
     galleries: &Galleries,
     leases: &Leases,
     gallery: &Generation,
-    now_ms: i64,
+    believed: Believed,
 ) -> Result<u64, SearchError> {
     let store = galleries.store();
     if Retention::of(store, gallery).await? == Retention::default() {
         return Ok(0);
     }
-    leases.alone(store, gallery, "sweep", sweep_gallery(galleries, gallery, now_ms)).await?.unwrap_or(Ok(0))
+    leases.alone(store, gallery, "sweep", sweep_gallery(galleries, gallery, believed)).await?.unwrap_or(Ok(0))
 }
 
-async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, now_ms: i64) -> Result<u64, SearchError> {
-    let expired = Retention::of(galleries.store(), gallery).await?.expired(now_ms);
+async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, believed: Believed) -> Result<u64, SearchError> {
+    let expired = Retention::of(galleries.store(), gallery).await?.expired(believed.believed_ms);
     if expired.is_empty() {
         return Ok(0);
     }
-    let before_ms = believed_before(galleries.store(), gallery).await?;
-    if before_ms.is_none_or(|before_ms| now_ms.saturating_sub(before_ms) >= BELIEVED_AGAIN_AFTER_MS) {
-        galleries.store().put_document(gallery, BELIEVED_KEY, Some(now_ms.to_string())).await?;
+    let before = believed_before(galleries.store(), gallery).await?;
+    let is_old = |before: Believed| believed.believed_ms.saturating_sub(before.believed_ms) >= BELIEVED_AGAIN_AFTER_MS;
+    if before.is_none_or(is_old) {
+        galleries.store().put_document(gallery, BELIEVED_KEY, Some(note_of(believed))).await?;
     }
     let mut removed = 0;
     for filter in expired {
@@ -260,7 +288,7 @@ mod tests {
         assert_eq!(images(&galleries, &gallery).await, 1);
         assert_eq!(
             believed_before(galleries.store(), &gallery).await.unwrap(),
-            Some(NOON),
+            Some(Believed { believed_ms: NOON, wall_ms: NOON, waited: Duration::ZERO }),
             "nor is it noted as believed"
         );
     }

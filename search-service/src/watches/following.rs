@@ -160,6 +160,8 @@ impl Follower {
 
     /// Streams what was written since the last look.
     async fn look(&mut self) -> Result<(), Interruption> {
+        // Before all else: what has a number below this belongs to a generation, and to watches, that are read after it.
+        let order = self.store.write_order();
         let generation = self.store.resolve(&self.following.gallery).await?;
         let mut watches = Watches::of(&*self.store, &generation).await?.readable;
         watches.retain(|name, _| self.following.names.is_empty() || self.following.names.contains(name));
@@ -170,7 +172,10 @@ impl Follower {
         }
         match self.place {
             Place::Time { .. } => self.look_by_time(&look).await,
-            Place::Number(from) => self.look_on(&look, from).await,
+            Place::Number(from) => match order {
+                WriteOrder::Numbered { next } => self.look_on(&look, from, next).await,
+                WriteOrder::Timed => Ok(()),
+            },
             Place::Before { .. } => Ok(()),
         }
     }
@@ -187,9 +192,8 @@ impl Follower {
         self.matches.send(Ok(found)).await.map_err(|_| Interruption::NobodyListens)
     }
 
-    /// Streams what has a number from `from` on.
-    async fn look_on(&mut self, look: &Look, mut from: u64) -> Result<(), Interruption> {
-        let WriteOrder::Numbered { next } = self.store.write_order() else { return Ok(()) };
+    /// Streams what has a number from `from` on, up to `next`.
+    async fn look_on(&mut self, look: &Look, mut from: u64, next: u64) -> Result<(), Interruption> {
         let mut span = next.saturating_sub(from);
         while from < next {
             let numbers = WriteRange { from, before: from.saturating_add(span).min(next) };
