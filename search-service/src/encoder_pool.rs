@@ -323,9 +323,17 @@ impl EncoderPool {
 
     /// How long a member may take to say what it runs. One that hangs keeps no caller longer than its own keeper.
     fn question_limit(&self) -> Duration {
-        self.limit().min(Duration::from_millis(self.0.config.probe_timeout_ms))
+        // While nobody has ever answered, they may all be starting: one that loads its model takes connections before it answers.
+        let longest = match self.known_models().is_empty() && self.met_models().is_empty() {
+            true => STARTING,
+            false => Duration::from_millis(self.0.config.probe_timeout_ms),
+        };
+        self.limit().min(longest)
     }
 }
+
+/// How long encoders may take to start before who needs them is told that they are not there.
+const STARTING: Duration = Duration::from_secs(15);
 
 /// Of as common ones the first.
 fn most_common(models: Vec<EncoderModel>) -> Option<EncoderModel> {

@@ -31,12 +31,28 @@ async fn callers_in_a_hurry_take_no_member_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stranger_that_hangs_keeps_nobody_longer_than_a_probe_may() {
-    let stand = Stand::of(vec![FakeEncoder::new('a', 10), FakeEncoder::new('b', 10)]);
+    let stand = known(vec![FakeEncoder::new('a', 10), FakeEncoder::new('b', 10)]).await;
     stand.encoders.iter().for_each(|encoder| encoder.behave(Behaviour::Hangs));
     let begun = Instant::now();
-    let refused = search(&stand.pool, 'a').await.unwrap_err();
+    let refused = search(&stand.pool, 'c').await.unwrap_err();
     assert!(matches!(refused, SearchError::Unavailable { .. }), "{refused}");
     assert!(begun.elapsed() <= Duration::from_millis(1_100), "{:?}", begun.elapsed());
+}
+
+/// An encoder that loads its model takes connections before it answers.
+#[tokio::test(start_paused = true)]
+async fn encoders_that_start_are_waited_for() {
+    let stand = Stand::of(vec![FakeEncoder::new('a', 10)]);
+    stand.encoders[0].behave(Behaviour::Hangs);
+    let starting = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        stand.encoders[0].behave(Behaviour::Answers);
+    };
+    let begun = Instant::now();
+    let (model, ()) = tokio::join!(stand.pool.first_model(), starting);
+    // What hung goes on hanging; whoever asks next is answered.
+    assert!(model.is_ok() || stand.pool.first_model().await.is_ok(), "{model:?}");
+    assert!(begun.elapsed() <= Duration::from_secs(16), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
