@@ -10,6 +10,7 @@ mod connections;
 pub mod deadline;
 mod http2;
 mod in_process;
+mod message_frames;
 mod message_size;
 mod method_names;
 pub mod program;

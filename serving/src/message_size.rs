@@ -1,26 +1,20 @@
 //! How large a request's messages may be, which depends on its method: a request without image files or embeddings has no
 //! need of megabytes.
 
-use bytes::{Buf as _, Bytes};
+use crate::message_frames::MessageFrames;
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tonic::Status;
 use tonic::body::Body;
 
-/// A mark of compression, and four bytes with the length of the message behind them.
-const HEADER_BYTES: usize = 5;
-
 /// A request's body, which ends with an error where a message is announced that is larger than is allowed. Nothing of that
 /// message is taken in.
 pub(crate) struct MeasuredBody {
     body: Body,
     max_bytes: usize,
-    /// What has come of the next header.
-    header: [u8; HEADER_BYTES],
-    header_bytes: usize,
-    /// What is still to come of a message.
-    missing_bytes: usize,
+    messages: MessageFrames,
     /// Whether the body of a request that needs one has a message yet.
     has_message: bool,
     ended: bool,
@@ -40,53 +34,27 @@ enum Fault {
 impl MeasuredBody {
     /// `may_be_empty` holds for streams of requests, which may end before they begin.
     pub(crate) fn new(body: Body, max_bytes: usize, may_be_empty: bool) -> Self {
-        Self {
-            body,
-            max_bytes,
-            header: [0; HEADER_BYTES],
-            header_bytes: 0,
-            missing_bytes: 0,
-            has_message: may_be_empty,
-            ended: false,
-        }
+        Self { body, max_bytes, messages: MessageFrames::default(), has_message: may_be_empty, ended: false }
     }
 
     /// Goes through the next bytes.
     ///
     /// # Errors
     /// What is wrong with them.
-    fn measure(&mut self, mut data: &[u8]) -> Result<(), Fault> {
-        while !data.is_empty() {
-            if self.missing_bytes > 0 {
-                let taken = self.missing_bytes.min(data.len());
-                self.missing_bytes -= taken;
-                data.advance(taken);
-                continue;
+    fn measure(&mut self, data: &[u8]) -> Result<(), Fault> {
+        let Self { messages, has_message, max_bytes, .. } = self;
+        messages.advance_past(data, |mark, bytes| {
+            *has_message = true;
+            match mark {
+                0 if bytes <= *max_bytes => Ok(()),
+                0 => Err(Fault::TooLarge(bytes)),
+                _ => Err(Fault::Compressed),
             }
-            let taken = (HEADER_BYTES - self.header_bytes).min(data.len());
-            self.header[self.header_bytes..self.header_bytes + taken].copy_from_slice(&data[..taken]);
-            self.header_bytes += taken;
-            data.advance(taken);
-            if self.header_bytes == HEADER_BYTES {
-                let [mark, length @ ..] = self.header;
-                self.header_bytes = 0;
-                self.missing_bytes = u32::from_be_bytes(length) as usize;
-                self.has_message = true;
-                if mark != 0 {
-                    return Err(Fault::Compressed);
-                }
-                if self.missing_bytes > self.max_bytes {
-                    return Err(Fault::TooLarge(self.missing_bytes));
-                }
-            }
-        }
-        Ok(())
+        })
     }
-}
 
-impl MeasuredBody {
     fn at_end(&self) -> Result<(), Fault> {
-        let is_whole = self.has_message && self.header_bytes == 0 && self.missing_bytes == 0;
+        let is_whole = self.has_message && self.messages.unfinished() == 0;
         if is_whole { Ok(()) } else { Err(Fault::EndsEarly) }
     }
 }

@@ -1,5 +1,6 @@
 //! The bytes of requests that are not whole yet, or that are worked on.
 
+use crate::message_frames::MessageFrames;
 use crate::shares::{Exceeded, Share};
 use bytes::Bytes;
 use descry_retry::overloaded;
@@ -68,79 +69,13 @@ fn refused(exceeded: Exceeded) -> Status {
     overloaded(format!("{whose} fill the memory for requests; try again in 1000 ms"), RETRY_AFTER_MS)
 }
 
-/// Where messages begin and end: each has five bytes in front, of which the last four are its length.
-#[derive(Default)]
-struct MessageFrames {
-    prefix: [u8; Self::PREFIX_BYTES],
-    prefix_bytes: usize,
-    /// Bytes that the message still lacks.
-    missing: usize,
-    /// Bytes of it that are there.
-    unfinished: usize,
-}
-
-impl MessageFrames {
-    const PREFIX_BYTES: usize = 5;
-
-    /// How many bytes of a message are there whose end is not.
-    fn advance(&mut self, mut data: &[u8]) -> usize {
-        while !data.is_empty() {
-            let lacking = Self::PREFIX_BYTES - self.prefix_bytes;
-            let (taken, rest) = data.split_at(data.len().min(if lacking > 0 { lacking } else { self.missing }));
-            data = rest;
-            self.unfinished += taken.len();
-            if lacking > 0 {
-                self.prefix[self.prefix_bytes..][..taken.len()].copy_from_slice(taken);
-                self.prefix_bytes += taken.len();
-                let [_, length @ ..] = self.prefix;
-                self.missing = u32::from_be_bytes(length) as usize;
-            } else {
-                self.missing -= taken.len();
-            }
-            if self.prefix_bytes == Self::PREFIX_BYTES && self.missing == 0 {
-                *self = Self::default();
-            }
-        }
-        self.unfinished
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message_frames::tests::message;
     use crate::shares::Shares;
-    use proptest::prelude::*;
     use std::future::poll_fn;
     use tonic::Code;
-
-    fn message(bytes: usize) -> Vec<u8> {
-        let mut message = vec![0];
-        message.extend_from_slice(&u32::try_from(bytes).unwrap().to_be_bytes());
-        message.resize(5 + bytes, 9);
-        message
-    }
-
-    proptest! {
-        #[test]
-        fn messages_end_where_they_end(
-            lengths in proptest::collection::vec(0_usize..40, 1..8),
-            pieces in proptest::collection::vec(1_usize..30, 1..30),
-        ) {
-            let stream: Vec<u8> = lengths.iter().flat_map(|length| message(*length)).collect();
-            let ends: Vec<usize> = lengths.iter().scan(0, |end, length| {
-                *end += 5 + length;
-                Some(*end)
-            }).collect();
-            let (mut frames, mut at) = (MessageFrames::default(), 0);
-            for piece in pieces {
-                let until = (at + piece).min(stream.len());
-                let unfinished = frames.advance(&stream[at..until]);
-                let last_end = ends.iter().copied().filter(|end| *end <= until).max().unwrap_or_default();
-                prop_assert_eq!(unfinished, until - last_end);
-                at = until;
-            }
-        }
-    }
 
     async fn read(body: &mut RequestBody) -> Result<usize, Status> {
         let frame = poll_fn(|task| http_body::Body::poll_frame(Pin::new(&mut *body), task)).await;
