@@ -8,7 +8,8 @@ mod gate;
 use crate::stands::computed::{ComputedModel, DIMENSION};
 use crate::stands::ledger::{SharedLedger, encoded_image};
 use crate::stands::random::Random;
-use actors::{Client, all_stored, change_model, remove_by_filter, remove_by_id, write};
+use crate::stands::stored::stored_images;
+use actors::{Client, change_model, remove_by_filter, remove_by_id, write};
 use descry_model::Fingerprint;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_proto::search::v1::{ImageMetadata, IndexEmbeddingsRequest, ListGenerationsRequest};
@@ -114,7 +115,7 @@ async fn explore(seed: u64) -> bool {
     let mut observer = service(Arc::clone(&store));
     let request = ListGenerationsRequest { gallery: GALLERY.to_owned() };
     let active = observer.list_generations(request).await.unwrap().into_inner().active;
-    let stored = all_stored(&mut observer, GALLERY).await;
+    let stored = stored_images(&mut observer, GALLERY).await;
     let ledger = ledger.lock().unwrap();
     ledger.check_complete(&stored);
     ledger.check_removed(&stored);

@@ -86,7 +86,7 @@ async fn unread(url: &str, count: usize) -> Vec<tonic::Streaming<SearchResponse>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, whose command and figures stand in docs/PERFORMANCE.md"]
 async fn replies_in_memory() {
     let service = SearchAlone::start(|search| search.server.write_timeout_ms = 5_000).await;
     let mut client = service.client().await.max_decoding_message_size(usize::MAX);

@@ -12,7 +12,6 @@ use descry_proto::search::v1::{
     ListImagesRequest, StoredImage,
 };
 use descry_serving::GrpcChannel;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::{Code, Status};
@@ -32,24 +31,6 @@ const REST: u64 = 120;
 fn assert_is_passing(status: &Status) {
     let passing = [Code::Unavailable, Code::FailedPrecondition, Code::ResourceExhausted, Code::DeadlineExceeded];
     assert!(passing.contains(&status.code()), "{status}");
-}
-
-pub(super) async fn all_stored(client: &mut Client, address: &str) -> BTreeMap<String, StoredImage> {
-    let mut stored = BTreeMap::new();
-    let mut request = ListImagesRequest {
-        gallery: address.to_owned(),
-        page_size: PAGE_IMAGES,
-        with_embeddings: true,
-        ..ListImagesRequest::default()
-    };
-    loop {
-        let page = client.list_images(request.clone()).await.unwrap().into_inner();
-        stored.extend(page.images.into_iter().map(|image| (image.image_id.clone(), image)));
-        if page.next_page_token.is_empty() {
-            return stored;
-        }
-        request.page_token = page.next_page_token;
-    }
 }
 
 /// Writes a few images in several versions, none of which anybody else writes, in the model that serves, until the model is

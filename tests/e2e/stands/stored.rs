@@ -1,13 +1,23 @@
 //! What a gallery holds.
 
 use super::Client;
+use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_proto::search::v1::{GetGalleryRequest, ImageMetadata, ListImagesRequest, StoredImage};
 use std::collections::BTreeMap;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body, Bytes, StdError};
 
 const PAGE_IMAGES: u32 = 200;
 
 /// Every image of a gallery or a generation, with its embedding. None may be there twice.
-pub(crate) async fn stored_images(client: &mut Client, address: &str) -> BTreeMap<String, StoredImage> {
+pub(crate) async fn stored_images<Transport>(
+    client: &mut SearchServiceClient<Transport>,
+    address: &str,
+) -> BTreeMap<String, StoredImage>
+where
+    Transport: GrpcService<tonic::body::Body, Error: Into<StdError>>,
+    Transport::ResponseBody: Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
     let mut stored = BTreeMap::new();
     let mut request = ListImagesRequest {
         gallery: address.to_owned(),
