@@ -14,6 +14,9 @@ pub(crate) struct FilterArguments {
     /// Only this camera; may be given several times.
     #[arg(long, value_name = "ID")]
     camera: Vec<String>,
+    /// Only this track; may be given several times. Tracks count within a camera.
+    #[arg(long, value_name = "ID")]
+    track: Vec<String>,
     /// Captured at or after this time, such as 2026-05-01T08:00:00Z; without a zone it is of --time-zone.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<GivenTime>,
@@ -49,6 +52,7 @@ impl FilterArguments {
         let filter = Filter {
             person_ids: self.person.clone(),
             camera_ids: self.camera.clone(),
+            track_ids: self.track.clone(),
             captured_from: self.from.map(GivenTime::moment).transpose()?,
             captured_before: self.before.map(GivenTime::moment).transpose()?,
             attributes: values_by_name.into_iter().map(attribute).collect(),

@@ -36,6 +36,9 @@ pub(crate) fn metadata_json(metadata: &ImageMetadata) -> Map<String, Value> {
     let fields = [
         ("person_id", json!(metadata.person_id)),
         ("camera_id", json!(metadata.camera_id)),
+        ("track_id", json!(metadata.track_id)),
+        ("frame_id", json!(metadata.frame_id)),
+        ("box", json!(metadata.r#box.map(|of| (of.left, of.top, of.width, of.height)))),
         ("captured_at", json!(metadata.captured_at.map(|time| time.to_string()))),
         ("indexed_at", json!(metadata.indexed_at.map(|time| time.to_string()))),
         ("attributes", json!(attributes)),

@@ -30,7 +30,7 @@ Examples:
   descry index --embeddings crops.npz --gallery lobby
 
 The metadata file (CSV or TSV with a header, JSON Lines, a JSON array, or Parquet) has the field image_id and optionally
-person_id, camera_id and captured_at (2026-05-01T12:30:00Z); other fields become attributes. Where there is no image_id,
+person_id, camera_id, track_id, frame_id, box and captured_at (2026-05-01T12:30:00Z); other fields become attributes. Where there is no image_id,
 filename or file_name is taken for it. What the file does not say of an image that is in the gallery already is kept;
 --clear-metadata forgets it. With a journal, files that did not change are passed over: new metadata of theirs, and
 forgetting what is known, is for `descry gallery update`.")]

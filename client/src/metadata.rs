@@ -1,8 +1,8 @@
 //! What is known of an image: between files and messages.
 
 use crate::time::{timestamp, unix_ms};
-use descry_intake::KnownMetadata;
-use descry_proto::search::v1::ImageMetadata;
+use descry_intake::{CropBox, KnownMetadata};
+use descry_proto::search::v1::{self as proto, ImageMetadata};
 
 /// The attribute that tells where an image came from, for contact sheets and for a change of the model.
 pub const PATH_ATTRIBUTE: &str = "path";
@@ -24,6 +24,14 @@ pub fn image_metadata(known: KnownMetadata) -> ImageMetadata {
         captured_at: known.captured_at_ms.map(timestamp),
         attributes: known.attributes.into_iter().collect(),
         indexed_at: None,
+        track_id: known.track_id,
+        frame_id: known.frame_id,
+        r#box: known.crop_box.map(|CropBox { left_px, top_px, width_px, height_px }| proto::CropBox {
+            left: left_px,
+            top: top_px,
+            width: width_px,
+            height: height_px,
+        }),
     }
 }
 
@@ -32,6 +40,14 @@ pub fn known_metadata(metadata: ImageMetadata) -> KnownMetadata {
     KnownMetadata {
         person_id: metadata.person_id,
         camera_id: metadata.camera_id,
+        track_id: metadata.track_id,
+        frame_id: metadata.frame_id,
+        crop_box: metadata.r#box.map(|proto::CropBox { left, top, width, height }| CropBox {
+            left_px: left,
+            top_px: top,
+            width_px: width,
+            height_px: height,
+        }),
         captured_at_ms: metadata.captured_at.as_ref().map(unix_ms),
         attributes: metadata.attributes.into_iter().collect(),
     }
@@ -47,6 +63,9 @@ mod tests {
         let known = KnownMetadata {
             person_id: Some("7".to_owned()),
             camera_id: Some("c2".to_owned()),
+            track_id: Some("t".to_owned()),
+            frame_id: Some("f.jpg".to_owned()),
+            crop_box: Some(CropBox { left_px: -1, top_px: 2, width_px: 3, height_px: 4 }),
             captured_at_ms: Some(-1),
             attributes: BTreeMap::from([("weather".to_owned(), "rain".to_owned())]),
         };

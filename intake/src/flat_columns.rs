@@ -19,7 +19,8 @@ use std::path::Path;
 const ATTRIBUTES: &str = "attributes";
 
 /// Columns that are text by their meaning, also where a program wrote them as plain bytes.
-const TEXT_COLUMNS: [&str; 5] = ["image_id", "person_id", "camera_id", ATTRIBUTES, "content_sha256"];
+const TEXT_COLUMNS: [&str; 8] =
+    ["image_id", "person_id", "camera_id", ATTRIBUTES, "content_sha256", "track_id", "frame_id", "box"];
 
 /// A column that [`FlatColumns`] can read.
 #[derive(Debug, Clone)]

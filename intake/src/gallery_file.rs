@@ -2,7 +2,7 @@
 
 use crate::parquet_embeddings::{DIMENSION_KEY, FINGERPRINT_KEY, GALLERY_KEY};
 use crate::partial_file::PartialFile;
-use crate::{EmbeddingRow, IntakeError};
+use crate::{CropBox, EmbeddingRow, IntakeError};
 use descry_model::Fingerprint;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int64Type};
@@ -27,6 +27,9 @@ message descry_gallery {
   optional int64 captured_at_ms;
   optional binary attributes (STRING);
   optional binary content_sha256 (STRING);
+  optional binary track_id (STRING);
+  optional binary frame_id (STRING);
+  optional binary box (STRING);
 }";
 
 /// Rows of a row group: some 16 MB of embeddings, which a reader may hold at once.
@@ -148,6 +151,10 @@ fn write_group(mut group: SerializedRowGroupWriter<'_, File>, rows: &[EmbeddingR
         .map_err(|error| ParquetError::External(Box::new(error)))?;
     write_texts(&mut group, attributes.iter().map(Option::as_deref))?;
     write_texts(&mut group, rows.iter().map(|row| row.content_sha256.as_deref()))?;
+    write_texts(&mut group, rows.iter().map(|row| row.metadata.track_id.as_deref()))?;
+    write_texts(&mut group, rows.iter().map(|row| row.metadata.frame_id.as_deref()))?;
+    let boxes: Vec<_> = rows.iter().map(|row| row.metadata.crop_box.map(CropBox::to_json)).collect();
+    write_texts(&mut group, boxes.iter().map(Option::as_deref))?;
     group.close()?;
     Ok(())
 }

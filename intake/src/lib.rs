@@ -53,6 +53,6 @@ pub use input_summary::InputSummary;
 pub use journal::{JobIdentity, Journal};
 pub use left_out::{LeftOut, LeftOutKind};
 pub use metadata_file::{MetadataById, MetadataTable, read_metadata, read_metadata_table};
-pub use record::{KnownMetadata, parse_time_ms};
+pub use record::{CropBox, KnownMetadata, parse_time_ms};
 pub use source::{ImageSource, SourceOptions};
 pub use text_file::read_text;

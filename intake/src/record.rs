@@ -20,6 +20,27 @@ pub(crate) const IMAGE_ID: &str = "image_id";
 /// Most values of an embedding.
 pub(crate) const MAX_DIMENSION: usize = 65_536;
 
+/// Where in a frame a crop was cut, in pixels of the frame. It may reach beyond the frame where somebody else cut it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CropBox {
+    /// Distance from the frame's left edge.
+    pub left_px: i32,
+    /// Distance from the frame's upper edge.
+    pub top_px: i32,
+    /// Width.
+    pub width_px: u32,
+    /// Height.
+    pub height_px: u32,
+}
+
+impl CropBox {
+    /// As records write it: `[left,top,width,height]`.
+    pub(crate) fn to_json(self) -> String {
+        let Self { left_px, top_px, width_px, height_px } = self;
+        format!("[{left_px},{top_px},{width_px},{height_px}]")
+    }
+}
+
 /// What a record, a sidecar or a table row says of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownMetadata {
@@ -27,6 +48,12 @@ pub struct KnownMetadata {
     pub person_id: Option<String>,
     /// Which camera took it.
     pub camera_id: Option<String>,
+    /// A tracker's name for one person's passage; it counts within its camera.
+    pub track_id: Option<String>,
+    /// The frame that it was cut from.
+    pub frame_id: Option<String>,
+    /// Where in that frame.
+    pub crop_box: Option<CropBox>,
     /// When it was taken, in milliseconds since 1970-01-01T00:00:00Z.
     pub captured_at_ms: Option<i64>,
     /// Everything else, by name.
@@ -38,6 +65,9 @@ impl KnownMetadata {
     pub(crate) fn overlay(&mut self, stronger: Self) {
         self.person_id = stronger.person_id.or(self.person_id.take());
         self.camera_id = stronger.camera_id.or(self.camera_id.take());
+        self.track_id = stronger.track_id.or(self.track_id.take());
+        self.frame_id = stronger.frame_id.or(self.frame_id.take());
+        self.crop_box = stronger.crop_box.or(self.crop_box);
         self.captured_at_ms = stronger.captured_at_ms.or(self.captured_at_ms);
         self.attributes.extend(stronger.attributes);
     }
@@ -71,6 +101,9 @@ pub(crate) fn known(mut record: Record) -> Result<KnownMetadata, String> {
     let mut known = KnownMetadata {
         person_id: take_text(&mut record, "person_id")?,
         camera_id: take_text(&mut record, "camera_id")?,
+        track_id: take_text(&mut record, "track_id")?,
+        frame_id: take_text(&mut record, "frame_id")?,
+        crop_box: take_box(&mut record)?,
         captured_at_ms: take_time_ms(&mut record)?,
         ..KnownMetadata::default()
     };
@@ -90,6 +123,25 @@ pub(crate) fn known(mut record: Record) -> Result<KnownMetadata, String> {
         known.attributes.insert(name, value);
     }
     Ok(known)
+}
+
+/// Takes `box`: a list of left, top, width and height in pixels, which a table holds as text. Parts of pixels are rounded.
+fn take_box(record: &mut Record) -> Result<Option<CropBox>, String> {
+    let given = match record.remove("box") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Some(value) => value,
+    };
+    let sides = given.as_array().map(|sides| sides.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>());
+    match sides.flatten().as_deref() {
+        Some(&[left, top, width, height]) if width.round() >= 1.0 && height.round() >= 1.0 => {
+            // What is beyond the numbers' range becomes their end.
+            let (left_px, top_px) = (left.round() as i32, top.round() as i32);
+            Ok(Some(CropBox { left_px, top_px, width_px: width.round() as u32, height_px: height.round() as u32 }))
+        }
+        _ => Err(format!("`box` must be a list of left, top, width and height in pixels, found {given}")),
+    }
 }
 
 fn take_time_ms(record: &mut Record) -> Result<Option<i64>, String> {
@@ -183,6 +235,16 @@ mod tests {
             (boxed.attributes["bbox"].as_str(), boxed.attributes["empty"].as_str()),
             (r#"[1,2.5,{"a":"x"}]"#, "[]")
         );
+        let crop_box = Some(CropBox { left_px: -3, top_px: 4, width_px: 50, height_px: 121 });
+        let cut = r#"{"track_id": 9, "frame_id": "f.jpg", "box": "[-3, 4.2, 50, 120.5]", "bbox": 1}"#;
+        let cut = parse(cut).unwrap();
+        assert_eq!(
+            (cut.track_id.as_deref(), cut.frame_id.as_deref(), cut.crop_box),
+            (Some("9"), Some("f.jpg"), crop_box)
+        );
+        for wrong in ["[1,2,3]", "[1,2,0,4]", "\"wide\"", "{\"left\": 1}", "[1,2,\"3\",4]"] {
+            assert!(parse(&format!("{{\"box\": {wrong}}}")).unwrap_err().contains("`box`"), "{wrong}");
+        }
         assert!(parse(r#"{"person_id": ["7"]}"#).unwrap_err().contains("person_id"));
     }
 

@@ -25,6 +25,9 @@ pub(crate) enum MetadataMask {
 pub(crate) struct NamedFields {
     person_id: bool,
     camera_id: bool,
+    track_id: bool,
+    frame_id: bool,
+    crop_box: bool,
     captured_at: bool,
     all_attributes: bool,
     attributes: BTreeSet<String>,
@@ -43,12 +46,16 @@ impl MetadataMask {
                 "*" => return Ok(Self::Everything),
                 "person_id" => named.person_id = true,
                 "camera_id" => named.camera_id = true,
+                "track_id" => named.track_id = true,
+                "frame_id" => named.frame_id = true,
+                "box" => named.crop_box = true,
                 "captured_at" => named.captured_at = true,
                 "attributes" => named.all_attributes = true,
                 other => match other.strip_prefix("attributes.").filter(|name| !name.is_empty()) {
                     Some(name) => drop(named.attributes.insert(name.to_owned())),
                     None => {
-                        let known = "person_id, camera_id, captured_at, attributes, attributes.NAME and *";
+                        let known = "person_id, camera_id, track_id, frame_id, box, captured_at, attributes, \
+                                     attributes.NAME and *";
                         let shown: String = other.chars().take(80).collect();
                         return Err(invalid(FIELD, format!("names {shown:?}; there are {known}")));
                     }
@@ -73,6 +80,9 @@ impl MetadataMask {
                 ImageMetadata {
                     person_id: given.person_id.or_else(|| held.person_id.clone()),
                     camera_id: given.camera_id.or_else(|| held.camera_id.clone()),
+                    track_id: given.track_id.or_else(|| held.track_id.clone()),
+                    frame_id: given.frame_id.or_else(|| held.frame_id.clone()),
+                    crop_box: given.crop_box.or(held.crop_box),
                     captured_at_ms: given.captured_at_ms.or(held.captured_at_ms),
                     attributes,
                     ..given
@@ -100,6 +110,9 @@ impl NamedFields {
         ImageMetadata {
             person_id: if self.person_id { given.person_id } else { held.person_id.clone() },
             camera_id: if self.camera_id { given.camera_id } else { held.camera_id.clone() },
+            track_id: if self.track_id { given.track_id } else { held.track_id.clone() },
+            frame_id: if self.frame_id { given.frame_id } else { held.frame_id.clone() },
+            crop_box: if self.crop_box { given.crop_box } else { held.crop_box },
             captured_at_ms: if self.captured_at { given.captured_at_ms } else { held.captured_at_ms },
             attributes,
             ..given

@@ -36,11 +36,17 @@ pub(crate) fn check_id(field: &str, id: &str, limits: &RequestLimits) -> Result<
 }
 
 pub(crate) fn check_metadata(metadata: &ImageMetadata, limits: &RequestLimits) -> Result<(), SearchError> {
-    if let Some(person_id) = &metadata.person_id {
-        check_id("metadata.person_id", person_id, limits)?;
+    let ids = [
+        ("metadata.person_id", &metadata.person_id),
+        ("metadata.camera_id", &metadata.camera_id),
+        ("metadata.track_id", &metadata.track_id),
+        ("metadata.frame_id", &metadata.frame_id),
+    ];
+    for (field, id) in ids {
+        id.iter().try_for_each(|id| check_id(field, id, limits))?;
     }
-    if let Some(camera_id) = &metadata.camera_id {
-        check_id("metadata.camera_id", camera_id, limits)?;
+    if metadata.crop_box.is_some_and(|crop_box| crop_box.width_px == 0 || crop_box.height_px == 0) {
+        return Err(invalid("metadata.box", "must have a width and a height"));
     }
     let count = metadata.attributes.len();
     if count > limits.max_attributes {
@@ -108,6 +114,7 @@ fn check_conditions(filter: &SearchFilter, limits: &RequestLimits) -> Result<(),
         ("filter.image_ids", &filter.image_ids),
         ("filter.person_ids", &filter.person_ids),
         ("filter.camera_ids", &filter.camera_ids),
+        ("filter.track_ids", &filter.track_ids),
     ];
     let attributes = filter.attributes.iter().map(|attribute| ("filter.attributes", &attribute.values));
     for (field, values) in lists.into_iter().chain(attributes) {

@@ -13,6 +13,8 @@ pub struct SearchFilter {
     pub person_ids: Vec<String>,
     /// Any of these cameras.
     pub camera_ids: Vec<String>,
+    /// Any of these tracks, of whatever camera.
+    pub track_ids: Vec<String>,
     /// Captured at or after this time (milliseconds since the Unix epoch). Images without a time never match.
     pub captured_from_ms: Option<i64>,
     /// Captured before this time. Images without a time never match.
@@ -111,6 +113,7 @@ impl SearchFilter {
         any_of(&self.image_ids, Some(&image_id.to_owned()))
             && any_of(&self.person_ids, metadata.person_id.as_ref())
             && any_of(&self.camera_ids, metadata.camera_id.as_ref())
+            && any_of(&self.track_ids, metadata.track_id.as_ref())
             && within(self.captured_from_ms, self.captured_before_ms, metadata.captured_at_ms)
             && within(self.indexed_from_ms, self.indexed_before_ms, Some(metadata.indexed_at_ms))
             && self.attributes.iter().all(|AttributeCondition { name, values }| {

@@ -30,6 +30,6 @@ pub use error::StoreError;
 pub use filter::{AttributeCondition, SearchFilter};
 pub use gallery::{Gallery, GallerySettings, IndexState, NewGallery, QdrantGallerySettings, Quantization};
 pub use generation::{GalleryAddress, Generation, Generations};
-pub use image::{GalleryImage, ImageMetadata};
+pub use image::{CropBox, GalleryImage, ImageMetadata};
 pub use qdrant::{ApiKey, MAX_TIED_IMAGES, QdrantConfig, QdrantStore, QdrantStoreError};
 pub use query::{Hit, ImagePage, MetadataPage, NearestQuery, PageRequest, WriteOrder, WriteRange};

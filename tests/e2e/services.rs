@@ -38,7 +38,7 @@ pub(crate) fn demo_images(count: usize) -> Vec<Image> {
             camera_id: parts.next().map(str::to_owned),
             captured_at: Some(Timestamp { seconds: 1_700_000_000 + index as i64, nanos: 0 }),
             attributes: [("weather".to_owned(), "rain".to_owned())].into(),
-            indexed_at: None,
+            ..ImageMetadata::default()
         };
         Image { image_id: name.to_owned(), content: fs::read(path).unwrap().into(), metadata: Some(metadata) }
     };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{EmbeddingArchive, GalleryFile, GalleryFileHeader};
+use crate::{CropBox, EmbeddingArchive, GalleryFile, GalleryFileHeader};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ fn rows(count: usize, dimension: usize) -> Vec<EmbeddingRow> {
             metadata: KnownMetadata {
                 person_id: text("person"),
                 camera_id: text("camera"),
+                track_id: text("track"),
+                frame_id: text("frame"),
+                crop_box: is_known.then_some(CropBox { left_px: -7, top_px: 8, width_px: 9, height_px: number as u32 }),
                 captured_at_ms: is_known.then_some(number as i64 - 5),
                 attributes: text("\"rain\"").map(|text| ("weather".to_owned(), text)).into_iter().collect(),
             },

@@ -38,14 +38,15 @@ pub(crate) fn embedding_search(
 
 /// An image with its embedding, as a client sends it.
 pub(crate) fn stored_image(image: &GalleryImage) -> proto::StoredImage {
-    let ImageMetadata { person_id, camera_id, captured_at_ms, attributes, content_sha256, indexed_at_ms: _ } =
+    let ImageMetadata { person_id, camera_id, track_id, captured_at_ms, attributes, content_sha256, .. } =
         image.metadata.clone();
     let metadata = proto::ImageMetadata {
         person_id,
         camera_id,
         captured_at: captured_at_ms.map(timestamp),
         attributes: attributes.into_iter().collect(),
-        indexed_at: None,
+        track_id,
+        ..proto::ImageMetadata::default()
     };
     proto::StoredImage {
         image_id: image.image_id.clone(),

@@ -14,7 +14,7 @@ use crate::validation::invalid;
 use crate::watches::{Watch, WatchPart, WatchedThing};
 use descry_proto::search::v1 as proto;
 use descry_proto::status::v1::ItemError;
-use descry_store::{AttributeCondition, ImageMetadata, SearchFilter};
+use descry_store::{AttributeCondition, CropBox, ImageMetadata, SearchFilter};
 use prost_types::Timestamp;
 use tonic::Status;
 
@@ -30,6 +30,14 @@ pub(super) fn image_metadata(metadata: proto::ImageMetadata) -> Result<ImageMeta
     Ok(ImageMetadata {
         person_id: metadata.person_id,
         camera_id: metadata.camera_id,
+        track_id: metadata.track_id,
+        frame_id: metadata.frame_id,
+        crop_box: metadata.r#box.map(|proto::CropBox { left, top, width, height }| CropBox {
+            left_px: left,
+            top_px: top,
+            width_px: width,
+            height_px: height,
+        }),
         captured_at_ms,
         attributes: metadata.attributes.into_iter().collect(),
         content_sha256: String::new(),
@@ -51,13 +59,31 @@ pub(super) fn metadata_mask(
 }
 
 pub(super) fn metadata_message(metadata: ImageMetadata) -> proto::ImageMetadata {
-    let ImageMetadata { person_id, camera_id, captured_at_ms, attributes, content_sha256: _, indexed_at_ms } = metadata;
+    let ImageMetadata {
+        person_id,
+        camera_id,
+        track_id,
+        frame_id,
+        crop_box,
+        captured_at_ms,
+        attributes,
+        content_sha256: _,
+        indexed_at_ms,
+    } = metadata;
     proto::ImageMetadata {
         person_id,
         camera_id,
         captured_at: captured_at_ms.map(timestamp),
         attributes: attributes.into_iter().collect(),
         indexed_at: Some(timestamp(indexed_at_ms)),
+        track_id,
+        frame_id,
+        r#box: crop_box.map(|CropBox { left_px, top_px, width_px, height_px }| proto::CropBox {
+            left: left_px,
+            top: top_px,
+            width: width_px,
+            height: height_px,
+        }),
     }
 }
 
@@ -109,6 +135,7 @@ pub(super) fn search_filter(filter: proto::Filter) -> Result<SearchFilter, Searc
         image_ids: filter.image_ids,
         person_ids: filter.person_ids,
         camera_ids: filter.camera_ids,
+        track_ids: filter.track_ids,
         captured_from_ms: time("filter.captured_from", filter.captured_from)?,
         captured_before_ms: time("filter.captured_before", filter.captured_before)?,
         indexed_from_ms: time("filter.indexed_from", filter.indexed_from)?,
@@ -139,6 +166,7 @@ pub(super) fn filter_message(filter: SearchFilter) -> proto::Filter {
         all: nested(filter.all),
         any: nested(filter.any),
         none: nested(filter.none),
+        track_ids: filter.track_ids,
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) struct Conditions {
     /// For the numbers of a column's texts: whether the text is wanted.
     persons: Option<Vec<bool>>,
     cameras: Option<Vec<bool>>,
+    tracks: Option<Vec<bool>>,
     /// The same for declared attributes, by their place.
     attributes: Vec<(usize, Vec<bool>)>,
     captured: TimeRange,
@@ -76,6 +77,7 @@ impl Conditions {
             ids: (!filter.image_ids.is_empty()).then(|| numbers(&filter.image_ids)),
             persons: flags(&filter.person_ids, &matrix.persons),
             cameras: flags(&filter.camera_ids, &matrix.cameras),
+            tracks: flags(&filter.track_ids, &matrix.tracks),
             attributes,
             captured: TimeRange { from_ms: filter.captured_from_ms, before_ms: filter.captured_before_ms },
             indexed: TimeRange { from_ms: filter.indexed_from_ms, before_ms: filter.indexed_before_ms },
@@ -89,6 +91,7 @@ impl Conditions {
         self.ids.is_none()
             && self.persons.is_none()
             && self.cameras.is_none()
+            && self.tracks.is_none()
             && self.attributes.is_empty()
             && self.captured.is_unbounded()
             && self.indexed.is_unbounded()
@@ -107,6 +110,9 @@ impl Conditions {
         };
         if let Some(flags) = &self.cameras {
             keep_texts(flags, &matrix.cameras.numbers);
+        }
+        if let Some(flags) = &self.tracks {
+            keep_texts(flags, &matrix.tracks.numbers);
         }
         if let Some(flags) = &self.persons {
             keep_texts(flags, &matrix.persons.numbers);

@@ -173,13 +173,14 @@ impl Database {
         {
             let mut image = transaction.prepare_cached(
                 "INSERT INTO image (generation_id, image_id, person_id, camera_id, captured_at_ms, indexed_at_ms,
-                                    attributes, content_sha256, code, write_number)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                    attributes, content_sha256, code, write_number, track_id, frame_id, crop_box)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                  ON CONFLICT (generation_id, image_id) DO UPDATE SET
                      person_id = excluded.person_id, camera_id = excluded.camera_id,
                      captured_at_ms = excluded.captured_at_ms, indexed_at_ms = excluded.indexed_at_ms,
                      attributes = excluded.attributes, content_sha256 = excluded.content_sha256,
-                     code = excluded.code, write_number = excluded.write_number
+                     code = excluded.code, write_number = excluded.write_number,
+                     track_id = excluded.track_id, frame_id = excluded.frame_id, crop_box = excluded.crop_box
                  RETURNING id",
             )?;
             let mut same_write = transaction.prepare_cached(
@@ -208,6 +209,9 @@ impl Database {
                         metadata.content_sha256,
                         code.as_bytes(),
                         write_number as i64,
+                        metadata.track_id,
+                        metadata.frame_id,
+                        metadata.crop_box.map(|crop_box| serde_json::to_string(&crop_box)).transpose()?,
                     ],
                     |row| row.get(0),
                 )?;
@@ -231,7 +235,8 @@ impl Database {
         let mut updated = Vec::with_capacity(images.len());
         {
             let mut statement = transaction.prepare_cached(
-                "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, attributes = ?6
+                "UPDATE image SET person_id = ?3, camera_id = ?4, captured_at_ms = ?5, attributes = ?6, track_id = ?7,
+                                  frame_id = ?8, crop_box = ?9
                  WHERE generation_id = ?1 AND image_id = ?2 RETURNING id, indexed_at_ms, write_number",
             )?;
             for (image_id, metadata) in images {
@@ -242,6 +247,9 @@ impl Database {
                     metadata.camera_id,
                     metadata.captured_at_ms,
                     serde_json::to_string(&metadata.attributes)?,
+                    metadata.track_id,
+                    metadata.frame_id,
+                    metadata.crop_box.map(|crop_box| serde_json::to_string(&crop_box)).transpose()?,
                 ];
                 let written = |row: &Row<'_>| {
                     let write_number = row.get::<_, i64>(2)?.unsigned_abs();

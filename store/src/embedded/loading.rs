@@ -91,7 +91,8 @@ fn load_images(connection: &Connection, loaded: &mut [Loading], damage: &Damage)
     let is_declared = generations.values().any(|(_, declared)| !declared.is_empty());
     let attributes = if is_declared { "attributes" } else { "NULL" };
     let mut statement = connection.prepare(&format!(
-        "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}, write_number
+        "SELECT id, generation_id, person_id, camera_id, captured_at_ms, indexed_at_ms, code, {attributes}, write_number,
+                track_id
          FROM image NOT INDEXED WHERE id > ?1 ORDER BY id"
     ))?;
     let mut last = 0;
@@ -141,6 +142,7 @@ fn load_image(id: i64, row: &Row<'_>, generations: &mut Generations<'_>) -> Resu
     let keys = RowKeys {
         person_id: text(2),
         camera_id: text(3),
+        track_id: text(9),
         captured_at_ms: row.get(4)?,
         indexed_at_ms: row.get(5)?,
         write_number: row.get::<_, i64>(8)?.unsigned_abs(),

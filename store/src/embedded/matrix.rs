@@ -16,6 +16,7 @@ pub(super) const NO_TIME: i64 = i64::MIN;
 pub(super) struct RowKeys<'a> {
     pub(super) person_id: Option<&'a str>,
     pub(super) camera_id: Option<&'a str>,
+    pub(super) track_id: Option<&'a str>,
     pub(super) captured_at_ms: Option<i64>,
     pub(super) indexed_at_ms: i64,
     /// Where it is in the order of writes.
@@ -29,6 +30,7 @@ impl<'a> RowKeys<'a> {
         Self {
             person_id: metadata.person_id.as_deref(),
             camera_id: metadata.camera_id.as_deref(),
+            track_id: metadata.track_id.as_deref(),
             captured_at_ms: metadata.captured_at_ms,
             indexed_at_ms: metadata.indexed_at_ms,
             write_number,
@@ -70,6 +72,8 @@ pub(super) struct GalleryMatrix {
     ids: Vec<i64>,
     pub(super) persons: Column,
     pub(super) cameras: Column,
+    /// Names of tracks, each of which counts within its camera.
+    pub(super) tracks: Column,
     /// The declared attributes, by name.
     pub(super) attributes: Vec<(String, Column)>,
     pub(super) captured_at_ms: Vec<i64>,
@@ -81,13 +85,14 @@ pub(super) struct GalleryMatrix {
 
 impl GalleryMatrix {
     pub(super) fn new(dimension: usize, declared_attributes: &[String]) -> Self {
-        let (ids, persons, cameras, captured_at_ms, indexed_at_ms, write_numbers, removed) = Default::default();
+        let (ids, persons, cameras, tracks, captured_at_ms, indexed_at_ms, write_numbers, removed) = Default::default();
         let attributes = declared_attributes.iter().map(|name| (name.clone(), Column::default())).collect();
         Self {
             codes: Codes::new(dimension),
             ids,
             persons,
             cameras,
+            tracks,
             attributes,
             captured_at_ms,
             indexed_at_ms,
@@ -106,7 +111,7 @@ impl GalleryMatrix {
         self.write_numbers.reserve_exact(rows);
         self.removed.reserve_exact(rows);
         let columns = self.attributes.iter_mut().map(|(_, column)| column);
-        for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+        for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
             column.numbers.reserve_exact(rows);
         }
     }
@@ -188,6 +193,7 @@ impl GalleryMatrix {
         self.removed.push(false);
         self.persons.push(keys.person_id);
         self.cameras.push(keys.camera_id);
+        self.tracks.push(keys.track_id);
         for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
             column.push(*text);
         }
@@ -207,6 +213,7 @@ impl GalleryMatrix {
     fn set_keys(&mut self, row: usize, keys: &RowKeys<'_>) {
         self.persons.replace(row, keys.person_id);
         self.cameras.replace(row, keys.camera_id);
+        self.tracks.replace(row, keys.track_id);
         for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
             column.replace(row, *text);
         }
@@ -223,6 +230,7 @@ impl GalleryMatrix {
             self.removed_count += 1;
             self.persons.clear(row);
             self.cameras.clear(row);
+            self.tracks.clear(row);
             self.attributes.iter_mut().for_each(|(_, column)| column.clear(row));
         }
         if self.removed_count * 4 > self.rows() {
@@ -248,7 +256,7 @@ impl GalleryMatrix {
                 self.indexed_at_ms[kept] = self.indexed_at_ms[row];
                 self.write_numbers[kept] = self.write_numbers[row];
                 let columns = self.attributes.iter_mut().map(|(_, column)| column);
-                for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+                for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
                     column.numbers[kept] = column.numbers[row];
                 }
             }
@@ -260,7 +268,7 @@ impl GalleryMatrix {
         self.indexed_at_ms.truncate(kept);
         self.write_numbers.truncate(kept);
         let columns = self.attributes.iter_mut().map(|(_, column)| column);
-        for column in columns.chain([&mut self.persons, &mut self.cameras]) {
+        for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
             column.numbers.truncate(kept);
         }
         self.removed.clear();
@@ -276,8 +284,16 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn keys(person: Option<&str>) -> RowKeys<'_> {
-        let (camera_id, captured_at_ms, indexed_at_ms, write_number) = (None, None, 0, 0);
-        RowKeys { person_id: person, camera_id, captured_at_ms, indexed_at_ms, write_number, attributes: vec![person] }
+        let (camera_id, track_id, captured_at_ms, indexed_at_ms, write_number) = (None, None, None, 0, 0);
+        RowKeys {
+            person_id: person,
+            camera_id,
+            track_id,
+            captured_at_ms,
+            indexed_at_ms,
+            write_number,
+            attributes: vec![person],
+        }
     }
 
     proptest! {

@@ -51,9 +51,18 @@ pub(super) fn from_version_2(transaction: &Transaction<'_>) -> Result<(), Embedd
 
 /// Version 3 knew the order of writes by their times alone. A column with a constant default is not written to the rows.
 pub(super) fn from_version_3(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
-    Ok(transaction.execute_batch(
+    transaction.execute_batch(
         "ALTER TABLE image ADD COLUMN write_number INTEGER NOT NULL DEFAULT 0;
          CREATE TABLE write_number (reserved INTEGER NOT NULL) STRICT; INSERT INTO write_number VALUES (1);",
+    )?;
+    from_version_4(transaction)
+}
+
+/// Version 4 knew neither tracks nor what an image was cut from.
+pub(super) fn from_version_4(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
+    Ok(transaction.execute_batch(
+        "ALTER TABLE image ADD COLUMN track_id TEXT; ALTER TABLE image ADD COLUMN frame_id TEXT;
+         ALTER TABLE image ADD COLUMN crop_box TEXT;",
     )?)
 }
 
@@ -88,7 +97,8 @@ mod tests {
         let old = Connection::open(&path).unwrap();
         old.execute_batch(
             "DROP TABLE retired_number; DROP TABLE write_number; ALTER TABLE image DROP COLUMN write_number;
-             PRAGMA user_version = 2",
+             ALTER TABLE image DROP COLUMN track_id; ALTER TABLE image DROP COLUMN frame_id;
+             ALTER TABLE image DROP COLUMN crop_box; PRAGMA user_version = 2",
         )
         .unwrap();
         drop(old);

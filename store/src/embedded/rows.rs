@@ -4,8 +4,8 @@ use crate::ImageMetadata;
 use rusqlite::Row;
 
 /// The columns that [`metadata`] reads, behind the image id.
-pub(super) const METADATA_COLUMNS: &str =
-    "image_id, person_id, camera_id, captured_at_ms, indexed_at_ms, attributes, content_sha256";
+pub(super) const METADATA_COLUMNS: &str = "image_id, person_id, camera_id, captured_at_ms, indexed_at_ms, attributes, \
+                                           content_sha256, track_id, frame_id, crop_box";
 
 /// Reads [`METADATA_COLUMNS`] that begin at `first`.
 pub(super) fn metadata(row: &Row<'_>, first: usize) -> rusqlite::Result<(String, ImageMetadata)> {
@@ -13,9 +13,16 @@ pub(super) fn metadata(row: &Row<'_>, first: usize) -> rusqlite::Result<(String,
     let attributes = serde_json::from_str(&attributes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(first + 5, rusqlite::types::Type::Text, Box::new(error))
     })?;
+    let crop_box: Option<String> = row.get(first + 9)?;
+    let crop_box = crop_box.map(|crop_box| serde_json::from_str(&crop_box)).transpose().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(first + 9, rusqlite::types::Type::Text, Box::new(error))
+    })?;
     let metadata = ImageMetadata {
         person_id: row.get(first + 1)?,
         camera_id: row.get(first + 2)?,
+        track_id: row.get(first + 7)?,
+        frame_id: row.get(first + 8)?,
+        crop_box,
         captured_at_ms: row.get(first + 3)?,
         indexed_at_ms: row.get(first + 4)?,
         attributes,

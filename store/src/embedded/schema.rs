@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
 
 /// Version of the tables below, in SQLite's `user_version`. Raise it with every change, and migrate older files.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Marks a SQLite file as ours, in its `application_id`: "Dscr".
 const APPLICATION_ID: i64 = 0x4473_6372;
@@ -43,6 +43,9 @@ pub(super) const TABLES: &str = "
         content_sha256 TEXT NOT NULL,
         code BLOB NOT NULL,             -- the embedding in eight bits a value
         write_number INTEGER NOT NULL DEFAULT 0, -- in the order of writes; 0 for those of earlier versions
+        track_id TEXT,
+        frame_id TEXT,
+        crop_box TEXT,                  -- JSON list of left, top, width and height in pixels
         UNIQUE (generation_id, image_id)
     ) STRICT;
     CREATE TABLE embedding (
@@ -130,6 +133,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), EmbeddedError
         (_, APPLICATION_ID, 1) => migration::from_version_1(&transaction)?,
         (_, APPLICATION_ID, 2) => migration::from_version_2(&transaction)?,
         (_, APPLICATION_ID, 3) => migration::from_version_3(&transaction)?,
+        (_, APPLICATION_ID, 4) => migration::from_version_4(&transaction)?,
         (_, APPLICATION_ID, found) if found > SCHEMA_VERSION => {
             return Err(EmbeddedError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA_VERSION });
         }
@@ -177,7 +181,7 @@ mod tests {
         let path = folder.path().join("store.sqlite");
         open_for_writing(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = open_for_writing(&path);
-        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 5, supported: 4, .. })));
+        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 6, supported: 5, .. })));
 
         let path = folder.path().join("other.sqlite");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE song (title TEXT)").unwrap();

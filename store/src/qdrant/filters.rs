@@ -10,6 +10,7 @@ pub(super) fn filter_conditions(gallery: &str, filter: &SearchFilter) -> Option<
         image_ids,
         person_ids,
         camera_ids,
+        track_ids,
         captured_from_ms,
         captured_before_ms,
         indexed_from_ms,
@@ -23,7 +24,12 @@ pub(super) fn filter_conditions(gallery: &str, filter: &SearchFilter) -> Option<
     if !image_ids.is_empty() {
         must.push(Condition::has_id(image_ids.iter().map(|image_id| point_id(gallery, image_id))));
     }
-    for (field, wanted) in [(PayloadField::PersonId, person_ids), (PayloadField::CameraId, camera_ids)] {
+    let texts = [
+        (PayloadField::PersonId, person_ids),
+        (PayloadField::CameraId, camera_ids),
+        (PayloadField::TrackId, track_ids),
+    ];
+    for (field, wanted) in texts {
         if !wanted.is_empty() {
             must.push(Condition::matches(field.name(), wanted.clone()));
         }

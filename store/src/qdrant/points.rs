@@ -3,12 +3,12 @@
 use super::collection::collection_name;
 use super::error::QdrantStoreError;
 use crate::StoreError;
-use crate::{GalleryImage, Hit, ImageMetadata};
+use crate::{CropBox, GalleryImage, Hit, ImageMetadata};
 use descry_model::Embedding;
 use qdrant_client::qdrant::value::Kind;
 use qdrant_client::qdrant::vector_output::Vector;
 use qdrant_client::qdrant::vectors_output::VectorsOptions;
-use qdrant_client::qdrant::{PointId, PointStruct, ScoredPoint, Struct, Value, VectorsOutput};
+use qdrant_client::qdrant::{ListValue, PointId, PointStruct, ScoredPoint, Struct, Value, VectorsOutput};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -24,6 +24,9 @@ pub(super) enum PayloadField {
     ImageId,
     PersonId,
     CameraId,
+    TrackId,
+    FrameId,
+    CropBox,
     CapturedAtMs,
     IndexedAtMs,
     Attributes,
@@ -32,14 +35,17 @@ pub(super) enum PayloadField {
 
 impl PayloadField {
     /// The fields by which points are looked for, besides declared attributes.
-    pub(super) const INDEXED: [Self; 5] =
-        [Self::ImageId, Self::PersonId, Self::CameraId, Self::CapturedAtMs, Self::IndexedAtMs];
+    pub(super) const INDEXED: [Self; 6] =
+        [Self::ImageId, Self::PersonId, Self::CameraId, Self::TrackId, Self::CapturedAtMs, Self::IndexedAtMs];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ImageId => "image_id",
             Self::PersonId => "person_id",
             Self::CameraId => "camera_id",
+            Self::TrackId => "track_id",
+            Self::FrameId => "frame_id",
+            Self::CropBox => "crop_box",
             Self::CapturedAtMs => "captured_at_ms",
             Self::IndexedAtMs => "indexed_at_ms",
             Self::Attributes => "attributes",
@@ -88,12 +94,36 @@ pub(super) fn payload_of(image_id: String, metadata: ImageMetadata) -> Result<Ha
         (PayloadField::ImageId, Some(image_id.into())),
         (PayloadField::PersonId, metadata.person_id.map(Value::from)),
         (PayloadField::CameraId, metadata.camera_id.map(Value::from)),
+        (PayloadField::TrackId, metadata.track_id.map(Value::from)),
+        (PayloadField::FrameId, metadata.frame_id.map(Value::from)),
+        (PayloadField::CropBox, metadata.crop_box.map(box_value)),
         (PayloadField::CapturedAtMs, metadata.captured_at_ms.map(Value::from)),
         (PayloadField::IndexedAtMs, Some(metadata.indexed_at_ms.into())),
         (PayloadField::Attributes, Some(Kind::StructValue(Struct { fields: attributes }).into())),
         (PayloadField::ContentSha256, Some(metadata.content_sha256.into())),
     ];
     Ok(fields.into_iter().filter_map(|(field, value)| Some((field.name().to_owned(), value?))).collect())
+}
+
+/// A box as the list of its left edge, upper edge, width and height.
+fn box_value(CropBox { left_px, top_px, width_px, height_px }: CropBox) -> Value {
+    let sides = [i64::from(left_px), i64::from(top_px), i64::from(width_px), i64::from(height_px)];
+    Kind::ListValue(ListValue { values: sides.map(Value::from).to_vec() }).into()
+}
+
+fn box_of(kind: Kind) -> Option<CropBox> {
+    let Kind::ListValue(ListValue { values }) = kind else { return None };
+    let sides = values.into_iter().map(|value| match value.kind {
+        Some(Kind::IntegerValue(side)) => Some(side),
+        _ => None,
+    });
+    let [left, top, width, height] = <[i64; 4]>::try_from(sides.collect::<Option<Vec<_>>>()?).ok()?;
+    Some(CropBox {
+        left_px: left.try_into().ok()?,
+        top_px: top.try_into().ok()?,
+        width_px: width.try_into().ok()?,
+        height_px: height.try_into().ok()?,
+    })
 }
 
 pub(super) fn hit_from_point(address: &str, point: ScoredPoint) -> Result<Hit, StoreError> {
@@ -148,7 +178,11 @@ pub(super) fn image_from_payload(
     let image_id = text_of(PayloadField::ImageId)?.ok_or_else(|| foreign(PayloadField::ImageId))?;
     let person_id = text_of(PayloadField::PersonId)?;
     let camera_id = text_of(PayloadField::CameraId)?;
+    let track_id = text_of(PayloadField::TrackId)?;
+    let frame_id = text_of(PayloadField::FrameId)?;
     let content_sha256 = text_of(PayloadField::ContentSha256)?.unwrap_or_default();
+    let crop_box = take(PayloadField::CropBox);
+    let crop_box = crop_box.map(|kind| box_of(kind).ok_or_else(|| foreign(PayloadField::CropBox))).transpose()?;
     let mut time_of = |field| time(field, take(field));
     let captured_at_ms = time_of(PayloadField::CapturedAtMs)?;
     let indexed_at_ms = time_of(PayloadField::IndexedAtMs)?.unwrap_or_default();
@@ -164,7 +198,17 @@ pub(super) fn image_from_payload(
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(foreign(PayloadField::Attributes)),
     };
-    let metadata = ImageMetadata { person_id, camera_id, captured_at_ms, attributes, content_sha256, indexed_at_ms };
+    let metadata = ImageMetadata {
+        person_id,
+        camera_id,
+        track_id,
+        frame_id,
+        crop_box,
+        captured_at_ms,
+        attributes,
+        content_sha256,
+        indexed_at_ms,
+    };
     Ok((image_id, metadata))
 }
 
@@ -190,6 +234,7 @@ mod tests {
         let id = ("image_id", Value::from("1"));
         assert!(check(&[id.clone(), ("person_id", 7.into())]).contains("person_id"));
         assert!(check(&[id.clone(), ("captured_at_ms", 0.5.into())]).contains("captured_at_ms"));
+        assert!(check(&[id.clone(), ("crop_box", "1,2".into())]).contains("crop_box"));
         assert!(check(&[id, ("attributes", "red".into())]).contains("attributes"));
     }
 

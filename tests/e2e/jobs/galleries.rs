@@ -111,7 +111,7 @@ async fn write(client: &mut Client, model: &ComputedModel) {
             camera_id: Some(["c1", "c2"][number % 2].to_owned()),
             captured_at: Some(Timestamp::from(SystemTime::now())),
             attributes: [("path".to_owned(), format!("/crops/{image_id}"))].into(),
-            indexed_at: None,
+            ..ImageMetadata::default()
         };
         let embedding = model.embedding(image_id.as_bytes());
         StoredImage { image_id, metadata: Some(metadata), content_sha256: String::new(), embedding }
@@ -152,6 +152,7 @@ async fn update(galleries: &Galleries<'_>, client: &mut Client) {
             captured_at: None,
             attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
             indexed_at: before[image_id].metadata.as_ref().unwrap().indexed_at,
+            ..ImageMetadata::default()
         };
         assert_eq!(after[image_id].metadata.as_ref(), Some(&expected), "{image_id}");
         assert_eq!(after[image_id].embedding, before[image_id].embedding);

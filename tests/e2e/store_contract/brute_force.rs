@@ -35,10 +35,12 @@ fn random_image(random: &mut Random, number: usize, dimension: usize) -> Gallery
     let metadata = ImageMetadata {
         person_id: some(6).map(|person| format!("person {person}")),
         camera_id: some(4).map(|camera| format!("camera/{camera}")),
+        track_id: some(5).map(|track| format!("track {track}")),
         captured_at_ms: some(10).map(|time| time as i64 * 1_000 - 3_000),
         attributes,
         content_sha256: format!("sha of {number}"),
         indexed_at_ms: some(10).unwrap_or(10) as i64 * 1_000 - 3_000,
+        ..ImageMetadata::default()
     };
     GalleryImage { image_id: format!("image {number}"), embedding: random.embedding(dimension), metadata }
 }
@@ -56,6 +58,7 @@ fn filter_at(random: &mut Random, depth: u64) -> SearchFilter {
         image_ids: sometimes(random, 8, ids),
         person_ids: sometimes(random, 5, texts(&persons)),
         camera_ids: sometimes(random, 5, texts(&cameras)),
+        track_ids: sometimes(random, 8, texts(&["track 0", "track 2", "track 4", "no track"])),
         captured_from_ms: bound(random),
         captured_before_ms: bound(random),
         indexed_from_ms: bound(random),
@@ -108,6 +111,7 @@ pub(super) fn matches(image: &GalleryImage, filter: &SearchFilter) -> bool {
     let own = one_of(&filter.image_ids, Some(image_id))
         && one_of(&filter.person_ids, metadata.person_id.as_deref())
         && one_of(&filter.camera_ids, metadata.camera_id.as_deref())
+        && one_of(&filter.track_ids, metadata.track_id.as_deref())
         && within(filter.captured_from_ms, filter.captured_before_ms, metadata.captured_at_ms)
         && within(filter.indexed_from_ms, filter.indexed_before_ms, Some(metadata.indexed_at_ms))
         && filter.attributes.iter().all(has)

@@ -6,7 +6,7 @@ use super::gallery::{
     texts,
 };
 use super::stand::Stand;
-use descry_store::{ImageMetadata, NearestQuery};
+use descry_store::{CropBox, ImageMetadata, NearestQuery};
 use std::collections::BTreeMap;
 
 pub(super) async fn metadata_survives_unchanged(stand: Stand) {
@@ -27,6 +27,9 @@ pub(super) async fn metadata_survives_unchanged(stand: Stand) {
     let full = ImageMetadata {
         person_id: Some("person \"7\"/ü".to_owned()),
         camera_id: Some(String::new()),
+        track_id: Some("track \"9\"/ß".to_owned()),
+        frame_id: Some("c1/000001.jpg".to_owned()),
+        crop_box: Some(CropBox { left_px: i32::MIN, top_px: -1, width_px: u32::MAX, height_px: 1 }),
         captured_at_ms: Some(-1),
         attributes,
         content_sha256: "0123456789abcdef".repeat(4),

@@ -5,7 +5,7 @@ use super::gallery::{
     Random, assert_same_embedding, declaring, ids, image, model, of_person, query, texts, with_attribute,
 };
 use super::stand::Stand;
-use descry_store::{ImageMetadata, NearestQuery, SearchFilter};
+use descry_store::{CropBox, ImageMetadata, NearestQuery, SearchFilter};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) async fn updating_metadata_replaces_all_of_it(stand: Stand) {
@@ -23,6 +23,9 @@ pub(super) async fn updating_metadata_replaces_all_of_it(stand: Stand) {
     let new = ImageMetadata {
         person_id: Some("bob \"7\"".to_owned()),
         camera_id: None,
+        track_id: Some("4".to_owned()),
+        frame_id: Some("f".to_owned()),
+        crop_box: Some(CropBox { left_px: 1, top_px: 2, width_px: 3, height_px: 4 }),
         captured_at_ms: Some(-9),
         attributes: BTreeMap::from([("coat".to_owned(), "dark  blue".to_owned())]),
         content_sha256: "another".to_owned(),

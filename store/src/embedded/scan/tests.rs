@@ -7,6 +7,7 @@ use proptest::prelude::*;
 const NO_KEYS: RowKeys<'_> = RowKeys {
     person_id: None,
     camera_id: None,
+    track_id: None,
     captured_at_ms: None,
     indexed_at_ms: 0,
     write_number: 0,
