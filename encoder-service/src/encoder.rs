@@ -423,6 +423,7 @@ mod tests {
             end_of_text_id: vocabulary.end_of_text_id,
             mask_id: vocabulary.mask_id,
             padding_id: 0,
+            caption_rules: None,
         };
         let prepare = |text: &str, allow_blank_texts| {
             let tokenizer = Some(TextTokenizer::from_bytes(&bytes, input.clone()).unwrap());

@@ -175,5 +175,6 @@ fn text_input(vocabulary_size: usize, context_length: usize, tokenizer: Option<&
         end_of_text_id: tokenizer.map_or(last_id, |tokenizer| tokenizer.vocabulary.end_of_text_id),
         mask_id: tokenizer.and_then(|tokenizer| tokenizer.vocabulary.mask_id),
         padding_id: 0,
+        caption_rules: None,
     }
 }

@@ -186,7 +186,7 @@ fn setting(reason: String) -> ExportError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use descry_model::{TextInput, TextTokenizer};
+    use descry_model::{CaptionRules, TextInput, TextTokenizer};
     use serde::Deserialize;
 
     #[derive(Deserialize)]
@@ -199,14 +199,7 @@ mod tests {
     #[test]
     fn clips_merge_table_gives_the_papers_ids() {
         let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap();
-        let input = TextInput {
-            context_length: 77,
-            vocabulary_size: VOCABULARY_SIZE,
-            start_of_text_id: found.vocabulary.start_of_text_id,
-            end_of_text_id: found.vocabulary.end_of_text_id,
-            mask_id: found.vocabulary.mask_id,
-            padding_id: 0,
-        };
+        let input = clips_input(&found);
         assert_eq!(found.vocabulary.mask_id, Some(49_405));
         let tokenizer = TextTokenizer::from_bytes(&found.json, input).unwrap();
         let captions: Vec<Caption> =
@@ -225,6 +218,38 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    /// Awkward captions with the ids that TBPS-CLIP's code gives.
+    #[test]
+    fn captions_by_the_rules_of_tbps_clip_get_its_ids() {
+        let found = find_tokenizer(None, None, VOCABULARY_SIZE).unwrap();
+        let rules = CaptionRules { characters_to_spaces: ".!\"()*#:;~".to_owned(), max_words: 77 };
+        let input = TextInput { caption_rules: Some(rules), ..clips_input(&found) };
+        let tokenizer = TextTokenizer::from_bytes(&found.json, input).unwrap();
+        let captions: Vec<Caption> =
+            serde_json::from_str(include_str!("../../model/tests/data/tbps_clip_captions.json")).unwrap();
+        assert_eq!(captions.len(), 46);
+        for caption in captions {
+            let mut ids = tokenizer.tokenize(&caption.text).unwrap().token_ids;
+            ids.resize(77, 0);
+            assert_eq!(ids, caption.ids, "{}", caption.text);
+        }
+        // Words that are no tokens at all, so that the limit of words is what cuts.
+        let spaces = vec!["\u{AD}"; 78].join(" ");
+        assert!(tokenizer.tokenize(&spaces).unwrap().truncated);
+    }
+
+    fn clips_input(found: &TokenizerFile) -> TextInput {
+        TextInput {
+            context_length: 77,
+            vocabulary_size: VOCABULARY_SIZE,
+            start_of_text_id: found.vocabulary.start_of_text_id,
+            end_of_text_id: found.vocabulary.end_of_text_id,
+            mask_id: found.vocabulary.mask_id,
+            padding_id: 0,
+            caption_rules: None,
+        }
     }
 
     /// The bytes are part of the fingerprint of every model with CLIP's vocabulary. These tests are built with serde_json's

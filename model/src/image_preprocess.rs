@@ -128,7 +128,7 @@ pub fn preprocess_patiently(
     patience: Patience<'_>,
 ) -> Result<Array3<f32>, ModelError> {
     let decoded = decode_patiently(bytes, max_pixels, input.exif_rotation, patience)?;
-    let resized = resize_patiently(&decoded, input.height_px, input.width_px, patience)?;
+    let resized = resize_patiently(&decoded, input.height_px, input.width_px, input.resize_filter, patience)?;
     Ok(normalise(&resized, input))
 }
 

@@ -5,6 +5,7 @@
 //! see the same pixels, the same token ids and the same names.
 
 mod bundle;
+mod caption_rules;
 mod embedding;
 mod error;
 mod fingerprint;
@@ -29,7 +30,9 @@ pub use error::ModelError;
 pub use fingerprint::{Fingerprint, sha256_hex};
 pub use image_cost::image_cost;
 pub use image_preprocess::{decode_image, preprocess_image, preprocess_patiently};
-pub use manifest::{Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput};
+pub use manifest::{
+    CaptionRules, Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput,
+};
 pub use method::Method;
 pub use patience::Patience;
 pub use resize::{RgbImage, resize};

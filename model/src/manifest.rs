@@ -60,6 +60,8 @@ impl fmt::Display for Dialect {
 pub enum ResizeFilter {
     /// Pillow's antialiased bilinear filter on 8-bit samples.
     PillowBilinear,
+    /// Pillow's antialiased bicubic filter on 8-bit samples (TBPS-CLIP, and CLIP itself).
+    PillowBicubic,
 }
 
 /// The vision tower's input.
@@ -98,9 +100,22 @@ impl ImageInput {
         let Self { height_px, width_px, resize_filter, mean, std, exif_rotation } = self;
         let filter = match resize_filter {
             ResizeFilter::PillowBilinear => "pillow-bilinear",
+            ResizeFilter::PillowBicubic => "pillow-bicubic",
         };
         format!("{height_px}x{width_px} {filter} {mean:?} {std:?} {exif_rotation}")
     }
+}
+
+/// What is done to a caption before the text repair that all published tokenizers share: lower case; each of some
+/// characters becomes a space; runs of whitespace become one space; line breaks at the end and spaces at both ends go; words
+/// beyond a number are cut off. A single tab between two words stays, and makes them one word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptionRules {
+    /// Characters that become spaces, one after the other without separators.
+    pub characters_to_spaces: String,
+    /// Most words of a caption, where words are what stands between single spaces. The caller is told what was cut off.
+    pub max_words: usize,
 }
 
 /// The text tower's input.
@@ -119,13 +134,32 @@ pub struct TextInput {
     pub mask_id: Option<i64>,
     /// What rows are filled with on the right.
     pub padding_id: i64,
+    /// What the model's training did to captions before everything else. Absent where it did nothing of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption_rules: Option<CaptionRules>,
 }
 
 impl TextInput {
     /// Text form for the fingerprint.
     fn canonical(&self) -> String {
-        let Self { context_length, vocabulary_size, start_of_text_id, end_of_text_id, mask_id, padding_id } = self;
-        format!("{context_length} {vocabulary_size} {start_of_text_id} {end_of_text_id} {mask_id:?} {padding_id}")
+        let Self {
+            context_length,
+            vocabulary_size,
+            start_of_text_id,
+            end_of_text_id,
+            mask_id,
+            padding_id,
+            caption_rules,
+        } = self;
+        let ids = format!("{start_of_text_id} {end_of_text_id} {mask_id:?} {padding_id}");
+        let all = format!("{context_length} {vocabulary_size} {ids}");
+        // Models without rules keep the names that they had before there were any.
+        match caption_rules {
+            None => all,
+            Some(CaptionRules { characters_to_spaces, max_words }) => {
+                format!("{all} {characters_to_spaces:?} {max_words}")
+            }
+        }
     }
 }
 
@@ -222,7 +256,8 @@ impl Manifest {
 
     fn check(&self) -> Result<(), String> {
         let ImageInput { height_px, width_px, std, .. } = &self.image;
-        let TextInput { context_length, vocabulary_size, start_of_text_id, end_of_text_id, .. } = &self.text;
+        let TextInput { context_length, vocabulary_size, start_of_text_id, end_of_text_id, caption_rules, .. } =
+            &self.text;
         let known_id = |id: i64| usize::try_from(id).is_ok_and(|id| id < *vocabulary_size);
         let faults = [
             (self.embedding_dimension == 0, "embedding_dimension is 0"),
@@ -232,6 +267,11 @@ impl Manifest {
             (*height_px > MAX_SIDE_PX || *width_px > MAX_SIDE_PX, "the image size is over 4096 pixels"),
             (std.iter().any(|value| value.is_nan() || *value <= 0.0), "std must be positive"),
             (*context_length < 2, "context_length must be at least 2"),
+            (caption_rules.as_ref().is_some_and(|rules| rules.max_words == 0), "max_words is 0"),
+            (
+                caption_rules.as_ref().is_some_and(|rules| rules.characters_to_spaces.len() > MAX_CHARACTERS_BYTES),
+                "characters_to_spaces is over 256 bytes",
+            ),
             (!known_id(*start_of_text_id) || !known_id(*end_of_text_id), "special token ids exceed the vocabulary"),
         ];
         if let Some((_, fault)) = faults.iter().find(|(found, _)| *found) {
@@ -266,6 +306,8 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 pub const PARITY_FILE: &str = "parity.npz";
 
 const MAX_SIDE_PX: usize = 4096;
+/// Every caption is searched for them.
+const MAX_CHARACTERS_BYTES: usize = 256;
 /// A thousand times a ViT-L/14.
 const MAX_IMAGE_GFLOP: f64 = 1e6;
 /// Several times what a bundle has.

@@ -6,6 +6,7 @@
 use crate::text_input::{read_limited, without_mark};
 use crate::vocabulary_gaps::{LostPiece, VocabularyGaps, describe_lost, settle_unknown_token};
 use crate::{ModelError, TextInput};
+use std::borrow::Cow;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -14,7 +15,7 @@ use tokenizers::Tokenizer;
 pub struct TokenizedText {
     /// Start-of-text, the byte pairs, end-of-text; 2 to `context_length` ids, not padded.
     pub token_ids: Vec<i64>,
-    /// Whether byte pairs were cut to fit the context length, or stand behind an end mark that the text spells out. The caller
+    /// Whether words were cut by the model's own limit or byte pairs to fit the context length, or stand behind an end mark that the text spells out. The caller
     /// is told: the end of the text did not count.
     pub truncated: bool,
     /// Letters that the vocabulary has no token for, in words: the embedding knows nothing of them, or only that something
@@ -88,7 +89,14 @@ impl TextTokenizer {
     /// # Errors
     /// [`ModelError::Tokenizer`] when the file's own rules fail.
     pub fn tokenize(&self, text: &str) -> Result<TokenizedText, ModelError> {
-        let cleaned = clean_text(text);
+        let (ruled, is_cut) = match &self.input.caption_rules {
+            Some(rules) => {
+                let (ruled, is_cut) = rules.apply(text);
+                (Cow::Owned(ruled), is_cut)
+            }
+            None => (Cow::Borrowed(text), false),
+        };
+        let cleaned = clean_text(&ruled);
         let mut lost = self.gaps.as_ref().map(|gaps| gaps.lost(&self.tokenizer, &cleaned)).unwrap_or_default();
         // Places in the text cost time, and are only looked at for this.
         let encoding = match self.unknown_id {
@@ -106,7 +114,7 @@ impl TextTokenizer {
         let room = self.input.context_length.saturating_sub(2);
         let ids = encoding.get_ids();
         let counting = ids.iter().position(|&id| i64::from(id) == self.input.end_of_text_id).unwrap_or(ids.len());
-        let truncated = ids.len() > room || counting + 1 < ids.len();
+        let truncated = is_cut || ids.len() > room || counting + 1 < ids.len();
         let mut token_ids = Vec::with_capacity(encoding.len().min(room) + 2);
         token_ids.push(self.input.start_of_text_id);
         token_ids.extend(ids.iter().take(room).map(|&id| i64::from(id)));
@@ -213,6 +221,7 @@ mod tests {
             end_of_text_id: last_id,
             mask_id: None,
             padding_id: 0,
+            caption_rules: None,
         };
         TextTokenizer::from_bytes(&serde_json::to_vec(&json).unwrap(), input).unwrap()
     }
@@ -299,6 +308,7 @@ mod tests {
                 end_of_text_id: 3,
                 mask_id: None,
                 padding_id: 0,
+                caption_rules: None,
             };
             TextTokenizer::from_bytes(&serde_json::to_vec(&json).unwrap(), input)
         };

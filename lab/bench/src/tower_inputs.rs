@@ -100,6 +100,7 @@ mod tests {
             end_of_text_id: 100,
             mask_id: None,
             padding_id: 0,
+            caption_rules: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) fn tokenizer() -> (TextTokenizer, Vocabulary) {
         end_of_text_id: vocabulary.end_of_text_id,
         mask_id: vocabulary.mask_id,
         padding_id: 0,
+        caption_rules: None,
     };
     (TextTokenizer::from_bytes(&bytes, input).unwrap(), vocabulary)
 }

@@ -1,7 +1,7 @@
 //! Image files as 8-bit RGB of the tower's size, read as serving reads them.
 
 use crate::{InputSettings, LoadingSettings};
-use descry_model::{RgbImage, decode_image, resize};
+use descry_model::{ResizeFilter, RgbImage, decode_image, resize};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -29,7 +29,7 @@ impl ImageFiles {
     pub(super) fn read(&self, path: &Path) -> io::Result<RgbImage> {
         let bytes = read_limited(path, MAX_FILE_BYTES)?;
         let decoded = decode_image(&bytes, self.max_image_pixels, false).map_err(io::Error::other)?;
-        Ok(resize(&decoded, self.height_px, self.width_px))
+        Ok(resize(&decoded, self.height_px, self.width_px, ResizeFilter::PillowBilinear))
     }
 }
 

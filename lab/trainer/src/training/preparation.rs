@@ -162,6 +162,7 @@ fn read_tokenizer(path: &Path, recipe: &Recipe) -> Result<(TextTokenizer, Vocabu
         end_of_text_id: vocabulary.end_of_text_id,
         mask_id: vocabulary.mask_id,
         padding_id: 0,
+        caption_rules: None,
     };
     Ok((TextTokenizer::from_bytes(&json, input)?, vocabulary))
 }
