@@ -12,6 +12,7 @@ mod strided;
 #[cfg(test)]
 mod tests;
 mod torch_file;
+mod wrapping;
 
 pub use named_tensors::ElementType;
 pub use run_settings::RunSettings;

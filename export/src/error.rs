@@ -108,6 +108,17 @@ pub enum ExportError {
         /// Name of the second in the checkpoint.
         second: String,
     },
+    /// Towers in parts behind different prefixes.
+    #[error(
+        "the file holds more than one model: one behind the prefix `{first}`, another behind `{second}`; save the state dict \
+         of the one that is meant"
+    )]
+    SeveralModels {
+        /// The prefix of most tensors.
+        first: String,
+        /// Another one, with tensors that the first lacks.
+        second: String,
+    },
     /// Weights that are NaN or infinite.
     #[error(
         "`{key}` has {count} of {total} values that are NaN or infinite in float32; the training run diverged, use \

@@ -25,8 +25,13 @@ pub const IMAGE_SIZE_PX: (usize, usize) = (384, 128);
 /// What the retrieval papers' model class puts before the names of its CLIP.
 pub const MODEL_PREFIX: &str = "base_model.";
 
-/// What wrappers put before the model's own names: `DataParallel` and the retrieval papers' model class.
+/// What wrappers put before the model's own names, wherever they occur: `DataParallel` and the retrieval papers' model class.
 pub const WRAPPER_PREFIXES: [&str; 2] = ["module.", MODEL_PREFIX];
+
+/// What wrappers put before the names of a CLIP, in any order and as often as they were nested: besides the above
+/// `torch.compile`, Lightning and the attributes under which training scripts keep their CLIP. As these may be the names of
+/// other parts as well, they count only where a tower's tensors stand behind them.
+pub const TOWER_WRAPPER_PREFIXES: [&str; 6] = ["_orig_mod.", "module.", "model.", "clip_model.", "clip.", MODEL_PREFIX];
 
 /// A published method: what a checkpoint was trained with, and what a bundle was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

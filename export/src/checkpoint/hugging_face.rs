@@ -65,6 +65,11 @@ const PROJECTIONS: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_at
 /// The training temperature: embeddings do not depend on it.
 const NOT_NEEDED: &str = "logit_scale";
 
+/// Whether a tensor has a name that only `CLIPModel` has.
+pub(super) fn is_its_name(key: &str) -> bool {
+    ["vision_model.", "text_model.", "visual_projection."].iter().any(|start| key.starts_with(start))
+}
+
 /// Whether the tensors are named as in `CLIPModel`.
 pub(super) fn has_its_names(tensors: &BTreeMap<String, ArrayD<f32>>) -> bool {
     tensors.keys().any(|key| key.starts_with("vision_model.") || key.starts_with("text_model."))

@@ -1,7 +1,7 @@
 //! Tensors as a file holds them, converted to float32, and from the names in the file to those of the published models.
 
+use super::wrapping::Wrapping;
 use crate::ExportError;
-use descry_model::method::WRAPPER_PREFIXES;
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -60,12 +60,13 @@ pub(super) type NamedTensors = BTreeMap<String, StoredTensor>;
 /// Removes the wrappers' prefixes, drops constants and refuses values that are not finite.
 ///
 /// # Errors
-/// [`ExportError::DuplicateTensor`] when two names become one but their values differ; [`ExportError::NonFinite`].
+/// [`ExportError::DuplicateTensor`] when two names become one but their values differ; [`ExportError::SeveralModels`]; [`ExportError::NonFinite`].
 pub(super) fn unwrap(tensors: NamedTensors) -> Result<NamedTensors, ExportError> {
+    let wrapping = Wrapping::of(tensors.keys().map(String::as_str))?;
     let mut unwrapped = NamedTensors::new();
     let mut origins: BTreeMap<String, String> = BTreeMap::new();
     for (original, tensor) in tensors {
-        let key = without_wrappers(&original).to_owned();
+        let key = wrapping.remove(&original).to_owned();
         if key.rsplit('.').next().is_some_and(|last| CONSTANTS.contains(&last)) {
             continue;
         }
@@ -84,13 +85,6 @@ pub(super) fn unwrap(tensors: NamedTensors) -> Result<NamedTensors, ExportError>
         }
     }
     Ok(unwrapped)
-}
-
-fn without_wrappers(mut name: &str) -> &str {
-    while let Some(rest) = WRAPPER_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        name = rest;
-    }
-    name
 }
 
 fn check_finite(key: &str, tensor: &StoredTensor) -> Result<(), ExportError> {
