@@ -5,7 +5,7 @@ use crate::output::say;
 use crate::precision_comparison::Comparison;
 use crate::verified_export::export_verified;
 use clap::ValueEnum;
-use descry_export::{ExportRequest, ModelFlags, ModelSource, Preset, TowerForm};
+use descry_export::{Activation, ExportRequest, ModelFlags, ModelSource, Preset, TowerForm};
 use descry_model::{Dialect, Manifest, Method, Precision};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +48,13 @@ pub(crate) struct Arguments {
     /// How many experts a token is sent to (DM-Adapter).
     #[arg(long, value_name = "K")]
     topk: Option<usize>,
+    /// Activation of the towers' MLPs, quick-gelu or gelu, where no configuration beside the checkpoint says it.
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// Attention heads of the vision and of the text tower, such as 12,8, where no configuration says them and a head is not
+    /// 64 wide.
+    #[arg(long, value_name = "VISION,TEXT", value_parser = parse_heads)]
+    heads: Option<(usize, usize)>,
     /// Number format of the towers.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: PrecisionName,
@@ -139,10 +146,22 @@ fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
         source,
         tokenizer: arguments.tokenizer,
         without_tokenizer: arguments.without_tokenizer,
-        flags: ModelFlags { image_size_px: arguments.image_size, stride: arguments.stride, top_k: arguments.topk },
+        flags: ModelFlags {
+            image_size_px: arguments.image_size,
+            stride: arguments.stride,
+            top_k: arguments.topk,
+            activation: arguments.activation,
+            heads: arguments.heads,
+        },
         form,
         out: arguments.out,
     })
+}
+
+fn parse_heads(text: &str) -> Result<(usize, usize), String> {
+    let count = |text: &str| text.trim().parse().ok().filter(|&count: &usize| count > 0);
+    let heads = text.split_once(',').and_then(|(vision, text)| count(vision).zip(count(text)));
+    heads.ok_or_else(|| "expected two positive whole numbers, such as 12,8".to_owned())
 }
 
 fn print_summary(manifest: &Manifest) {

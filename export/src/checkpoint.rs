@@ -4,6 +4,7 @@
 
 mod hugging_face;
 mod named_tensors;
+mod open_clip;
 mod pickle;
 mod run_settings;
 mod safetensors_file;
@@ -15,7 +16,7 @@ mod torch_file;
 mod wrapping;
 
 pub use named_tensors::ElementType;
-pub use run_settings::RunSettings;
+pub use run_settings::{PixelSettings, RunSettings};
 
 use crate::ExportError;
 use descry_model::Method;
@@ -95,10 +96,17 @@ impl Checkpoint {
         if hugging_face::has_its_names(&tensors) {
             settings = settings.or(hugging_face::read_config(&weights.location)?);
             tensors = hugging_face::rename(tensors)?;
+        } else {
+            settings = settings.or(open_clip::read_config(&weights.location)?);
+            tensors = open_clip::rename(tensors);
         }
         Ok(Self { path: path.to_owned(), source_sha256, tensors, element_types, settings })
     }
 }
+
+/// Weights in a folder, in the order they are looked for: `transformers`' and OpenCLIP's.
+const WEIGHT_FILES: [&str; 4] =
+    ["model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"];
 
 /// Where a checkpoint's weights lie.
 struct Weights {
@@ -116,7 +124,7 @@ impl Weights {
         if !path.is_dir() {
             return Ok(Self { location: path.to_owned(), files: vec![path.to_owned()] });
         }
-        for name in ["model.safetensors", "pytorch_model.bin"] {
+        for name in WEIGHT_FILES {
             let file = path.join(name);
             if file.is_file() {
                 return Ok(Self { location: file.clone(), files: vec![file] });

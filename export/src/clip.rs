@@ -1,10 +1,11 @@
 //! CLIP's towers (Radford et al., 2021) out of a state dict. The other methods hang on their blocks.
 
+use crate::activation::BlockFacts;
 use crate::tensors::Tensors;
 use crate::tower::{Attention, Block, Linear, TextTower, VisionTower};
 use crate::{ExportError, geometry};
 use descry_model::method::clip::{
-    CLASS_EMBEDDING, HEAD_WIDTH, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION, PATCH_KERNEL,
+    CLASS_EMBEDDING, IMAGE_NORM_AFTER, IMAGE_NORM_BEFORE, IMAGE_POSITIONS, IMAGE_PROJECTION, PATCH_KERNEL,
     TEXT_NORM_AFTER, TEXT_POSITIONS, TEXT_PROJECTION, TOKEN_EMBEDDING, layer_of,
 };
 use descry_model::method::{BlockKeys, Side};
@@ -13,11 +14,12 @@ use ndarray::{Array1, Array2, Axis, s};
 /// Padding, start and end of text.
 const MIN_VOCABULARY: usize = 3;
 
-/// One block: its names and its width.
+/// One block: its names, its width, and what no tensor says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockSource {
     pub(crate) keys: BlockKeys,
     pub(crate) width: usize,
+    pub(crate) facts: BlockFacts,
 }
 
 /// What a method adds to CLIP's blocks.
@@ -54,14 +56,20 @@ pub(crate) fn vision_sizes(tensors: &Tensors<'_>) -> Result<(usize, usize), Expo
     if channels != 3 || height != patch || patch == 0 || width == 0 {
         return Err(ExportError::WrongShape { key: key.to_owned(), found: found(), expected: expected.to_owned() });
     }
-    check_width(key, width, found)?;
     Ok((width, patch))
+}
+
+/// Width of the text tower, read from its vocabulary.
+pub(crate) fn text_width(tensors: &Tensors<'_>) -> Result<usize, ExportError> {
+    let [_, width] = tensors.shape(TOKEN_EMBEDDING, "[vocabulary, width]")?;
+    Ok(width)
 }
 
 pub(crate) fn read_vision(
     tensors: &mut Tensors<'_>,
     grid: geometry::Grid,
     resize_positions: bool,
+    facts: BlockFacts,
     extras: &dyn BlockExtras,
 ) -> Result<VisionTower, ExportError> {
     let (width, patch) = vision_sizes(tensors)?;
@@ -74,7 +82,7 @@ pub(crate) fn read_vision(
         class_embedding: tensors.vector(CLASS_EMBEDDING, width)?,
         positional_embedding: geometry::fit_positions(stored, grid, resize_positions)?,
         ln_pre: tensors.layer_norm(IMAGE_NORM_BEFORE, width)?,
-        blocks: read_blocks(tensors, Side::Vision, width, extras)?,
+        blocks: read_blocks(tensors, Side::Vision, width, facts, extras)?,
         ln_post: tensors.layer_norm(IMAGE_NORM_AFTER, width)?,
         projection: tensors.matrix(IMAGE_PROJECTION, width, dimension)?,
     })
@@ -83,11 +91,11 @@ pub(crate) fn read_vision(
 pub(crate) fn read_text(
     tensors: &mut Tensors<'_>,
     dimension: usize,
+    facts: BlockFacts,
     extras: &dyn BlockExtras,
 ) -> Result<TextTower, ExportError> {
     let key = TOKEN_EMBEDDING;
     let [vocabulary, width] = tensors.shape(key, "[vocabulary, width]")?;
-    check_width(key, width, || vec![vocabulary, width])?;
     if vocabulary < MIN_VOCABULARY {
         let expected = format!("at least {MIN_VOCABULARY} token ids");
         return Err(ExportError::WrongShape { key: key.to_owned(), found: vec![vocabulary, width], expected });
@@ -96,24 +104,17 @@ pub(crate) fn read_text(
     Ok(TextTower {
         token_embedding: tensors.matrix(key, vocabulary, width)?,
         positional_embedding: tensors.matrix(TEXT_POSITIONS, context_length, width)?,
-        blocks: read_blocks(tensors, Side::Text, width, extras)?,
+        blocks: read_blocks(tensors, Side::Text, width, facts, extras)?,
         ln_final: tensors.layer_norm(TEXT_NORM_AFTER, width)?,
         projection: tensors.matrix(TEXT_PROJECTION, width, dimension)?,
     })
-}
-
-fn check_width(key: &str, width: usize, found: impl Fn() -> Vec<usize>) -> Result<(), ExportError> {
-    if width == 0 || !width.is_multiple_of(HEAD_WIDTH) {
-        let expected = format!("a width that is a multiple of {HEAD_WIDTH}, the width of a head");
-        return Err(ExportError::WrongShape { key: key.to_owned(), found: found(), expected });
-    }
-    Ok(())
 }
 
 fn read_blocks(
     tensors: &mut Tensors<'_>,
     side: Side,
     width: usize,
+    facts: BlockFacts,
     extras: &dyn BlockExtras,
 ) -> Result<Vec<Block>, ExportError> {
     let depth = depth(tensors, side);
@@ -121,19 +122,20 @@ fn read_blocks(
         let key = format!("{}.weight", side.block(0).attention_norm());
         return Err(ExportError::MissingTensor { key, expected: "at least one block".to_owned() });
     }
-    (0..depth).map(|layer| read_block(tensors, BlockSource { keys: side.block(layer), width }, extras)).collect()
+    (0..depth).map(|layer| read_block(tensors, BlockSource { keys: side.block(layer), width, facts }, extras)).collect()
 }
 
 fn read_block(tensors: &mut Tensors<'_>, source: BlockSource, extras: &dyn BlockExtras) -> Result<Block, ExportError> {
-    let BlockSource { keys, width } = source;
+    let BlockSource { keys, width, facts } = source;
     let [hidden, _] = tensors.shape(&format!("{}.weight", keys.mlp_in()), "[hidden, width]")?;
     let mut block = Block {
         ln_1: tensors.layer_norm(&keys.attention_norm(), width)?,
         attention_adapter: None,
-        attention: read_attention(tensors, keys, width)?,
+        attention: read_attention(tensors, keys, width, facts.heads)?,
         ln_2: tensors.layer_norm(&keys.mlp_norm(), width)?,
         mlp_adapter: None,
         mlp_in: tensors.linear(&keys.mlp_in(), width, hidden)?,
+        activation: facts.activation,
         mlp_out: tensors.linear(&keys.mlp_out(), hidden, width)?,
         experts: None,
     };
@@ -142,7 +144,12 @@ fn read_block(tensors: &mut Tensors<'_>, source: BlockSource, extras: &dyn Block
 }
 
 /// Splits PyTorch's packed `in_proj` (query, key and value rows) into three products.
-fn read_attention(tensors: &mut Tensors<'_>, keys: BlockKeys, width: usize) -> Result<Attention, ExportError> {
+fn read_attention(
+    tensors: &mut Tensors<'_>,
+    keys: BlockKeys,
+    width: usize,
+    heads: usize,
+) -> Result<Attention, ExportError> {
     let weight: Array2<f32> = tensors.matrix(&keys.in_projection_weight(), 3 * width, width)?;
     let bias: Array1<f32> = tensors.vector(&keys.in_projection_bias(), 3 * width)?;
     let part = |index: usize| {
@@ -153,7 +160,7 @@ fn read_attention(tensors: &mut Tensors<'_>, keys: BlockKeys, width: usize) -> R
         }
     };
     Ok(Attention {
-        heads: width / HEAD_WIDTH,
+        heads,
         query: part(0),
         key: part(1),
         value: part(2),

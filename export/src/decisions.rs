@@ -1,15 +1,19 @@
 //! What no tensor says: image size, stride, number of chosen experts. Who decided each is told with the bundle, because a
 //! wrong one gives a model that works, only badly.
 
-use crate::checkpoint::RunSettings;
+use crate::activation::{Activation, BlockFacts};
+use crate::checkpoint::{PixelSettings, RunSettings};
 use crate::geometry::{Grid, square_side};
 use crate::request::ModelFlags;
 use crate::tensors::Tensors;
 use crate::{ExportError, clip};
-use descry_model::method::clip::IMAGE_POSITIONS;
+use descry_model::method::clip::{HEAD_WIDTH, IMAGE_POSITIONS};
 use descry_model::method::dm_adapter::TOP_K;
 use descry_model::method::{IMAGE_SIZE_PX, Method};
 use std::fmt::Display;
+
+/// A number that only OpenAI's archives carry beside the weights.
+const OPENAI_ONLY: &str = "input_resolution";
 
 /// The settings that an export goes by.
 pub(crate) struct Decisions {
@@ -17,6 +21,9 @@ pub(crate) struct Decisions {
     pub(crate) top_k: usize,
     /// Whether position embeddings of a square grid may be stretched to the grid.
     pub(crate) may_resize: bool,
+    pub(crate) vision_facts: BlockFacts,
+    pub(crate) text_facts: BlockFacts,
+    pub(crate) pixels: PixelSettings,
     /// What was taken from where, for the summary.
     pub(crate) origins: Vec<(&'static str, String)>,
 }
@@ -78,8 +85,7 @@ pub(crate) fn decide(
     let stride_px = stride.value().unwrap_or(patch);
     let (height, width) = match size.value() {
         Some(size) => size,
-        None if method == Method::Clip => square_size(positions, patch)?,
-        None => IMAGE_SIZE_PX,
+        None => unstated_size(method, positions, patch, stride_px)?,
     };
     let grid = Grid::new(height, width, patch, stride_px)?;
     // Settings that do not fit the embeddings know nothing of their grid.
@@ -87,8 +93,13 @@ pub(crate) fn decide(
         .image_size_px
         .and_then(|(height, width)| Grid::new(height, width, patch, settings.stride.unwrap_or(patch)).ok())
         .filter(|stated| stated.positions() == positions);
-    // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on.
-    let may_resize = method == Method::Clip && stated.is_none_or(|stated| stated.rows() == stated.columns());
+    // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on. Embeddings that
+    // fit the wanted grid are taken for its own, be their number a square or not, unless the settings tell otherwise.
+    let may_resize = method == Method::Clip
+        && match stated {
+            Some(stated) => stated.rows() == stated.columns(),
+            None => grid.positions() != positions,
+        };
     let is_other = |stated: &Grid| (stated.rows(), stated.columns()) != (grid.rows(), grid.columns());
     if let Some(stated) = stated.filter(is_other)
         && !may_resize
@@ -110,17 +121,94 @@ pub(crate) fn decide(
         let assumed = format!("nobody: the published {TOP_K} is assumed; give --topk if the run had another");
         origins.push(("top-k taken from", top_k.describe("--topk", |count| count, &assumed)));
     }
-    Ok(Decisions { grid, top_k: top_k.value().unwrap_or(TOP_K), may_resize, origins })
+    let (heads, heads_origin) = decide_heads(tensors, settings, flags)?;
+    let (activations, activation_origin) = decide_activations(tensors, method, settings, flags);
+    origins.extend([("attention heads", heads_origin), ("activation", activation_origin)]);
+    let pixels = settings.pixels.unwrap_or_default();
+    if pixels != PixelSettings::default() {
+        let origin = "resize filter, mean and deviation as the settings say; whole images, nothing is cropped";
+        origins.push(("image preparation", origin.to_owned()));
+    }
+    let [vision_facts, text_facts] =
+        [0, 1].map(|tower| BlockFacts { heads: heads[tower], activation: activations[tower] });
+    Ok(Decisions { grid, top_k: top_k.value().unwrap_or(TOP_K), may_resize, vision_facts, text_facts, pixels, origins })
 }
 
-fn square_size(positions: usize, patch: usize) -> Result<(usize, usize), ExportError> {
-    let Some(side) = square_side(positions) else {
-        let reason = format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
-        return Err(ExportError::Setting { name: "image-size".to_owned(), reason });
+/// Heads of the vision and the text tower, and who says so. Any number that divides the width gives a model that runs, so it
+/// is stated or assumed, and never found.
+fn decide_heads(
+    tensors: &Tensors<'_>,
+    settings: &RunSettings,
+    flags: &ModelFlags,
+) -> Result<([usize; 2], String), ExportError> {
+    let (vision_width, _) = clip::vision_sizes(tensors)?;
+    let widths = [vision_width, clip::text_width(tensors)?];
+    let stated = Origin::of(flags.heads, settings.vision_heads.zip(settings.text_heads));
+    let fault = |reason: String| ExportError::Setting { name: "heads".to_owned(), reason };
+    let heads = match stated.value() {
+        Some((vision, text)) => [vision, text],
+        None => widths.map(|width| width / HEAD_WIDTH),
     };
-    // CLIP's own patches do not overlap; a given stride changes the grid, not the image.
-    let side_px = side * patch;
-    Ok((side_px, side_px))
+    for (name, width, heads) in [("vision", widths[0], heads[0]), ("text", widths[1], heads[1])] {
+        if stated.value().is_none() && (width == 0 || !width.is_multiple_of(HEAD_WIDTH)) {
+            return Err(fault(format!(
+                "the {name} tower is {width} wide, no multiple of {HEAD_WIDTH}, the width of a head in OpenAI's models; give \
+                 the number of heads, --heads VISION,TEXT"
+            )));
+        }
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(fault(format!("{heads} heads do not share the {name} tower's width of {width} equally")));
+        }
+    }
+    let assumed = format!("nobody says it: one head per {HEAD_WIDTH} of the width is assumed");
+    let show = |(vision, text)| format!("{vision} and {text}");
+    let origin = stated.describe("--heads", show, &assumed);
+    Ok((heads, format!("{} (vision), {} (text), {origin}", heads[0], heads[1])))
+}
+
+/// Activations of the vision and the text tower, and who says so.
+fn decide_activations(
+    tensors: &Tensors<'_>,
+    method: Method,
+    settings: &RunSettings,
+    flags: &ModelFlags,
+) -> ([Activation; 2], String) {
+    let given = flags.activation.map(|activation| (activation, activation));
+    let stated = Origin::of(given, settings.vision_activation.zip(settings.text_activation));
+    let (vision, text) = stated.value().unwrap_or((Activation::QuickGelu, Activation::QuickGelu));
+    let show = |(vision, text): (Activation, Activation)| {
+        if vision == text { vision.to_string() } else { format!("{vision} (vision), {text} (text)") }
+    };
+    let assumed = if method != Method::Clip {
+        "as the published code computes"
+    } else if tensors.contains(OPENAI_ONLY) {
+        "as in OpenAI's archives"
+    } else {
+        "nobody says it: assumed, as OpenAI's models have it; most of OpenCLIP's own want --activation gelu"
+    };
+    let origin = stated.describe("--activation", show, assumed);
+    ([vision, text], format!("{}, {origin}", show((vision, text))))
+}
+
+/// The size where nobody states one: CLIP's own images are square, those of the retrieval papers are not.
+fn unstated_size(method: Method, positions: usize, patch: usize, stride: usize) -> Result<(usize, usize), ExportError> {
+    let is_square_by_birth = method == Method::Clip;
+    match square_side(positions) {
+        // CLIP's own patches do not overlap; a given stride changes the grid, not the image.
+        Some(side) if is_square_by_birth => Ok((side * patch, side * patch)),
+        None if is_square_by_birth && !fits_the_published_size(positions, patch, stride) => {
+            let reason =
+                format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
+            Err(ExportError::Setting { name: "image-size".to_owned(), reason })
+        }
+        _ => Ok(IMAGE_SIZE_PX),
+    }
+}
+
+/// Whether as many position embeddings belong to images of the size with which the retrieval papers train.
+fn fits_the_published_size(positions: usize, patch: usize, stride: usize) -> bool {
+    let (height, width) = IMAGE_SIZE_PX;
+    Grid::new(height, width, patch, stride).is_ok_and(|grid| grid.positions() == positions)
 }
 
 /// Where the size is from, and which other one fits as well: sides that are swapped give as many patches.
@@ -134,12 +222,11 @@ fn describe_size(
     stretched_from: Option<usize>,
     is_stated: bool,
 ) -> String {
-    let assumed = match method {
-        Method::Clip => "the square grid of the position embeddings".to_owned(),
-        Method::DmAdapter | Method::UpPerson => {
-            let (height, width) = IMAGE_SIZE_PX;
-            format!("nobody: the published {height}x{width} is assumed")
-        }
+    let assumed = if method == Method::Clip && (grid.height_px, grid.width_px) != IMAGE_SIZE_PX {
+        "the square grid of the position embeddings".to_owned()
+    } else {
+        let (height, width) = IMAGE_SIZE_PX;
+        format!("nobody: the published {height}x{width} is assumed")
     };
     let show = |(height, width): (usize, usize)| format!("{height}x{width}");
     let mut text = size.describe("--image-size", show, &assumed);

@@ -17,7 +17,7 @@ pub(crate) struct DmAdapter {
 
 impl BlockExtras for DmAdapter {
     fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, source: BlockSource) -> Result<(), ExportError> {
-        let BlockSource { keys, width } = source;
+        let BlockSource { keys, width, .. } = source;
         let count = keys.expert_count(|key| tensors.contains(key));
         let first = format!("{}.down.weight", keys.expert(0));
         if count == 0 {

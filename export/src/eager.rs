@@ -7,6 +7,7 @@
 //! positions, and the number of chosen experts.
 
 use crate::ExportError;
+use crate::activation::{Activation, BlockFacts};
 use crate::geometry::Grid;
 use half::f16;
 use ndarray::{Array1, Array2, ArrayD, ArrayView3, ArrayView4, Axis, Ix1, Ix2, Ix4, concatenate, s};
@@ -14,8 +15,6 @@ use std::collections::BTreeMap;
 
 /// PyTorch's default.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
-/// Width of CLIP's heads.
-const HEAD_WIDTH: usize = 64;
 
 /// What differs between the towers.
 struct TowerFacts {
@@ -53,6 +52,8 @@ pub(crate) struct Eager<'a> {
     /// `[positions, width]`: the checkpoint's, or resized from it.
     pub(crate) vision_positions: &'a Array2<f32>,
     pub(crate) top_k: usize,
+    pub(crate) vision: BlockFacts,
+    pub(crate) text: BlockFacts,
 }
 
 impl Eager<'_> {
@@ -89,7 +90,7 @@ impl Eager<'_> {
         }
         x += self.vision_positions;
         let x = self.layer_norm(&x, "visual.ln_pre")?;
-        let x = self.blocks(x, &VISION)?;
+        let x = self.blocks(x, &VISION, self.vision)?;
         let class = self.layer_norm(&x.slice(s![0..1, ..]).to_owned(), "visual.ln_post")?;
         Ok(class.dot(&self.matrix("visual.proj")?).row(0).to_owned())
     }
@@ -99,14 +100,14 @@ impl Eager<'_> {
         let positions = self.matrix("positional_embedding")?;
         let rows: Vec<usize> = token_ids.iter().map(|&id| usize::try_from(id).unwrap_or_default()).collect();
         let x = embedding.select(Axis(0), &rows) + positions.slice(s![..rows.len(), ..]);
-        let x = self.blocks(x, &TEXT)?;
+        let x = self.blocks(x, &TEXT, self.text)?;
         // The end-of-text token has the highest id; the first of several counts, as in PyTorch's argmax.
         let end = rows.iter().enumerate().fold(0, |best, (index, id)| if *id > rows[best] { index } else { best });
         let x = self.layer_norm(&x.slice(s![end..=end, ..]).to_owned(), "ln_final")?;
         Ok(x.dot(&self.matrix("text_projection")?).row(0).to_owned())
     }
 
-    fn blocks(&self, mut x: Array2<f32>, tower: &TowerFacts) -> Result<Array2<f32>, ExportError> {
+    fn blocks(&self, mut x: Array2<f32>, tower: &TowerFacts, facts: BlockFacts) -> Result<Array2<f32>, ExportError> {
         for layer in (0..).take_while(|layer| self.has(&format!("{}.{layer}.ln_1.weight", tower.blocks))) {
             let key = format!("{}.{layer}", tower.blocks);
             let has_adapter = self.has(&format!("{key}.scale_1"));
@@ -115,14 +116,19 @@ impl Eager<'_> {
                 let scale = self.scalar(&format!("{key}.scale_1"))?;
                 normed += &(self.adapter(&x, &format!("{key}.adapter_ln_msa"))? * scale);
             }
-            x += &self.attention(&normed, &key, layer, tower)?;
+            x += &self.attention(&normed, &key, (layer, facts.heads), tower)?;
             let mut normed = self.layer_norm(&x, &format!("{key}.ln_2"))?;
             if has_adapter {
                 let scale = self.scalar(&format!("{key}.scale_2"))?;
                 normed += &(self.adapter(&x, &format!("{key}.adapter_ln_mlp"))? * scale);
             }
             let hidden = self.linear(&normed, &format!("{key}.mlp.c_fc"))?;
-            let hidden = hidden.mapv(|value| value / (1.0 + (-1.702 * value).exp()));
+            let hidden = hidden.mapv(|value| match facts.activation {
+                Activation::QuickGelu => value / (1.0 + (-1.702 * value).exp()),
+                Activation::Gelu => {
+                    (0.5 * f64::from(value) * (1.0 + libm::erf(f64::from(value) / 2.0_f64.sqrt()))) as f32
+                }
+            });
             let mut change = self.linear(&hidden, &format!("{key}.mlp.c_proj"))?;
             if self.has(&format!("{key}.feed_forward.alpha")) {
                 let normed = self.layer_norm(&x, &format!("{key}.ln_3"))?;
@@ -137,7 +143,7 @@ impl Eager<'_> {
         &self,
         x: &Array2<f32>,
         key: &str,
-        layer: usize,
+        (layer, heads): (usize, usize),
         tower: &TowerFacts,
     ) -> Result<Array2<f32>, ExportError> {
         let (tokens, width) = x.dim();
@@ -171,9 +177,10 @@ impl Eager<'_> {
             prefix_weight = self.scalar(&format!("{prefix}.scale_to_grad"))?;
         }
         let mut output = Array2::zeros((tokens, width));
-        for head in 0..width / HEAD_WIDTH {
-            let columns = s![.., head * HEAD_WIDTH..(head + 1) * HEAD_WIDTH];
-            let mut scores = query.slice(columns).dot(&keys.slice(columns).t()) / (HEAD_WIDTH as f32).sqrt();
+        let head_width = width / heads;
+        for head in 0..heads {
+            let columns = s![.., head * head_width..(head + 1) * head_width];
+            let mut scores = query.slice(columns).dot(&keys.slice(columns).t()) / (head_width as f32).sqrt();
             for (row, mut scores) in scores.outer_iter_mut().enumerate() {
                 if tower.is_causal {
                     scores.slice_mut(s![prefix_length + row + 1..]).fill(f32::NEG_INFINITY);
@@ -274,3 +281,6 @@ fn stack_rows(rows: &[Array1<f32>]) -> Array2<f32> {
 fn shape_error(error: ndarray::ShapeError) -> ExportError {
     ExportError::Setting { name: "checkpoint".to_owned(), reason: format!("tensor shapes do not fit: {error}") }
 }
+
+#[cfg(test)]
+mod tests;

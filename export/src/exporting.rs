@@ -1,6 +1,7 @@
 //! From a request to a staged bundle: reading and merging once, then graphs in as many forms as are asked for.
 
 use crate::bundle_writer::{self, StagedBundle};
+use crate::checkpoint::PixelSettings;
 use crate::eager::Eager;
 use crate::goldens::{self, GoldenInputs};
 use crate::merging::{self, Model};
@@ -80,7 +81,7 @@ impl Export {
 
     /// What images and texts of a calibration set must be prepared with.
     pub fn inputs(&self) -> (ImageInput, TextInput) {
-        (ImageInput::clip(self.model.grid.height_px, self.model.grid.width_px), self.text.clone())
+        (image_input(&self.model), self.text.clone())
     }
 
     /// The tokenizer that will be in the bundle, as the content of `tokenizer.json`.
@@ -116,6 +117,8 @@ impl Export {
             grid: model.grid,
             vision_positions: &model.vision.positional_embedding,
             top_k: model.top_k,
+            vision: model.vision_facts,
+            text: model.text_facts,
         };
         let golden_inputs = golden_inputs.unwrap_or_else(|| GoldenInputs::noise(model.grid, &text));
         let goldens = goldens::make_goldens(&eager, &golden_inputs, &text)?;
@@ -144,7 +147,7 @@ impl Export {
             fingerprint: String::new(),
             family: model.method,
             embedding_dimension: model.vision.projection.ncols(),
-            image: ImageInput::clip(model.grid.height_px, model.grid.width_px),
+            image: image_input(&model),
             text,
             precision: request.form.precision,
             dialect: form.dialect,
@@ -162,6 +165,17 @@ impl Export {
             files.push((TOKENIZER_FILE, tokenizer.json));
         }
         StagedBundle::write(&request.out, files, manifest)
+    }
+}
+
+fn image_input(model: &Model) -> ImageInput {
+    let usual = ImageInput::clip(model.grid.height_px, model.grid.width_px);
+    let PixelSettings { mean, std, resize_filter } = model.pixels;
+    ImageInput {
+        resize_filter: resize_filter.unwrap_or(usual.resize_filter),
+        mean: mean.unwrap_or(usual.mean),
+        std: std.unwrap_or(usual.std),
+        ..usual
     }
 }
 

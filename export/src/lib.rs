@@ -6,6 +6,7 @@
 //! outputs travel with the bundle as goldens. The methods' numbers and key names are `descry_model::method`'s.
 
 mod abandoned;
+mod activation;
 mod bundle_writer;
 mod checkpoint;
 mod clip;
@@ -28,8 +29,9 @@ mod tower_form;
 mod up_person;
 mod weights;
 
+pub use activation::Activation;
 pub use bundle_writer::StagedBundle;
-pub use checkpoint::{Checkpoint, ElementType, RunSettings};
+pub use checkpoint::{Checkpoint, ElementType, PixelSettings, RunSettings};
 pub use error::ExportError;
 pub use exporting::{CalibrationGraphs, Export, export};
 pub use geometry::fit_image_positions;

@@ -1,7 +1,8 @@
 //! Which published method a checkpoint belongs to, and its towers with that method merged in.
 
 use crate::ExportError;
-use crate::checkpoint::RunSettings;
+use crate::activation::BlockFacts;
+use crate::checkpoint::{PixelSettings, RunSettings};
 use crate::clip::{self, BlockExtras, PlainClip};
 use crate::decisions::{Decisions, decide};
 use crate::dm_adapter::DmAdapter;
@@ -22,6 +23,9 @@ pub(crate) struct Model {
     pub(crate) grid: Grid,
     pub(crate) top_k: usize,
     pub(crate) context_length: usize,
+    pub(crate) vision_facts: BlockFacts,
+    pub(crate) text_facts: BlockFacts,
+    pub(crate) pixels: PixelSettings,
     pub(crate) vision: VisionTower,
     pub(crate) text: TextTower,
     /// Settings that no tensor says, and where each was taken from.
@@ -59,7 +63,8 @@ pub(crate) fn read_model(
         let expected = "CLIP's weights; give them with --base if this checkpoint holds the trained part only";
         return Err(ExportError::MissingTensor { key: PATCH_KERNEL.to_owned(), expected: expected.to_owned() });
     }
-    let Decisions { grid, top_k, may_resize, mut origins } = decide(&tensors, method, settings, flags)?;
+    let Decisions { grid, top_k, may_resize, vision_facts, text_facts, pixels, mut origins } =
+        decide(&tensors, method, settings, flags)?;
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match method {
         Method::Clip => &PlainClip,
@@ -69,8 +74,8 @@ pub(crate) fn read_model(
     if method == Method::UpPerson {
         up_person::check_layers(&tensors, settings)?;
     }
-    let vision = clip::read_vision(&mut tensors, grid, may_resize, extras)?;
-    let text = clip::read_text(&mut tensors, vision.projection.ncols(), extras)?;
+    let vision = clip::read_vision(&mut tensors, grid, may_resize, vision_facts, extras)?;
+    let text = clip::read_text(&mut tensors, vision.projection.ncols(), text_facts, extras)?;
     let context_length = context_length(&text, settings)?;
     let its_origin =
         if settings.context_length.is_some() { "the settings" } else { "the text tower's position embeddings" };
@@ -81,7 +86,7 @@ pub(crate) fn read_model(
         let keys = keys.into_iter().take(5).collect();
         return Err(ExportError::UnexpectedTensors { keys, count, method: method.to_string() });
     }
-    Ok(Model { method, grid, top_k, context_length, vision, text, origins })
+    Ok(Model { method, grid, top_k, context_length, vision_facts, text_facts, pixels, vision, text, origins })
 }
 
 fn is_training_only(key: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What an export is asked for, and what it tells while it works.
 
+use crate::activation::Activation;
 use crate::random::Preset;
 use crate::tower_form::TowerForm;
 use descry_model::Method;
@@ -37,6 +38,10 @@ pub struct ModelFlags {
     pub stride: Option<usize>,
     /// How many experts a token is sent to.
     pub top_k: Option<usize>,
+    /// The activation of both towers' MLPs.
+    pub activation: Option<Activation>,
+    /// Attention heads of the vision and of the text tower.
+    pub heads: Option<(usize, usize)>,
 }
 
 /// An export, as asked for.

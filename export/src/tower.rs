@@ -2,6 +2,7 @@
 //!
 //! All matrices stand ready for `input · matrix`, so `[in, out]`, the transpose of PyTorch's `Linear.weight`.
 
+use crate::activation::Activation;
 use ndarray::{Array1, Array2, Array4};
 
 /// `x · weight + bias`.
@@ -40,7 +41,7 @@ pub(crate) struct Prefix {
     pub(crate) values: Array2<f32>,
 }
 
-/// Multi-head attention; each head is [`descry_model::method::clip::HEAD_WIDTH`] wide.
+/// Multi-head attention; the heads share the width equally.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Attention {
     pub(crate) heads: usize,
@@ -88,6 +89,7 @@ pub(crate) struct Block {
     pub(crate) ln_2: LayerNorm,
     pub(crate) mlp_adapter: Option<Adapter>,
     pub(crate) mlp_in: Linear,
+    pub(crate) activation: Activation,
     pub(crate) mlp_out: Linear,
     pub(crate) experts: Option<Experts>,
 }

@@ -64,7 +64,7 @@ fn check_part(
 
 impl BlockExtras for UpPerson {
     fn merge_into(&self, block: &mut Block, tensors: &mut Tensors<'_>, source: BlockSource) -> Result<(), ExportError> {
-        let BlockSource { keys, width } = source;
+        let BlockSource { keys, width, .. } = source;
         let [of_keys, of_values] = keys.lora();
         if tensors.contains(&of_keys.a) {
             add_lora(&mut block.attention.key, tensors, &of_keys, width)?;

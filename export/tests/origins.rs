@@ -83,6 +83,25 @@ fn a_fine_tuned_grid_of_a_square_number_is_not_stretched() {
     assert!(matches!(refused, Err(ExportError::OtherGrid { .. })), "{refused:?}");
 }
 
+/// The same where a flag names the size, and no settings speak of a square.
+#[test]
+fn position_embeddings_that_fit_a_given_size_are_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("model.safetensors");
+    fs::copy(fixture("clip-hf/model.safetensors"), &checkpoint).unwrap();
+    let given = manifest(&checkpoint, flags(Some((448, 112))), true).unwrap();
+    assert!(!given.summary["image size taken from"].contains("stretched"), "{:?}", given.summary);
+    fs::write(folder.path().join("model.yaml"), "img_size: [448, 112]\n").unwrap();
+    let stated = manifest(&checkpoint, flags(None), true).unwrap();
+    assert_eq!(given.files["vision.onnx"], stated.files["vision.onnx"]);
+    fs::remove_file(folder.path().join("model.yaml")).unwrap();
+    // 24 x 8 patches are not 196, so these are stretched, and alone they are of a square.
+    let stretched = manifest(&checkpoint, flags(Some((384, 128))), true).unwrap();
+    assert!(stretched.summary["image size taken from"].contains("stretched from 14 x 14"));
+    let alone = manifest(&checkpoint, flags(None), true).unwrap();
+    assert_eq!((alone.image.height_px, alone.image.width_px), (224, 224));
+}
+
 /// The same size, where nothing says that the model was trained on it.
 fn manifest_of_stretched(checkpoint: &Path, folder: &Path) -> Manifest {
     fs::remove_file(folder.join("model.yaml")).unwrap();

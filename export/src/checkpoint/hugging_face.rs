@@ -4,7 +4,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-pub(super) use config::read_config;
+pub(super) use config::{read_config, read_text};
 
 use crate::ExportError;
 use descry_model::method::{BlockKeys, Side, clip};
@@ -177,7 +177,7 @@ struct ShardIndex {
 pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>, ExportError> {
     let damaged =
         |reason: String| ExportError::Damaged { path: index.to_owned(), entry: "weight_map".to_owned(), reason };
-    let text = config::read_text(index)?;
+    let text = read_text(index)?;
     let parsed: ShardIndex = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     if names.is_empty() {

@@ -1,6 +1,8 @@
 //! What a training run's `configs.yaml` says about the model that its weights do not.
 
 use crate::ExportError;
+use crate::activation::Activation;
+use descry_model::ResizeFilter;
 use descry_model::text_input::{decode_text, read_limited};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,7 +19,7 @@ const MAX_NUMBER: usize = 1_000_000;
 ///
 /// Names in angle brackets are the keys in `configs.yaml`. Its other keys are ignored; `alpha` and `beta` in particular
 /// are the optimiser's, not the router's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunSettings {
     /// Image height and width in pixels <`img_size`>.
     pub image_size_px: Option<(usize, usize)>,
@@ -43,10 +45,31 @@ pub struct RunSettings {
     pub depth_adapter: Option<usize>,
     /// Rows of the token embedding <`vocab_size`>.
     pub vocab_size: Option<usize>,
+    /// Activation of the vision tower's MLPs; only the configurations of Hugging Face and OpenCLIP say it.
+    pub vision_activation: Option<Activation>,
+    /// Activation of the text tower's MLPs, as above.
+    pub text_activation: Option<Activation>,
+    /// Attention heads of the vision tower, as above.
+    pub vision_heads: Option<usize>,
+    /// Attention heads of the text tower, as above.
+    pub text_heads: Option<usize>,
+    /// How images become pixels; only OpenCLIP's configuration says it.
+    pub pixels: Option<PixelSettings>,
     /// Id of the start-of-text token; only a Hugging Face `config.json` says it.
     pub start_of_text_id: Option<usize>,
     /// Id of the end-of-text token; only a Hugging Face `config.json` says it.
     pub end_of_text_id: Option<usize>,
+}
+
+/// How images become pixels, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PixelSettings {
+    /// Subtracted from each channel after division by 255.
+    pub mean: Option<[f32; 3]>,
+    /// Each channel is divided by this then.
+    pub std: Option<[f32; 3]>,
+    /// How images are brought to the model's size.
+    pub resize_filter: Option<ResizeFilter>,
 }
 
 impl RunSettings {
@@ -98,6 +121,11 @@ impl RunSettings {
             depth_prefix: self.depth_prefix.or(other.depth_prefix),
             depth_adapter: self.depth_adapter.or(other.depth_adapter),
             vocab_size: self.vocab_size.or(other.vocab_size),
+            vision_activation: self.vision_activation.or(other.vision_activation),
+            text_activation: self.text_activation.or(other.text_activation),
+            vision_heads: self.vision_heads.or(other.vision_heads),
+            text_heads: self.text_heads.or(other.text_heads),
+            pixels: self.pixels.or(other.pixels),
             start_of_text_id: self.start_of_text_id.or(other.start_of_text_id),
             end_of_text_id: self.end_of_text_id.or(other.end_of_text_id),
         }

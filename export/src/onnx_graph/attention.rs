@@ -4,7 +4,6 @@ use super::builder::{Attribute, GraphBuilder, Value};
 use super::graph_form::{Dialect, Products};
 use super::proto::tensor_proto::DataType;
 use crate::tower::{Attention, Linear};
-use descry_model::method::clip::HEAD_WIDTH;
 
 /// Writes `[batch, queries, width]` from the asking positions and `[batch, tokens, width]` of all positions to
 /// `[batch, queries, width]`. `batch` is the batch size as a vector of one number.
@@ -17,10 +16,12 @@ pub(super) fn write_attention(
     mask: Option<&Value>,
     batch: &Value,
 ) -> Value {
-    // A power of two, so folding it into the query's weights changes no bit; ONNX Runtime's operator scales by itself.
+    let head_width = attention.query.weight.ncols() / attention.heads;
+    // For heads of 64 a power of two, so folding it into the query's weights changes no bit; ONNX Runtime's operator scales by
+    // itself.
     let scaled;
     let query = if graph.form().dialect == Dialect::Standard {
-        let factor = (HEAD_WIDTH as f32).sqrt().recip();
+        let factor = (head_width as f32).sqrt().recip();
         scaled = Linear { weight: &attention.query.weight * factor, bias: &attention.query.bias * factor };
         &scaled
     } else {
@@ -44,7 +45,7 @@ pub(super) fn write_attention(
     let heads = attention.heads;
     let attended = match graph.form().dialect {
         Dialect::Contrib => fused_attention(graph, heads, [&query, &keys, &values], mask),
-        Dialect::Standard => spelled_attention(graph, heads, [&query, &keys, &values], mask),
+        Dialect::Standard => spelled_attention(graph, heads, head_width, [&query, &keys, &values], mask),
     };
     graph.linear(&format!("{name}.out_proj"), &attended, &attention.output)
 }
@@ -82,11 +83,12 @@ fn attend(
 fn spelled_attention(
     graph: &mut GraphBuilder<'_>,
     heads: usize,
+    head_width: usize,
     [query, keys, values]: [&Value; 3],
     mask: Option<&Value>,
 ) -> Value {
-    let split = graph.shared_ints(&format!("heads.{heads}.split"), &[0, 0, heads as i64, HEAD_WIDTH as i64]);
-    let joined = graph.shared_ints(&format!("heads.{heads}.joined"), &[0, 0, (heads * HEAD_WIDTH) as i64]);
+    let split = graph.shared_ints(&format!("heads.{heads}.split"), &[0, 0, heads as i64, head_width as i64]);
+    let joined = graph.shared_ints(&format!("heads.{heads}.joined"), &[0, 0, (heads * head_width) as i64]);
     let mut by_head = |x: &Value| {
         let x = graph.node("Reshape", &[x, &split]);
         graph.node_with("Transpose", &[&x], vec![("perm", Attribute::Ints(vec![0, 2, 1, 3]))])

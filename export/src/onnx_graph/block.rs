@@ -4,8 +4,10 @@ use super::attention::write_attention;
 use super::builder::{Attribute, GraphBuilder, Value};
 use super::experts::write_experts;
 use super::graph_form::Dialect;
+use crate::activation::Activation;
 use crate::tower::{Adapter, Block, Prefix};
 use descry_model::method::clip::QUICK_GELU_STEEPNESS;
+use std::f32::consts::FRAC_1_SQRT_2;
 
 /// What a block needs to know of the graph around it.
 pub(super) struct Surroundings<'a> {
@@ -79,7 +81,10 @@ fn write_mlp(graph: &mut GraphBuilder<'_>, name: &str, block: &Block, x: &Value,
         normed = graph.node("Add", &[&normed, &change]);
     }
     let hidden = graph.linear(&format!("{name}.mlp.c_fc"), &normed, &block.mlp_in);
-    let hidden = quick_gelu(graph, &hidden);
+    let hidden = match block.activation {
+        Activation::QuickGelu => quick_gelu(graph, &hidden),
+        Activation::Gelu => gelu(graph, &hidden),
+    };
     let change = graph.linear(&format!("{name}.mlp.c_proj"), &hidden, &block.mlp_out);
     match &block.experts {
         Some(experts) => {
@@ -105,4 +110,19 @@ fn quick_gelu(graph: &mut GraphBuilder<'_>, x: &Value) -> Value {
         return graph.node("Mul", &[x, &gate]);
     }
     graph.contrib("QuickGelu", &[Some(x)], vec![("alpha", Attribute::Float(QUICK_GELU_STEEPNESS))])
+}
+
+/// `x · (1 + erf(x / √2)) / 2`, most of OpenCLIP's activation.
+fn gelu(graph: &mut GraphBuilder<'_>, x: &Value) -> Value {
+    if graph.form().dialect == Dialect::Standard {
+        let shrink = graph.scalar("gelu.shrink", FRAC_1_SQRT_2);
+        let one = graph.scalar("gelu.one", 1.0);
+        let half = graph.scalar("gelu.half", 0.5);
+        let scaled = graph.node("Mul", &[x, &shrink]);
+        let error = graph.node("Erf", &[&scaled]);
+        let doubled = graph.node("Add", &[&error, &one]);
+        let product = graph.node("Mul", &[x, &doubled]);
+        return graph.node("Mul", &[&product, &half]);
+    }
+    graph.contrib("Gelu", &[Some(x)], Vec::new())
 }

@@ -2,7 +2,8 @@
 
 use super::super::run_settings::RunSettings;
 use crate::ExportError;
-use descry_model::method::clip::{HEAD_WIDTH, LAYER_NORM_EPSILON};
+use crate::activation::Activation;
+use descry_model::method::clip::LAYER_NORM_EPSILON;
 use descry_model::text_input::{decode_text, plain_json, read_limited};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use std::path::Path;
 
 /// Published files have a few kilobytes; an index of shards has some hundred.
 const MAX_BYTES: u64 = 4 << 20;
-/// What the exported towers compute, whatever the file says.
+/// What `transformers` takes where the file says nothing.
 const ACTIVATION: &str = "quick_gelu";
 /// Published files give this id, which was never the tokenizer's; `transformers` then takes the highest id, as CLIP
 /// does.
@@ -68,7 +69,7 @@ impl Default for TextConfig {
     }
 }
 
-/// Reads `config.json` beside the weights. Without one the weights are taken to be of a model that Descry exports.
+/// Reads `config.json` beside the weights. Without one nothing is known, and what is assumed is told with the bundle.
 ///
 /// # Errors
 /// [`ExportError::SettingsFile`] when it is not JSON of the right types; [`ExportError::Setting`] when it describes a
@@ -76,14 +77,13 @@ impl Default for TextConfig {
 pub(crate) fn read_config(weights: &Path) -> Result<RunSettings, ExportError> {
     let path = weights.with_file_name("config.json");
     if !path.is_file() {
-        tracing::warn!(weights = %weights.display(), "no config.json beside the weights, assuming {ACTIVATION}");
         return Ok(RunSettings::default());
     }
     parse(&path, &read_text(&path)?)
 }
 
 /// A JSON file, without what only Python writes into one.
-pub(super) fn read_text(path: &Path) -> Result<String, ExportError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, ExportError> {
     let unreadable = |source| ExportError::Unreadable { path: path.to_owned(), source };
     let unusable = |reason| ExportError::SettingsFile { path: path.to_owned(), reason };
     let text = decode_text(read_limited(path, MAX_BYTES).map_err(unreadable)?).map_err(unusable)?;
@@ -100,20 +100,20 @@ fn parse(path: &Path, text: &str) -> Result<RunSettings, ExportError> {
         .map_err(|error| unusable(format!("vision_config: {error}")))?;
     let text: TextConfig = serde_json::from_value(tower(&config, "text_config"))
         .map_err(|error| unusable(format!("text_config: {error}")))?;
-    check_tower(
-        "vision_config",
-        vision.hidden_size,
-        vision.num_attention_heads,
-        &vision.hidden_act,
-        vision.layer_norm_eps,
-    )?;
-    check_tower("text_config", text.hidden_size, text.num_attention_heads, &text.hidden_act, text.layer_norm_eps)?;
+    check_heads("vision_config", vision.hidden_size, vision.num_attention_heads)?;
+    check_heads("text_config", text.hidden_size, text.num_attention_heads)?;
+    check_epsilon("vision_config", vision.layer_norm_eps)?;
+    check_epsilon("text_config", text.layer_norm_eps)?;
     let has_real_ids = text.eos_token_id != Some(LEGACY_END_OF_TEXT_ID);
     Ok(RunSettings {
         image_size_px: Some((vision.image_size, vision.image_size)),
         stride: Some(vision.patch_size),
         context_length: Some(text.max_position_embeddings),
         vocab_size: Some(text.vocab_size),
+        vision_activation: Some(activation("vision_config", &vision.hidden_act)?),
+        text_activation: Some(activation("text_config", &text.hidden_act)?),
+        vision_heads: Some(vision.num_attention_heads),
+        text_heads: Some(text.num_attention_heads),
         start_of_text_id: text.bos_token_id.filter(|_| has_real_ids),
         end_of_text_id: text.eos_token_id.filter(|_| has_real_ids),
         ..RunSettings::default()
@@ -129,21 +129,30 @@ fn tower(config: &Map<String, Value>, name: &str) -> Value {
     Value::Object(merged)
 }
 
-fn check_tower(tower: &str, width: usize, heads: usize, activation: &str, epsilon: f64) -> Result<(), ExportError> {
-    if activation != ACTIVATION {
-        let reason =
-            format!("is \"{activation}\", only \"{ACTIVATION}\" is exported: another would give wrong embeddings");
-        return Err(setting(&format!("{tower}.hidden_act"), reason));
+/// The activation by the name that `transformers` has for it.
+fn activation(tower: &str, name: &str) -> Result<Activation, ExportError> {
+    match name {
+        ACTIVATION => Ok(Activation::QuickGelu),
+        "gelu" => Ok(Activation::Gelu),
+        _ => {
+            let reason = format!("is \"{name}\", only \"{ACTIVATION}\" and \"gelu\" are exported");
+            Err(setting(&format!("{tower}.hidden_act"), reason))
+        }
     }
-    if heads.checked_mul(HEAD_WIDTH) != Some(width) {
-        let reason = format!("is {heads} for a width of {width}; CLIP has one head per {HEAD_WIDTH} of width");
+}
+
+fn check_heads(tower: &str, width: usize, heads: usize) -> Result<(), ExportError> {
+    if heads == 0 || !width.is_multiple_of(heads) {
+        let reason = format!("is {heads} for a width of {width}, which so many heads do not share equally");
         return Err(setting(&format!("{tower}.num_attention_heads"), reason));
     }
+    Ok(())
+}
+
+fn check_epsilon(tower: &str, epsilon: f64) -> Result<(), ExportError> {
     if (epsilon - LAYER_NORM_EPSILON).abs() > LAYER_NORM_EPSILON * 1e-3 {
-        return Err(setting(
-            &format!("{tower}.layer_norm_eps"),
-            format!("is {epsilon}, expected {LAYER_NORM_EPSILON}"),
-        ));
+        let reason = format!("is {epsilon}, expected {LAYER_NORM_EPSILON}");
+        return Err(setting(&format!("{tower}.layer_norm_eps"), reason));
     }
     Ok(())
 }

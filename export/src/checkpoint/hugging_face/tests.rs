@@ -1,4 +1,4 @@
-use crate::{Checkpoint, ExportError, RunSettings};
+use crate::{Activation, Checkpoint, ExportError, RunSettings};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
@@ -104,6 +104,10 @@ fn names_and_packing_become_openais() {
             stride: Some(4),
             context_length: Some(5),
             vocab_size: Some(7),
+            vision_activation: Some(Activation::QuickGelu),
+            text_activation: Some(Activation::QuickGelu),
+            vision_heads: Some(2),
+            text_heads: Some(1),
             start_of_text_id: Some(5),
             end_of_text_id: Some(6),
             ..RunSettings::default()
@@ -169,18 +173,18 @@ fn marks_and_numbers_of_other_programs_do_no_harm() {
 #[test]
 fn models_that_compute_something_else_are_refused() {
     let cases: &[(&str, &str, &[&str])] = &[
-        ("quick_gelu", "gelu", &["text_config.hidden_act", "\"gelu\"", "quick_gelu"]),
+        ("quick_gelu", "gelu_new", &["text_config.hidden_act", "\"gelu_new\"", "quick_gelu"]),
         (
             "\"num_attention_heads\": 2",
-            "\"num_attention_heads\": 4",
-            &["vision_config.num_attention_heads", "is 4", "128"],
+            "\"num_attention_heads\": 3",
+            &["vision_config.num_attention_heads", "is 3", "128"],
         ),
         ("1e-05", "1e-06", &["text_config.layer_norm_eps", "0.000001"]),
         ("\"model_type\": \"clip\"", "\"model_type\": \"siglip\"", &["model_type", "siglip"]),
         ("\"image_size\": 8", "\"image_size\": [8, 8]", &["vision_config", "usable settings file"]),
         (
             "\"text_config\"",
-            "\"vision_config_dict\": {\"hidden_act\": \"gelu\"}, \"text_config\"",
+            "\"vision_config_dict\": {\"hidden_act\": \"relu\"}, \"text_config\"",
             &["vision_config.hidden_act"],
         ),
         ("{\"model_type\"", "[", &["usable settings file"]),

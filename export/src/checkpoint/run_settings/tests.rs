@@ -35,8 +35,7 @@ fn what_pyyaml_writes_is_read() {
         depth_prefix: Some(4),
         depth_adapter: Some(0),
         vocab_size: Some(49408),
-        start_of_text_id: None,
-        end_of_text_id: None,
+        ..RunSettings::default()
     };
     assert_eq!(read(yaml.as_bytes()).unwrap(), expected);
 }

@@ -8,8 +8,8 @@ use crate::parameters::saved;
 use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
-use descry_export::{Checkpoint, ExportError};
-use descry_model::method::clip::TOKEN_EMBEDDING;
+use descry_export::{Activation, Checkpoint, ExportError};
+use descry_model::method::clip::{CLASS_EMBEDDING, HEAD_WIDTH, TOKEN_EMBEDDING};
 use descry_model::text_input::read_limited;
 use descry_model::{MAX_TOKENIZER_BYTES, TextInput, TextTokenizer, Vocabulary};
 use ndarray::ArrayD;
@@ -63,6 +63,7 @@ pub(super) fn start(request: &TrainRequest) -> Result<RunFolder, TrainError> {
     recipe.validate()?;
     contrasts::check_recipe(&recipe)?;
     let base = request.base.as_deref().map(Checkpoint::open).transpose()?;
+    base.iter().try_for_each(check_base)?;
     let ids =
         base.as_ref().and_then(|base| base.tensors.get(TOKEN_EMBEDDING)).and_then(|ids| ids.shape().first().copied());
     let found = descry_export::tokenizer_json(request.tokenizer.as_deref(), request.base.as_deref(), ids);
@@ -117,6 +118,26 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
         return Err(TrainError::Setting { name: "evaluation.split".to_owned(), reason });
     }
     Ok(Prepared { model, pairs: Arc::new(pairs), cache: Arc::new(cache), evaluation, shape, device })
+}
+
+/// Refuses a base whose blocks compute what is not trained here: every other number of it would be taken, and wrongly.
+fn check_base(base: &Checkpoint) -> Result<(), TrainError> {
+    let refuse = |reason: String| Err(TrainError::Setting { name: "base".to_owned(), reason });
+    let settings = &base.settings;
+    if [settings.vision_activation, settings.text_activation].contains(&Some(Activation::Gelu)) {
+        return refuse("its configuration says GELU; only models with QuickGELU are trained".to_owned());
+    }
+    let width = |key: &str| base.tensors.get(key).and_then(|tensor| tensor.shape().last().copied());
+    let towers = [(settings.vision_heads, width(CLASS_EMBEDDING)), (settings.text_heads, width(TOKEN_EMBEDDING))];
+    for (heads, width) in towers.into_iter().filter_map(|(heads, width)| heads.zip(width)) {
+        if heads.checked_mul(HEAD_WIDTH) != Some(width) {
+            let reason = format!(
+                "its configuration says {heads} heads for a width of {width}; heads of {HEAD_WIDTH} are trained"
+            );
+            return refuse(reason);
+        }
+    }
+    Ok(())
 }
 
 fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {

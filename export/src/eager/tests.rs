@@ -1,0 +1,55 @@
+//! The second opinion itself against outputs that others computed.
+
+use super::*;
+use crate::merging;
+use crate::request::{ExportRequest, ModelFlags, ModelSource};
+use crate::tower_form::TowerForm;
+use crate::weights::{Unmerged, load};
+use ndarray::Array4;
+use ndarray_npy::NpzReader;
+use std::fs::File;
+use std::path::Path;
+
+/// Largest difference, as a share of the largest magnitude.
+const MAX_RELATIVE_DIFFERENCE: f32 = 2e-5;
+
+fn compare(fixture: &str, found: &Array2<f32>, expected: &Array2<f32>) {
+    assert_eq!(found.dim(), expected.dim(), "{fixture}");
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= MAX_RELATIVE_DIFFERENCE * largest, "{fixture}: {found}, not {expected}");
+    }
+}
+
+fn check(fixture: &str, file: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fixtures").join(fixture);
+    let request = ExportRequest {
+        source: ModelSource::Checkpoint { path: folder.join(file), config: None, base: None },
+        tokenizer: None,
+        without_tokenizer: true,
+        flags: ModelFlags::default(),
+        form: TowerForm::FP32,
+        out: folder.join("not-written"),
+    };
+    let Unmerged { tensors, settings, .. } = load(&request).unwrap();
+    let model = merging::read_model(&tensors, &settings, &request.flags).unwrap();
+    let eager = Eager {
+        tensors: &tensors,
+        grid: model.grid,
+        vision_positions: &model.vision.positional_embedding,
+        top_k: model.top_k,
+        vision: model.vision_facts,
+        text: model.text_facts,
+    };
+    let mut archive = NpzReader::new(File::open(folder.join("io.npz")).unwrap()).unwrap();
+    let pixels: Array4<f32> = archive.by_name("pixels").unwrap();
+    let token_ids: Array2<i64> = archive.by_name("token_ids").unwrap();
+    compare(fixture, &eager.encode_images(pixels.view()).unwrap(), &archive.by_name("image_features").unwrap());
+    compare(fixture, &eager.encode_texts(&token_ids).unwrap(), &archive.by_name("text_features").unwrap());
+}
+
+/// GELU, and heads that are not 64 wide.
+#[test]
+fn an_open_clip_model_is_computed_as_its_configuration_says() {
+    check("openclip", "");
+}
