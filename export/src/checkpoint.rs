@@ -10,6 +10,7 @@ mod run_settings;
 mod safetensors_file;
 mod state_dict;
 mod strided;
+mod tbps_clip;
 #[cfg(test)]
 mod tests;
 mod torch_file;
@@ -96,6 +97,9 @@ impl Checkpoint {
         if hugging_face::has_its_names(&tensors) {
             settings = settings.or(hugging_face::read_config(&weights.location)?);
             tensors = hugging_face::rename(tensors)?;
+        } else if tbps_clip::has_its_names(&tensors) {
+            settings = settings.or(tbps_clip::published_settings());
+            tensors = tbps_clip::rename(tensors);
         } else {
             settings = settings.or(open_clip::read_config(&weights.location)?);
             tensors = open_clip::rename(tensors);

@@ -7,6 +7,7 @@ use crate::geometry::{Grid, square_side};
 use crate::request::ModelFlags;
 use crate::tensors::Tensors;
 use crate::{ExportError, clip};
+use descry_model::ResizeFilter;
 use descry_model::method::clip::{HEAD_WIDTH, IMAGE_POSITIONS};
 use descry_model::method::dm_adapter::TOP_K;
 use descry_model::method::{IMAGE_SIZE_PX, Method};
@@ -124,14 +125,23 @@ pub(crate) fn decide(
     let (heads, heads_origin) = decide_heads(tensors, settings, flags)?;
     let (activations, activation_origin) = decide_activations(tensors, method, settings, flags);
     origins.extend([("attention heads", heads_origin), ("activation", activation_origin)]);
+    if settings.caption_rules.is_some() {
+        let origin = settings.published_code.map_or_else(|| "the settings".to_owned(), published);
+        origins.push(("caption preparation", origin));
+    }
     let pixels = settings.pixels.unwrap_or_default();
     if pixels != PixelSettings::default() {
-        let origin = "resize filter, mean and deviation as the settings say; whole images, nothing is cropped";
-        origins.push(("image preparation", origin.to_owned()));
+        let filter = pixels.resize_filter.unwrap_or(ResizeFilter::PillowBilinear).name();
+        let origin = settings.published_code.map_or_else(|| "the settings".to_owned(), published);
+        origins.push(("image preparation", format!("{filter}, {origin}; whole images, nothing is cropped")));
     }
     let [vision_facts, text_facts] =
         [0, 1].map(|tower| BlockFacts { heads: heads[tower], activation: activations[tower] });
     Ok(Decisions { grid, top_k: top_k.value().unwrap_or(TOP_K), may_resize, vision_facts, text_facts, pixels, origins })
+}
+
+fn published(code: &str) -> String {
+    format!("as the published code of {code} has it")
 }
 
 /// Heads of the vision and the text tower, and who says so. Any number that divides the width gives a model that runs, so it
@@ -179,6 +189,9 @@ fn decide_activations(
     let show = |(vision, text): (Activation, Activation)| {
         if vision == text { vision.to_string() } else { format!("{vision} (vision), {text} (text)") }
     };
+    if settings.published_code.is_some() && given.is_none() {
+        return ([vision, text], format!("{}, as the published code computes", show((vision, text))));
+    }
     let assumed = if method != Method::Clip {
         "as the published code computes"
     } else if tensors.contains(OPENAI_ONLY) {

@@ -68,7 +68,8 @@ impl Export {
         } else {
             Some(find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?)
         };
-        let text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
+        let mut text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
+        text.caption_rules.clone_from(&settings.caption_rules);
         Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text, golden_inputs: None })
     }
 

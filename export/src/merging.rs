@@ -91,6 +91,7 @@ pub(crate) fn read_model(
 
 fn is_training_only(key: &str) -> bool {
     method::clip::NOT_IN_A_TOWER.contains(&key)
+        || method::tbps_clip::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
         || method::dm_adapter::TRAINING_ONLY.contains(&key)
         || method::up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
         || is_prefix_alias(key)

@@ -190,3 +190,21 @@ fn images_are_prepared_as_open_clips_configuration_says() {
     assert_eq!((found.image.mean, found.image.std), ([0.5, 0.4, 0.3], [0.25, 0.26, 0.27]));
     assert_eq!((found.image.height_px, found.image.width_px), (12, 12));
 }
+
+/// What TBPS-CLIP's code does to images and captions stands in the manifest.
+#[test]
+fn inputs_of_tbps_clip_are_those_of_its_published_code() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fixtures/tbps-clip/checkpoint_best.pth");
+    let found = manifest(&fixture, ModelFlags::default()).unwrap();
+    assert_eq!((found.image.height_px, found.image.width_px), (224, 224));
+    assert_eq!(found.image.resize_filter, ResizeFilter::PillowBicubic);
+    assert_eq!((found.image.mean, found.image.std), ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]));
+    let rules = found.text.caption_rules.as_ref().unwrap();
+    assert_eq!((rules.characters_to_spaces.as_str(), rules.max_words), (".!\"()*#:;~", 77));
+    assert_eq!(found.summary["activation"], "quick-gelu, as the published code computes");
+    // Written and read again, it is the same model.
+    let text = serde_json::to_string(&found).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), found);
+    let without = text.replace("\"caption_rules\":", "\"rules\":");
+    assert!(serde_json::from_str::<Manifest>(&without).is_err());
+}

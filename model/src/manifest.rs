@@ -64,6 +64,16 @@ pub enum ResizeFilter {
     PillowBicubic,
 }
 
+impl ResizeFilter {
+    /// Name in the manifest, and in the fingerprint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PillowBilinear => "pillow-bilinear",
+            Self::PillowBicubic => "pillow-bicubic",
+        }
+    }
+}
+
 /// The vision tower's input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,10 +108,7 @@ impl ImageInput {
     /// Text form for the fingerprint. Spelled out, because renaming a field must not rename every model.
     fn canonical(&self) -> String {
         let Self { height_px, width_px, resize_filter, mean, std, exif_rotation } = self;
-        let filter = match resize_filter {
-            ResizeFilter::PillowBilinear => "pillow-bilinear",
-            ResizeFilter::PillowBicubic => "pillow-bicubic",
-        };
+        let filter = resize_filter.name();
         format!("{height_px}x{width_px} {filter} {mean:?} {std:?} {exif_rotation}")
     }
 }

@@ -10,6 +10,7 @@
 mod block_keys;
 pub mod clip;
 pub mod dm_adapter;
+pub mod tbps_clip;
 pub mod up_person;
 
 pub use block_keys::{BlockKeys, Side};

@@ -2,8 +2,8 @@
 
 use crate::ExportError;
 use crate::activation::Activation;
-use descry_model::ResizeFilter;
 use descry_model::text_input::{decode_text, read_limited};
+use descry_model::{CaptionRules, ResizeFilter};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -53,8 +53,12 @@ pub struct RunSettings {
     pub vision_heads: Option<usize>,
     /// Attention heads of the text tower, as above.
     pub text_heads: Option<usize>,
-    /// How images become pixels; only OpenCLIP's configuration says it.
+    /// How images become pixels, of OpenCLIP's configuration and of published code that has inputs of its own.
     pub pixels: Option<PixelSettings>,
+    /// What happens to captions first, of the latter.
+    pub caption_rules: Option<CaptionRules>,
+    /// Name of published code that is known by the tensors' names and fixes what stands in no file.
+    pub published_code: Option<&'static str>,
     /// Id of the start-of-text token; only a Hugging Face `config.json` says it.
     pub start_of_text_id: Option<usize>,
     /// Id of the end-of-text token; only a Hugging Face `config.json` says it.
@@ -126,6 +130,8 @@ impl RunSettings {
             vision_heads: self.vision_heads.or(other.vision_heads),
             text_heads: self.text_heads.or(other.text_heads),
             pixels: self.pixels.or(other.pixels),
+            caption_rules: self.caption_rules.or(other.caption_rules),
+            published_code: self.published_code.or(other.published_code),
             start_of_text_id: self.start_of_text_id.or(other.start_of_text_id),
             end_of_text_id: self.end_of_text_id.or(other.end_of_text_id),
         }

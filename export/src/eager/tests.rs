@@ -48,6 +48,11 @@ fn check(fixture: &str, file: &str) {
     compare(fixture, &eager.encode_texts(&token_ids).unwrap(), &archive.by_name("text_features").unwrap());
 }
 
+#[test]
+fn tbps_clip_is_computed_as_its_published_code_does() {
+    check("tbps-clip", "checkpoint_best.pth");
+}
+
 /// GELU, and heads that are not 64 wide.
 #[test]
 fn an_open_clip_model_is_computed_as_its_configuration_says() {
