@@ -1,10 +1,12 @@
 //! Exported towers against the outputs of the published code, for every batch size and text length.
 
-use descry_encoder::{DeviceName, EncoderConfig, OnnxTextTower, OnnxVisionTower, OpenedTowers, open_towers};
+use descry_encoder::{
+    DeviceName, Encoder, EncoderConfig, OnnxTextTower, OnnxVisionTower, OpenedTowers, Urgency, open_towers,
+};
 use descry_export::{ModelFlags, TowerForm};
-use descry_model::Dialect;
+use descry_model::{Dialect, Precision};
 use descry_tests::{export_form, golden_folder};
-use ndarray::{Array2, Array4, ArrayView1, Axis, concatenate, s};
+use ndarray::{Array2, Array3, Array4, ArrayView1, Axis, concatenate, s};
 use ndarray_npy::NpzReader;
 use std::fs::File;
 
@@ -143,4 +145,68 @@ fn up_person_with_parts_on_some_layers() {
 #[test]
 fn open_clip() {
     check("openclip", "", &ModelFlags::default());
+}
+
+#[test]
+fn tbps_clip() {
+    check("tbps-clip", "checkpoint_best.pth", &ModelFlags::default());
+}
+
+/// From image files to embeddings with TBPS-CLIP's own resize and numbers. What is expected comes from Pillow's pixels.
+#[tokio::test]
+async fn image_files_are_prepared_as_tbps_clip_prepares_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = golden_folder().join("fixtures/tbps-clip/checkpoint_best.pth");
+    let bundle = export_form(&checkpoint, ModelFlags::default(), TowerForm::FP32, folder.path());
+    let mut config = EncoderConfig::load(None).unwrap();
+    config.model = bundle.directory().to_owned();
+    config.device.name = DeviceName::Cpu;
+    let data = golden_folder().join("../../model/tests/data");
+    let mut archive = NpzReader::new(File::open(data.join("images_224x224_bicubic.npz")).unwrap()).unwrap();
+    let names = ["00_q75_s2.jpg", "09_palette.png", "12_lossless.webp", "15_wide.png"];
+    let mut expected = Vec::new();
+    let OpenedTowers { mut vision, .. } = open_towers(&bundle, &config).unwrap();
+    for name in names {
+        let samples: Array3<u8> = archive.by_name(&format!("{name}.npy")).unwrap();
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        let pixels = Array4::from_shape_fn((1, 3, 224, 224), |(_, channel, row, column)| {
+            (f32::from(samples[[row, column, channel]]) / 255.0 - mean[channel]) / std[channel]
+        });
+        expected.push(vision[0].run_array(&pixels).unwrap().row(0).to_owned());
+    }
+    let (encoder, _workers) = Encoder::open(&config).unwrap();
+    let files: Vec<Vec<u8>> = names.map(|name| std::fs::read(data.join("images").join(name)).unwrap()).into();
+    let found = encoder.encode_images(files, Urgency::INTERACTIVE).await.unwrap();
+    for ((name, found), expected) in names.iter().zip(found).zip(expected) {
+        let found = found.unwrap().embedding;
+        let length = expected.dot(&expected).sqrt();
+        for (found, expected) in found.as_slice().iter().zip(&expected) {
+            assert!((found - expected / length).abs() < 1e-5, "{name}: {found}, not {}", expected / length);
+        }
+    }
+}
+
+/// Number formats below float32, against the published outputs.
+#[test]
+fn narrow_forms_stay_close_to_the_published_outputs() {
+    for (name, file) in [("tbps-clip", "checkpoint_best.pth"), ("openclip", "")] {
+        let published = Published::read(name);
+        let checkpoint = golden_folder().join("fixtures").join(name).join(file);
+        for precision in [Precision::Fp16, Precision::Int8] {
+            let folder = tempfile::tempdir().unwrap();
+            let form = TowerForm { precision, ..TowerForm::FP32 };
+            let bundle = export_form(&checkpoint, ModelFlags::default(), form, folder.path());
+            let mut config = EncoderConfig::load(None).unwrap();
+            config.device.name = DeviceName::Cpu;
+            let OpenedTowers { mut vision, mut text, .. } = open_towers(&bundle, &config).unwrap();
+            let images = vision[0].run_array(&published.pixels).unwrap();
+            let texts = text[0].run_array(&published.token_ids).unwrap();
+            for (found, expected) in [(images, &published.image_features), (texts, &published.text_features)] {
+                for (found, expected) in found.outer_iter().zip(expected.outer_iter()) {
+                    let cosine = found.dot(&expected) / (found.dot(&found) * expected.dot(&expected)).sqrt();
+                    assert!(cosine > 0.98, "{name} in {precision}: {cosine}");
+                }
+            }
+        }
+    }
 }
