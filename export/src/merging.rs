@@ -44,8 +44,17 @@ pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Method, 
         (false, false) if tensors.contains_key(RESNET_KERNEL) => {
             unknown("its vision tower is a ResNet; only vision transformers are supported")
         }
-        (false, false) => unknown(&format!("it has no `{PATCH_KERNEL}`")),
+        (false, false) => unknown(&format!("it has no `{PATCH_KERNEL}`, but {}", some_keys(tensors))),
     }
+}
+
+/// A few names spread over the whole, for people to see what kind of file it is.
+fn some_keys(tensors: &BTreeMap<String, ArrayD<f32>>) -> String {
+    const SHOWN: usize = 5;
+    const LONGEST: usize = 80;
+    let step = tensors.len().div_ceil(SHOWN).max(1);
+    let shown: Vec<String> = tensors.keys().step_by(step).map(|key| format!("`{key:.LONGEST$}`")).collect();
+    format!("{} others, such as {}", tensors.len(), shown.join(", "))
 }
 
 /// Merges a checkpoint's tensors into towers.

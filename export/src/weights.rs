@@ -28,12 +28,14 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             };
             let mut tensors = checkpoint.tensors;
             let mut source = Source { checkpoint: checkpoint.source_sha256, base: None };
+            let mut settings = checkpoint.settings;
             if let Some(base) = base {
                 let base = Checkpoint::open(base)?;
                 source.base = Some(base.source_sha256);
-                fill_from_base(&mut tensors, base.tensors, &checkpoint.settings, &request.flags)?;
+                fill_from_base(&mut tensors, base.tensors, &settings, &request.flags)?;
+                settings = with_blocks_of(settings, &base.settings);
             }
-            Ok(Unmerged { tensors, settings: checkpoint.settings, source })
+            Ok(Unmerged { tensors, settings, source })
         }
         ModelSource::Random { preset, method, seed } => {
             let (height, width) = request.flags.image_size_px.unwrap_or(IMAGE_SIZE_PX);
@@ -46,6 +48,17 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             Ok(Unmerged { tensors, settings, source: Source { checkpoint, base: None } })
         }
     }
+}
+
+/// Settings with what the base's configuration says of its blocks, where the run's say nothing: the blocks are the base's.
+fn with_blocks_of(settings: RunSettings, base: &RunSettings) -> RunSettings {
+    settings.or(RunSettings {
+        vision_activation: base.vision_activation,
+        text_activation: base.text_activation,
+        vision_heads: base.vision_heads,
+        text_heads: base.text_heads,
+        ..RunSettings::default()
+    })
 }
 
 /// Adds the base's tensors where the checkpoint has none, its square grid of positions stretched to the run's size.

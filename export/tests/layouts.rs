@@ -202,9 +202,32 @@ fn inputs_of_tbps_clip_are_those_of_its_published_code() {
     let rules = found.text.caption_rules.as_ref().unwrap();
     assert_eq!((rules.characters_to_spaces.as_str(), rules.max_words), (".!\"()*#:;~", 77));
     assert_eq!(found.summary["activation"], "quick-gelu, as the published code computes");
+    // Both are part of the model's name.
+    let mut other = found.clone();
+    other.text.caption_rules = None;
+    assert_ne!(other.compute_fingerprint().as_str(), found.fingerprint);
+    other.text.caption_rules.clone_from(&found.text.caption_rules);
+    assert_eq!(other.compute_fingerprint().as_str(), found.fingerprint);
+    other.image.resize_filter = ResizeFilter::PillowBilinear;
+    assert_ne!(other.compute_fingerprint().as_str(), found.fingerprint);
     // Written and read again, it is the same model.
     let text = serde_json::to_string(&found).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), found);
     let without = text.replace("\"caption_rules\":", "\"rules\":");
     assert!(serde_json::from_str::<Manifest>(&without).is_err());
+}
+
+#[test]
+fn a_file_of_another_kind_is_shown_by_its_own_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let tensors = BTreeMap::from([
+        ("model.backbone.conv1.weight".to_owned(), vec![2, 2]),
+        ("model.head.bias".to_owned(), vec![2]),
+    ]);
+    write(&path, &tensors, str::to_owned);
+    let message = manifest(&path, ModelFlags::default()).unwrap_err().to_string();
+    for part in ["visual.conv1.weight", "2 others", "`model.backbone.conv1.weight`", "`model.head.bias`"] {
+        assert!(message.contains(part), "{message}");
+    }
 }

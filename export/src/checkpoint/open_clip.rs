@@ -138,7 +138,7 @@ fn refuse_others(tower: &str, fields: &Map<String, Value>) -> Result<(), ExportE
         Value::Bool(is_wanted) => !is_wanted,
         Value::String(name) => USUAL_NAMES.contains(&name.as_str()),
         Value::Object(fields) => fields.is_empty(),
-        _ => false,
+        Value::Number(_) | Value::Array(_) => false,
     };
     let is_unknown = |(name, value): &(&String, &Value)| !HARMLESS.contains(&name.as_str()) && !asks_for_nothing(value);
     match fields.iter().find(is_unknown) {

@@ -197,6 +197,17 @@ fn models_that_compute_something_else_are_refused() {
 }
 
 #[test]
+fn activation_and_heads_are_the_configurations() {
+    let config = CONFIG
+        .replace("\"num_attention_heads\": 2", "\"num_attention_heads\": 4, \"hidden_act\": \"gelu\"")
+        .replace("\"hidden_size\": 64, \"num_attention_heads\": 1", "\"hidden_size\": 64, \"num_attention_heads\": 8");
+    let settings = Checkpoint::open(folder(&config, &model()).path()).unwrap().settings;
+    assert_eq!(settings.vision_activation, Some(Activation::Gelu));
+    assert_eq!(settings.text_activation, Some(Activation::QuickGelu));
+    assert_eq!((settings.vision_heads, settings.text_heads), (Some(4), Some(8)));
+}
+
+#[test]
 fn absent_and_legacy_fields_have_their_published_meaning() {
     let config = CONFIG.replace("\"eos_token_id\": 6", "\"eos_token_id\": 2").replace("\"image_size\": 8, ", "");
     let settings = Checkpoint::open(folder(&config, &model()).path()).unwrap().settings;
