@@ -122,7 +122,7 @@ pub(crate) fn decide(
         let assumed = format!("nobody: the published {TOP_K} is assumed; give --topk if the run had another");
         origins.push(("top-k taken from", top_k.describe("--topk", |count| count, &assumed)));
     }
-    let (heads, heads_origin) = decide_heads(tensors, settings, flags)?;
+    let (heads, heads_origin) = decide_heads(tensors, method, settings, flags)?;
     let (activations, activation_origin) = decide_activations(tensors, method, settings, flags);
     origins.extend([("attention heads", heads_origin), ("activation", activation_origin)]);
     if settings.caption_rules.is_some() {
@@ -148,6 +148,7 @@ fn published(code: &str) -> String {
 /// is stated or assumed, and never found.
 fn decide_heads(
     tensors: &Tensors<'_>,
+    method: Method,
     settings: &RunSettings,
     flags: &ModelFlags,
 ) -> Result<([usize; 2], String), ExportError> {
@@ -170,7 +171,11 @@ fn decide_heads(
             return Err(fault(format!("{heads} heads do not share the {name} tower's width of {width} equally")));
         }
     }
-    let assumed = format!("nobody says it: one head per {HEAD_WIDTH} of the width is assumed");
+    let assumed = if method != Method::Clip || settings.published_code.is_some() {
+        "as the published code computes".to_owned()
+    } else {
+        format!("nobody says it: one head per {HEAD_WIDTH} of the width is assumed")
+    };
     let show = |(vision, text)| format!("{vision} and {text}");
     let origin = stated.describe("--heads", show, &assumed);
     Ok((heads, format!("{} (vision), {} (text), {origin}", heads[0], heads[1])))

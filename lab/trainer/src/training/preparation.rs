@@ -198,3 +198,32 @@ fn restore(model: &mut Model, state: &BTreeMap<String, ArrayD<f32>>) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use descry_export::RunSettings;
+
+    /// A base whose towers are 128 and 64 wide.
+    fn check(settings: RunSettings) -> Result<(), String> {
+        let widths = [(CLASS_EMBEDDING, vec![128]), (TOKEN_EMBEDDING, vec![5, 64])];
+        let base = Checkpoint {
+            path: "base".into(),
+            source_sha256: String::new(),
+            tensors: widths.map(|(key, shape)| (key.to_owned(), ArrayD::zeros(shape))).into(),
+            element_types: BTreeMap::new(),
+            settings,
+        };
+        check_base(&base).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_base_that_computes_otherwise_is_refused() {
+        check(RunSettings::default()).unwrap();
+        check(RunSettings { vision_heads: Some(2), text_heads: Some(1), ..RunSettings::default() }).unwrap();
+        let gelu = check(RunSettings { text_activation: Some(Activation::Gelu), ..RunSettings::default() });
+        assert!(gelu.unwrap_err().contains("only models with QuickGELU are trained"));
+        let narrow = check(RunSettings { text_heads: Some(4), ..RunSettings::default() }).unwrap_err();
+        assert!(narrow.contains("4 heads for a width of 64"), "{narrow}");
+    }
+}
