@@ -85,6 +85,7 @@ pub(crate) fn read_vision(
         blocks: read_blocks(tensors, Side::Vision, width, facts, extras)?,
         ln_post: tensors.layer_norm(IMAGE_NORM_AFTER, width)?,
         projection: tensors.matrix(IMAGE_PROJECTION, width, dimension)?,
+        selection: None,
     })
 }
 
@@ -107,6 +108,7 @@ pub(crate) fn read_text(
         blocks: read_blocks(tensors, Side::Text, width, facts, extras)?,
         ln_final: tensors.layer_norm(TEXT_NORM_AFTER, width)?,
         projection: tensors.matrix(TEXT_PROJECTION, width, dimension)?,
+        selection: None,
     })
 }
 

@@ -6,6 +6,8 @@
 //! be right in both. It does share what was read and decided before the merge: the tensors, the grid with its (resized)
 //! positions, and the number of chosen experts.
 
+mod rde;
+
 use crate::ExportError;
 use crate::activation::{Activation, BlockFacts};
 use crate::geometry::Grid;
@@ -52,6 +54,10 @@ pub(crate) struct Eager<'a> {
     /// `[positions, width]`: the checkpoint's, or resized from it.
     pub(crate) vision_positions: &'a Array2<f32>,
     pub(crate) top_k: usize,
+    /// RDE's share of selected tokens.
+    pub(crate) select_ratio: f64,
+    /// Most tokens of a text: RDE selects a share of them, however short a text is.
+    pub(crate) context_length: usize,
     pub(crate) vision: BlockFacts,
     pub(crate) text: BlockFacts,
 }
@@ -90,7 +96,14 @@ impl Eager<'_> {
         }
         x += self.vision_positions;
         let x = self.layer_norm(&x, "visual.ln_pre")?;
-        let x = self.blocks(x, &VISION, self.vision)?;
+        let (x, attention) = self.blocks(x, &VISION, self.vision)?;
+        if self.has("visul_emb_layer.fc.weight") {
+            let x = self.layer_norm(&x, "visual.ln_post")?.dot(&self.matrix("visual.proj")?);
+            let patches: Vec<usize> = (1..x.nrows()).collect();
+            let count = (patches.len() as f64 * self.select_ratio) as usize;
+            let row = attention.row(0).to_owned();
+            return self.both_embeddings("visul_emb_layer", "fc", &x, (0, &row), (patches, count));
+        }
         let class = self.layer_norm(&x.slice(s![0..1, ..]).to_owned(), "visual.ln_post")?;
         Ok(class.dot(&self.matrix("visual.proj")?).row(0).to_owned())
     }
@@ -100,14 +113,28 @@ impl Eager<'_> {
         let positions = self.matrix("positional_embedding")?;
         let rows: Vec<usize> = token_ids.iter().map(|&id| usize::try_from(id).unwrap_or_default()).collect();
         let x = embedding.select(Axis(0), &rows) + positions.slice(s![..rows.len(), ..]);
-        let x = self.blocks(x, &TEXT, self.text)?;
+        let (x, attention) = self.blocks(x, &TEXT, self.text)?;
         // The end-of-text token has the highest id; the first of several counts, as in PyTorch's argmax.
         let end = rows.iter().enumerate().fold(0, |best, (index, id)| if *id > rows[best] { index } else { best });
+        if self.has("texual_emb_layer.linear.weight") {
+            let x = self.layer_norm(&x, "ln_final")?.dot(&self.matrix("text_projection")?);
+            let words: Vec<usize> = (1..end).filter(|&position| rows[position] != 0).collect();
+            let count = (self.context_length.saturating_sub(2) as f64 * self.select_ratio) as usize;
+            let row = attention.row(end).to_owned();
+            return self.both_embeddings("texual_emb_layer", "linear", &x, (end, &row), (words, count));
+        }
         let x = self.layer_norm(&x.slice(s![end..=end, ..]).to_owned(), "ln_final")?;
         Ok(x.dot(&self.matrix("text_projection")?).row(0).to_owned())
     }
 
-    fn blocks(&self, mut x: Array2<f32>, tower: &TowerFacts, facts: BlockFacts) -> Result<Array2<f32>, ExportError> {
+    /// What comes out of the last block, `[tokens, width]`, and its attention averaged over heads, `[tokens, tokens]`.
+    fn blocks(
+        &self,
+        mut x: Array2<f32>,
+        tower: &TowerFacts,
+        facts: BlockFacts,
+    ) -> Result<(Array2<f32>, Array2<f32>), ExportError> {
+        let mut attention = Array2::zeros((0, 0));
         for layer in (0..).take_while(|layer| self.has(&format!("{}.{layer}.ln_1.weight", tower.blocks))) {
             let key = format!("{}.{layer}", tower.blocks);
             let has_adapter = self.has(&format!("{key}.scale_1"));
@@ -116,7 +143,9 @@ impl Eager<'_> {
                 let scale = self.scalar(&format!("{key}.scale_1"))?;
                 normed += &(self.adapter(&x, &format!("{key}.adapter_ln_msa"))? * scale);
             }
-            x += &self.attention(&normed, &key, (layer, facts.heads), tower)?;
+            let attended;
+            (attended, attention) = self.attention(&normed, &key, (layer, facts.heads), tower)?;
+            x += &attended;
             let mut normed = self.layer_norm(&x, &format!("{key}.ln_2"))?;
             if has_adapter {
                 let scale = self.scalar(&format!("{key}.scale_2"))?;
@@ -136,7 +165,7 @@ impl Eager<'_> {
             }
             x += &change;
         }
-        Ok(x)
+        Ok((x, attention))
     }
 
     fn attention(
@@ -145,7 +174,7 @@ impl Eager<'_> {
         key: &str,
         (layer, heads): (usize, usize),
         tower: &TowerFacts,
-    ) -> Result<Array2<f32>, ExportError> {
+    ) -> Result<(Array2<f32>, Array2<f32>), ExportError> {
         let (tokens, width) = x.dim();
         let mut weight = self.matrix(&format!("{key}.attn.in_proj_weight"))?;
         let (lora, prefix) = (format!("{}.{layer}", tower.lora), format!("{}.{layer}", tower.prefix));
@@ -177,6 +206,7 @@ impl Eager<'_> {
             prefix_weight = self.scalar(&format!("{prefix}.scale_to_grad"))?;
         }
         let mut output = Array2::zeros((tokens, width));
+        let mut mean = Array2::zeros((tokens, keys.nrows()));
         let head_width = width / heads;
         for head in 0..heads {
             let columns = s![.., head * head_width..(head + 1) * head_width];
@@ -188,9 +218,10 @@ impl Eager<'_> {
                 softmax(&mut scores);
                 scores.slice_mut(s![..prefix_length]).mapv_inplace(|probability| probability * prefix_weight);
             }
+            mean.scaled_add(1.0 / heads as f32, &scores);
             output.slice_mut(columns).assign(&scores.dot(&values.slice(columns)));
         }
-        self.linear(&output, &format!("{key}.attn.out_proj"))
+        Ok((self.linear(&output, &format!("{key}.attn.out_proj"))?, mean))
     }
 
     /// DM-Adapter's experts, each for itself, for the tokens routed to it.
@@ -270,6 +301,10 @@ fn softmax(values: &mut ndarray::ArrayViewMut1<'_, f32>) {
     values.mapv_inplace(|value| (value - largest).exp());
     let total = values.sum();
     values.mapv_inplace(|value| value / total);
+}
+
+fn length_of<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
+    values.map(|value| value * value).sum::<f32>().sqrt()
 }
 
 fn stack_rows(rows: &[Array1<f32>]) -> Array2<f32> {

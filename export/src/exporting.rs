@@ -118,6 +118,8 @@ impl Export {
             grid: model.grid,
             vision_positions: &model.vision.positional_embedding,
             top_k: model.top_k,
+            select_ratio: model.select_ratio,
+            context_length: model.context_length,
             vision: model.vision_facts,
             text: model.text_facts,
         };
@@ -147,7 +149,7 @@ impl Export {
             format_version: FORMAT_VERSION,
             fingerprint: String::new(),
             family: model.method,
-            embedding_dimension: model.vision.projection.ncols(),
+            embedding_dimension: model.vision.dimension(),
             image: image_input(&model),
             text,
             precision: request.form.precision,

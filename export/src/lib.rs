@@ -1,7 +1,7 @@
 //! Checkpoint → merged towers → ONNX bundle.
 //!
 //! Must never be needed at serving time. The order of things is that of `exporting`: `weights` with `checkpoint` (files to
-//! named tensors) → `merging` with `clip`, `dm_adapter` and `up_person` (named tensors to merged `tower`s) →
+//! named tensors) → `merging` with `clip`, `dm_adapter`, `up_person` and `rde` (named tensors to merged `tower`s) →
 //! `onnx_graph` (towers to graphs) → `bundle_writer`. Beside them `eager` evaluates the unmerged checkpoint literally; its
 //! outputs travel with the bundle as goldens. The methods' numbers and key names are `descry_model::method`'s.
 
@@ -21,6 +21,7 @@ mod merging;
 mod onnx_graph;
 mod quantization;
 mod random;
+mod rde;
 mod request;
 mod tensors;
 mod tokenizer_file;

@@ -7,6 +7,7 @@ use crate::clip::{self, BlockExtras, PlainClip};
 use crate::decisions::{Decisions, decide};
 use crate::dm_adapter::DmAdapter;
 use crate::geometry::Grid;
+use crate::rde;
 use crate::request::ModelFlags;
 use crate::tensors::Tensors;
 use crate::tower::{TextTower, VisionTower};
@@ -23,6 +24,8 @@ pub(crate) struct Model {
     pub(crate) grid: Grid,
     pub(crate) top_k: usize,
     pub(crate) context_length: usize,
+    /// Share of the tokens that RDE selects; others select none.
+    pub(crate) select_ratio: f64,
     pub(crate) vision_facts: BlockFacts,
     pub(crate) text_facts: BlockFacts,
     pub(crate) pixels: PixelSettings,
@@ -36,10 +39,15 @@ pub(crate) struct Model {
 pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Method, ExportError> {
     let any = |is_its: fn(&str) -> bool| tensors.keys().any(|key| is_its(key));
     let unknown = |reason: &str| Err(ExportError::UnknownMethod { reason: reason.to_owned() });
+    let is_rde = any(method::rde::is_added);
     match (any(method::dm_adapter::is_of_an_expert), any(method::up_person::is_added)) {
         (true, true) => unknown("it has experts of DM-Adapter and parts of UP-Person at once"),
+        (true, false) | (false, true) if is_rde => {
+            unknown("it has RDE's selection of tokens and parts of another method at once")
+        }
         (true, false) => Ok(Method::DmAdapter),
         (false, true) => Ok(Method::UpPerson),
+        (false, false) if is_rde => Ok(Method::Rde),
         (false, false) if tensors.contains_key(PATCH_KERNEL) => Ok(Method::Clip),
         (false, false) if tensors.contains_key(RESNET_KERNEL) => {
             unknown("its vision tower is a ResNet; only vision transformers are supported")
@@ -76,26 +84,53 @@ pub(crate) fn read_model(
         decide(&tensors, method, settings, flags)?;
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match method {
-        Method::Clip => &PlainClip,
+        Method::Clip | Method::Rde => &PlainClip,
         Method::DmAdapter => &dm_adapter,
         Method::UpPerson => &UpPerson,
     };
     if method == Method::UpPerson {
         up_person::check_layers(&tensors, settings)?;
     }
-    let vision = clip::read_vision(&mut tensors, grid, may_resize, vision_facts, extras)?;
-    let text = clip::read_text(&mut tensors, vision.projection.ncols(), text_facts, extras)?;
+    let mut vision = clip::read_vision(&mut tensors, grid, may_resize, vision_facts, extras)?;
+    let mut text = clip::read_text(&mut tensors, vision.projection.ncols(), text_facts, extras)?;
     let context_length = context_length(&text, settings)?;
     let its_origin =
         if settings.context_length.is_some() { "the settings" } else { "the text tower's position embeddings" };
     origins.push(("context length taken from", its_origin.to_owned()));
+    let (select_ratio, ratio_origin) = rde::decide_ratio(settings);
+    if method == Method::Rde {
+        let dimension = vision.projection.ncols();
+        let (patches, words) = (grid.positions() - 1, context_length - 2);
+        let mut read =
+            |side, tokens| rde::read_selection(&mut tensors, side, dimension, rde::selected(tokens, select_ratio));
+        vision.selection = Some(read(Side::Vision, patches)?);
+        text.selection = Some(read(Side::Text, words)?);
+        if vision.dimension() != text.dimension() {
+            let found = vec![text.dimension() - dimension];
+            let expected = format!("as many as the vision tower's, {}", vision.dimension() - dimension);
+            return Err(ExportError::WrongShape { key: method::rde::direct(Side::Text), found, expected });
+        }
+        origins.push(("share of selected tokens", ratio_origin));
+    }
     let keys = tensors.unread(is_training_only);
     if !keys.is_empty() {
         let count = keys.len();
         let keys = keys.into_iter().take(5).collect();
         return Err(ExportError::UnexpectedTensors { keys, count, method: method.to_string() });
     }
-    Ok(Model { method, grid, top_k, context_length, vision_facts, text_facts, pixels, vision, text, origins })
+    Ok(Model {
+        method,
+        grid,
+        top_k,
+        context_length,
+        select_ratio,
+        vision_facts,
+        text_facts,
+        pixels,
+        vision,
+        text,
+        origins,
+    })
 }
 
 fn is_training_only(key: &str) -> bool {
@@ -103,6 +138,7 @@ fn is_training_only(key: &str) -> bool {
         || method::tbps_clip::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
         || method::dm_adapter::TRAINING_ONLY.contains(&key)
         || method::up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
+        || method::rde::is_unused(key)
         || is_prefix_alias(key)
 }
 
@@ -143,6 +179,13 @@ pub(crate) fn summarise(model: &Model, all: &BTreeMap<String, ArrayD<f32>>) -> B
     put("vision tokens", format!("1 + {} x {}", model.grid.rows(), model.grid.columns()));
     let (vocabulary, text_width) = model.text.token_embedding.dim();
     put("text tower", format!("{} blocks, width {text_width}, vocabulary {vocabulary}", model.text.blocks.len()));
+    let selections = [(Side::Vision, &model.vision.selection), (Side::Text, &model.text.selection)];
+    for (side, selection) in selections {
+        if let Some(selection) = selection {
+            let text = format!("{} at most, {} values", selection.count, selection.direct.bias.len());
+            put(&format!("{} tokens selected", side.name()), text);
+        }
+    }
     for (side, blocks) in [(Side::Vision, &model.vision.blocks), (Side::Text, &model.text.blocks)] {
         let side_name = side.name();
         if let Some(experts) = blocks.iter().find_map(|block| block.experts.as_ref()) {

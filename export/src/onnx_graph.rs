@@ -15,6 +15,7 @@ mod graph_form;
 mod products;
 mod proto;
 mod text;
+mod token_selection;
 mod vision;
 
 pub use graph_form::ActivationRanges;

@@ -8,7 +8,7 @@ use descry_model::method::clip::{
     VIT_B_32, VIT_L_14, VOCABULARY_SIZE,
 };
 use descry_model::method::up_person::{AdapterKeys, LoraKeys};
-use descry_model::method::{BlockKeys, IMAGE_SIZE_PX, Method, Side, dm_adapter, up_person};
+use descry_model::method::{BlockKeys, IMAGE_SIZE_PX, Method, Side, dm_adapter, rde, up_person};
 use ndarray::{ArrayD, IxDyn};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -90,11 +90,14 @@ pub(crate) fn random_tensors_for_grid(
             let keys = side.block(layer);
             dict.block(keys, width);
             match method {
-                Method::Clip => {}
+                Method::Clip | Method::Rde => {}
                 Method::DmAdapter => dict.mixture(keys, width),
                 Method::UpPerson => dict.up_person(keys, width),
             }
         }
+    }
+    if method == Method::Rde {
+        Side::ALL.into_iter().for_each(|side| dict.selection(side, embedding_dimension));
     }
     Ok(dict.tensors)
 }
@@ -193,6 +196,17 @@ impl RandomDict {
             self.factor(scale);
         }
         self.factor(&prefix.attention_scale);
+    }
+
+    /// As the published code sizes it: twice the values of the other embedding.
+    fn selection(&mut self, side: Side, dimension: usize) {
+        let module = rde::selection(side);
+        self.linear(&rde::direct(side), dimension, 2 * dimension);
+        self.linear(&format!("{module}.mlp.layers.0"), dimension, dimension);
+        self.linear(&format!("{module}.mlp.layers.1"), dimension, 2 * dimension);
+        self.layer_norm(&format!("{module}.mlp.bns.0"), dimension);
+        self.add(&format!("{module}.mlp.bns.0.running_mean"), &[dimension], 0.02);
+        self.add_around(&format!("{module}.mlp.bns.0.running_var"), &[dimension], 1.0, 0.1);
     }
 
     fn adapter(&mut self, key: &str, width: usize, hidden: usize) {

@@ -94,6 +94,19 @@ pub(crate) struct Block {
     pub(crate) experts: Option<Experts>,
 }
 
+/// RDE's choice of tokens and what becomes of them: the largest of `direct(x) + outer(relu(inner(x)))` in each column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TokenSelection {
+    /// Tokens that are selected at most.
+    pub(crate) count: usize,
+    /// `[dimension, own dimension]`.
+    pub(crate) direct: Linear,
+    /// `[dimension, hidden]`, its batch norm folded in.
+    pub(crate) inner: Linear,
+    /// `[hidden, own dimension]`.
+    pub(crate) outer: Linear,
+}
+
 /// The vision tower.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VisionTower {
@@ -110,6 +123,8 @@ pub(crate) struct VisionTower {
     pub(crate) ln_post: LayerNorm,
     /// `[width, dimension]`.
     pub(crate) projection: Array2<f32>,
+    /// A second embedding, of selected tokens, where the method has one.
+    pub(crate) selection: Option<TokenSelection>,
 }
 
 /// The text tower.
@@ -123,9 +138,16 @@ pub(crate) struct TextTower {
     pub(crate) ln_final: LayerNorm,
     /// `[width, dimension]`.
     pub(crate) projection: Array2<f32>,
+    /// A second embedding, of selected tokens, where the method has one.
+    pub(crate) selection: Option<TokenSelection>,
 }
 
 impl VisionTower {
+    /// Values of an embedding.
+    pub(crate) fn dimension(&self) -> usize {
+        dimension(&self.projection, self.selection.as_ref())
+    }
+
     /// Additions and multiplications of one image in 10⁹, so that a measurement can be held against what a machine can do.
     /// Products only; softmax, normalisations and activations come on top. `plain` graphs compute the last block for all
     /// positions.
@@ -133,14 +155,35 @@ impl VisionTower {
         let positions = self.positional_embedding.nrows();
         let last = self.blocks.len().saturating_sub(1);
         let blocks = self.blocks.iter().enumerate().map(|(layer, block)| {
-            let asking = if layer == last && !plain { 1 } else { positions };
+            let asking = if layer == last && !plain && self.selection.is_none() { 1 } else { positions };
             block_products(block, positions, asking)
         });
         let patches = (positions - 1) * self.patch_kernel.len();
-        let products = blocks.sum::<usize>() + patches + self.projection.len();
+        let selected = self.selection.as_ref().map_or(0, |selection| {
+            let width = self.projection.nrows();
+            // The class token's attention a second time: its query, which meets the keys' weights instead of the keys.
+            let row = 2 * width * width + width * positions * self.blocks.last().map_or(0, |last| last.attention.heads);
+            let token = self.projection.len()
+                + selection.direct.weight.len()
+                + selection.inner.weight.len()
+                + selection.outer.weight.len();
+            row + selection.count * token
+        });
+        let products = blocks.sum::<usize>() + patches + self.projection.len() + selected;
         // One multiplication and one addition each.
         2.0 * products as f64 / 1e9
     }
+}
+
+impl TextTower {
+    /// Values of an embedding.
+    pub(crate) fn dimension(&self) -> usize {
+        dimension(&self.projection, self.selection.as_ref())
+    }
+}
+
+fn dimension(projection: &Array2<f32>, selection: Option<&TokenSelection>) -> usize {
+    projection.ncols() + selection.map_or(0, |selection| selection.direct.bias.len())
 }
 
 /// Multiplications of a block that all positions of an image enter and `asking` positions leave.

@@ -10,6 +10,7 @@
 mod block_keys;
 pub mod clip;
 pub mod dm_adapter;
+pub mod rde;
 pub mod tbps_clip;
 pub mod up_person;
 
@@ -44,11 +45,16 @@ pub enum Method {
     DmAdapter,
     /// UP-Person (TCSVT 2025): prefix, LoRA and adapter in one.
     UpPerson,
+    /// RDE (CVPR 2024): a second embedding, of the tokens that matter most.
+    Rde,
 }
 
 impl Method {
     /// Every method, for help texts.
-    pub const ALL: [Self; 3] = [Self::Clip, Self::DmAdapter, Self::UpPerson];
+    pub const ALL: [Self; 4] = [Self::Clip, Self::DmAdapter, Self::UpPerson, Self::Rde];
+
+    /// Those that the trainer can train.
+    pub const TRAINABLE: [Self; 3] = [Self::Clip, Self::DmAdapter, Self::UpPerson];
 
     /// Name on the command line, in settings files and in manifests; [`FromStr`] reads it back.
     pub fn name(self) -> &'static str {
@@ -56,6 +62,7 @@ impl Method {
             Self::Clip => "clip",
             Self::DmAdapter => "dm-adapter",
             Self::UpPerson => "up-person",
+            Self::Rde => "rde",
         }
     }
 
@@ -65,6 +72,7 @@ impl Method {
             Self::Clip => false,
             Self::DmAdapter => dm_adapter::is_added(key),
             Self::UpPerson => up_person::is_added(key),
+            Self::Rde => rde::is_added(key),
         }
     }
 }
@@ -95,7 +103,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&method).unwrap(), format!("\"{method}\""));
         }
         let message = "DM-Adapter".parse::<Method>().unwrap_err().to_string();
-        assert!(message.contains("clip, dm-adapter, up-person"), "{message}");
+        assert!(message.contains("clip, dm-adapter, up-person, rde"), "{message}");
     }
 
     /// A tensor belongs to at most one method, and CLIP's own to none.

@@ -28,13 +28,23 @@ impl Published {
     fn read(name: &str) -> Self {
         let path = golden_folder().join("fixtures").join(name).join("io.npz");
         let mut archive = NpzReader::new(File::open(path).unwrap()).unwrap();
-        Self {
-            pixels: archive.by_name("pixels").unwrap(),
-            token_ids: archive.by_name("token_ids").unwrap(),
-            image_features: archive.by_name("image_features").unwrap(),
-            text_features: archive.by_name("text_features").unwrap(),
-        }
+        let mut array = |array: &str| -> Array2<f32> { archive.by_name(array).unwrap() };
+        let [image_features, text_features] = ["image", "text"].map(|kind| match name {
+            "rde" => both_embeddings(&array(&format!("{kind}_bge")), &array(&format!("{kind}_tse"))),
+            _ => array(&format!("{kind}_features")),
+        });
+        let (pixels, token_ids) = (archive.by_name("pixels").unwrap(), archive.by_name("token_ids").unwrap());
+        Self { pixels, token_ids, image_features, text_features }
     }
+}
+
+/// RDE's two embeddings, each of unit length, as one vector of unit length.
+fn both_embeddings(whole: &Array2<f32>, selected: &Array2<f32>) -> Array2<f32> {
+    let units = [whole, selected].map(|part| {
+        let lengths = part.map_axis(Axis(1), |row| (2.0 * row.dot(&row)).sqrt()).insert_axis(Axis(1));
+        part / &lengths
+    });
+    concatenate(Axis(1), &units.each_ref().map(|unit| unit.view())).unwrap()
 }
 
 /// Every float32 form of a graph, each on the devices of this machine that are meant for it.
@@ -147,6 +157,46 @@ fn open_clip() {
     check("openclip", "", &ModelFlags::default());
 }
 
+/// Float16 weights and the heads of its losses beside the towers.
+#[test]
+fn irra() {
+    check("irra", "best.pth", &ModelFlags::default());
+}
+
+#[test]
+fn rde() {
+    check("rde", "best.pth", &ModelFlags::default());
+}
+
+/// What the published code gives as similarities, and what it cannot give: the embedding of a text without words.
+#[test]
+fn rde_ranks_as_published_and_takes_texts_without_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = golden_folder().join("fixtures/rde/best.pth");
+    let bundle = export_form(&checkpoint, ModelFlags::default(), TowerForm::FP32, folder.path());
+    assert_eq!((bundle.manifest().embedding_dimension, bundle.manifest().family.name()), (192, "rde"));
+    let mut config = EncoderConfig::load(None).unwrap();
+    config.device.name = DeviceName::Cpu;
+    let OpenedTowers { mut vision, mut text, .. } = open_towers(&bundle, &config).unwrap();
+    let published = Published::read("rde");
+    let images = vision[0].run_array(&published.pixels).unwrap();
+    let texts = text[0].run_array(&published.token_ids).unwrap();
+    let path = golden_folder().join("fixtures/rde/io.npz");
+    let similarities: Array2<f32> = NpzReader::new(File::open(path).unwrap()).unwrap().by_name("similarities").unwrap();
+    assert!(relative_difference(&texts.dot(&images.t()), &similarities) < 1e-5);
+    let empty = Array2::from_shape_vec((1, 2), vec![510, 511]).unwrap();
+    let alone = text[0].run_array(&empty).unwrap();
+    assert!((alone.row(0).dot(&alone.row(0)) - 1.0).abs() < 1e-5);
+    let mut padded = published.token_ids.clone();
+    padded.row_mut(3).fill(0);
+    padded.row_mut(3).slice_mut(s![..2]).assign(&empty.row(0));
+    let among_others = text[0].run_array(&padded).unwrap();
+    assert!(relative_difference(&among_others.slice(s![3..4, ..]).to_owned(), &alone) < MAX_BATCH_DIFFERENCE);
+    assert!(
+        relative_difference(&among_others.slice(s![..3, ..]).to_owned(), &texts.slice(s![..3, ..]).to_owned()) < 1e-5
+    );
+}
+
 #[test]
 fn tbps_clip() {
     check("tbps-clip", "checkpoint_best.pth", &ModelFlags::default());
@@ -189,7 +239,9 @@ async fn image_files_are_prepared_as_tbps_clip_prepares_them() {
 /// Number formats below float32, against the published outputs.
 #[test]
 fn narrow_forms_stay_close_to_the_published_outputs() {
-    for (name, file) in [("tbps-clip", "checkpoint_best.pth"), ("openclip", "")] {
+    for (name, file) in
+        [("tbps-clip", "checkpoint_best.pth"), ("openclip", ""), ("irra", "best.pth"), ("rde", "best.pth")]
+    {
         let published = Published::read(name);
         let checkpoint = golden_folder().join("fixtures").join(name).join(file);
         for precision in [Precision::Fp16, Precision::Int8] {

@@ -27,6 +27,8 @@ pub struct RunSettings {
     pub stride: Option<usize>,
     /// Experts that the router chooses for each token <`topk`>.
     pub topk: Option<usize>,
+    /// Share of the tokens that RDE selects <`select_ratio`>.
+    pub select_ratio: Option<f64>,
     /// Tokens of the longest text <`text_length`>.
     pub context_length: Option<usize>,
     /// Experts in each mixture <`num_experts`>.
@@ -116,6 +118,7 @@ impl RunSettings {
             image_size_px: self.image_size_px.or(other.image_size_px),
             stride: self.stride.or(other.stride),
             topk: self.topk.or(other.topk),
+            select_ratio: self.select_ratio.or(other.select_ratio),
             context_length: self.context_length.or(other.context_length),
             num_experts: self.num_experts.or(other.num_experts),
             reduction: self.reduction.or(other.reduction),
@@ -144,6 +147,10 @@ impl RunSettings {
         }
         if key == "img_size" {
             self.image_size_px = Some(value.size().ok_or("a list of two positive whole numbers, height and width")?);
+            return Ok(());
+        }
+        if key == "select_ratio" {
+            self.select_ratio = Some(value.share().ok_or("a number above 0, at most 1")?);
             return Ok(());
         }
         let (field, minimum) = match key {
@@ -193,6 +200,11 @@ impl Node {
     fn number(&self) -> Option<usize> {
         let Self::Scalar { text, is_plain: true } = self else { return None };
         text.parse().ok().filter(|&number| number <= MAX_NUMBER)
+    }
+
+    fn share(&self) -> Option<f64> {
+        let Self::Scalar { text, is_plain: true } = self else { return None };
+        text.parse().ok().filter(|&share| share > 0.0 && share <= 1.0)
     }
 
     fn size(&self) -> Option<(usize, usize)> {

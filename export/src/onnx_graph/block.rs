@@ -4,6 +4,7 @@ use super::attention::write_attention;
 use super::builder::{Attribute, GraphBuilder, Value};
 use super::experts::write_experts;
 use super::graph_form::Dialect;
+use super::token_selection::write_attention_row;
 use crate::activation::Activation;
 use crate::tower::{Adapter, Block, Prefix};
 use descry_model::method::clip::QUICK_GELU_STEEPNESS;
@@ -43,16 +44,43 @@ pub(super) fn write_block(
     asking_only: bool,
     around: &Surroundings<'_>,
 ) -> Value {
-    let mut normed = graph.layer_norm(&format!("{name}.ln_1"), x, &block.ln_1);
-    if let Some(adapter) = &block.attention_adapter {
-        let change = write_adapter(graph, &format!("{name}.adapter_ln_msa"), x, adapter);
-        normed = graph.node("Add", &[&normed, &change]);
-    }
-    let (x, asking) = if asking_only {
-        ((around.pick)(graph, x), (around.pick)(graph, &normed))
-    } else {
-        (x.clone(), normed.clone())
-    };
+    let normed = write_normed(graph, name, block, x);
+    write_behind_norm(graph, name, block, [x, &normed], asking_only, around)
+}
+
+/// Writes a block for all tokens, and how much the asking token attends to each in it, averaged over heads: `[batch, tokens]`.
+pub(super) fn write_block_and_row(
+    graph: &mut GraphBuilder<'_>,
+    name: &str,
+    block: &Block,
+    x: &Value,
+    around: &Surroundings<'_>,
+) -> (Value, Value) {
+    let normed = write_normed(graph, name, block, x);
+    let asking = (around.pick)(graph, &normed);
+    let mask = around.mask.map(|write| write(graph, MaskOf { prefix_length: 0, asking_only: true }));
+    let row_name = format!("{name}.attn.row");
+    let row = write_attention_row(graph, &row_name, &block.attention, &asking, &normed, mask.as_ref());
+    (write_behind_norm(graph, name, block, [x, &normed], false, around), row)
+}
+
+fn write_normed(graph: &mut GraphBuilder<'_>, name: &str, block: &Block, x: &Value) -> Value {
+    let normed = graph.layer_norm(&format!("{name}.ln_1"), x, &block.ln_1);
+    let Some(adapter) = &block.attention_adapter else { return normed };
+    let change = write_adapter(graph, &format!("{name}.adapter_ln_msa"), x, adapter);
+    graph.node("Add", &[&normed, &change])
+}
+
+fn write_behind_norm(
+    graph: &mut GraphBuilder<'_>,
+    name: &str,
+    block: &Block,
+    [x, normed]: [&Value; 2],
+    asking_only: bool,
+    around: &Surroundings<'_>,
+) -> Value {
+    let (x, asking) =
+        if asking_only { ((around.pick)(graph, x), (around.pick)(graph, normed)) } else { (x.clone(), normed.clone()) };
     let mask = MaskOf { prefix_length: block.attention.prefix.as_ref().map_or(0, prefix_length), asking_only };
     let mask = around.mask.map(|write| write(graph, mask));
     let attended = write_attention(
@@ -60,7 +88,7 @@ pub(super) fn write_block(
         &format!("{name}.attn"),
         &block.attention,
         &asking,
-        &normed,
+        normed,
         mask.as_ref(),
         &around.batch,
     );

@@ -1,10 +1,11 @@
 //! The text tower's graph.
 
-use super::block::{MaskOf, Surroundings, write_block};
+use super::block::{MaskOf, Surroundings, write_block, write_block_and_row};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
+use super::token_selection::{Candidates, Projection, write_both_embeddings, write_words};
 use crate::ExportError;
 use crate::tower::TextTower;
 use descry_model::method::Side;
@@ -48,6 +49,22 @@ pub(crate) fn write_text(
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
         let name = Side::Text.block(layer).to_string();
+        if layer == last
+            && let Some(selection) = &tower.selection
+        {
+            let (x, row) = write_block_and_row(&mut graph, &name, block, &x, &around);
+            output_routing(&mut graph);
+            let [scores, words] = write_words(&mut graph, context_length, [&token_ids, &row, &tokens, &end]);
+            // A batch may be shorter than what is selected at most; then all its words are.
+            let most = graph.ints("selection.count", &[selection.count as i64]);
+            let count = graph.node("Min", &[&most, &tokens]);
+            let candidates = Candidates { asking: &end, scores: &scores, count: &count, limit: Some(&words) };
+            let (norm, matrix) = (&tower.ln_final, &tower.projection);
+            let projection = Projection { norm_name: "ln_final", norm, name: "text_projection", matrix };
+            let features = write_both_embeddings(&mut graph, Side::Text, &x, &candidates, &projection, selection);
+            graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.dimension())]);
+            return graph.finish("text");
+        }
         x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
     if form.plain {

@@ -1,10 +1,11 @@
 //! The vision tower's graph.
 
-use super::block::{Surroundings, write_block};
+use super::block::{Surroundings, write_block, write_block_and_row};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
+use super::token_selection::{Candidates, Projection, write_both_embeddings, write_patch_scores};
 use crate::ExportError;
 use crate::geometry::Grid;
 use crate::tower::VisionTower;
@@ -23,10 +24,28 @@ pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>)
     let pick = |graph: &mut GraphBuilder<'_>, x: &Value| {
         graph.node_with("Gather", &[x, &class_token], vec![("axis", Attribute::Int(1))])
     };
-    let around = Surroundings { batch, mask: None, counted: None, pick: &pick };
+    let around = Surroundings { batch: batch.clone(), mask: None, counted: None, pick: &pick };
     let last = tower.blocks.len().saturating_sub(1);
     for (layer, block) in tower.blocks.iter().enumerate() {
         let name = Side::Vision.block(layer).to_string();
+        if layer == last
+            && let Some(selection) = &tower.selection
+        {
+            let (x, row) = write_block_and_row(&mut graph, &name, block, &x, &around);
+            output_routing(&mut graph);
+            let zero = graph.ints("selection.class", &[0]);
+            let one = graph.ints("selection.class.room", &[1]);
+            let room = graph.node_with("Concat", &[&batch, &one], vec![("axis", Attribute::Int(0))]);
+            let asking = graph.node("Expand", &[&zero, &room]);
+            let scores = write_patch_scores(&mut graph, &row, grid.positions());
+            let count = graph.ints("selection.count", &[selection.count as i64]);
+            let candidates = Candidates { asking: &asking, scores: &scores, count: &count, limit: None };
+            let (norm, matrix) = (&tower.ln_post, &tower.projection);
+            let projection = Projection { norm_name: "visual.ln_post", norm, name: "visual.proj", matrix };
+            let features = write_both_embeddings(&mut graph, Side::Vision, &x, &candidates, &projection, selection);
+            graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.dimension())]);
+            return graph.finish("vision");
+        }
         x = write_block(&mut graph, &name, block, &x, layer == last && !form.plain, &around);
     }
     if form.plain {

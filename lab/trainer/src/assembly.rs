@@ -52,7 +52,7 @@ pub(crate) fn assemble(
     positions::fit(recipe, &shape, &mut tensors)?;
     shapes::check(&shape, &tensors)?;
     let added = match recipe.method {
-        Method::Clip => BTreeMap::new(),
+        Method::Clip | Method::Rde => BTreeMap::new(),
         Method::DmAdapter => Initializer::new(recipe).dm_adapter(&tensors, &layers(&shape))?,
         Method::UpPerson => Initializer::new(recipe).up_person(&tensors, &layers(&shape))?,
     };

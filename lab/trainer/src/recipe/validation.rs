@@ -23,6 +23,10 @@ impl Recipe {
         if let Some(pairs) = self.micro_batch_size {
             count("micro_batch_size", pairs, 1..=self.batch_size)?;
         }
+        if !Method::TRAINABLE.contains(&self.method) {
+            let known = Method::TRAINABLE.map(Method::name).join(", ");
+            return refuse("method", format!("is {}, whose losses are not here; give one of {known}", self.method));
+        }
         self.input.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate(self.optimizer.learning_rate)?;

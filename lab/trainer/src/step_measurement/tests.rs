@@ -37,7 +37,7 @@ fn tensors(recipe: &Recipe) -> (usize, BTreeMap<String, ArrayD<f32>>) {
     let mut tensors = new_clip(recipe, 20);
     let initializer = Initializer::new(recipe);
     let added = match recipe.method {
-        Method::Clip => BTreeMap::new(),
+        Method::Clip | Method::Rde => BTreeMap::new(),
         Method::DmAdapter => initializer.dm_adapter(&tensors, &LAYERS).unwrap(),
         Method::UpPerson => initializer.up_person(&tensors, &LAYERS).unwrap(),
     };
@@ -74,7 +74,7 @@ fn tensors_show_the_methods_sizes() {
         let found = sizes::recipe(&benchmark(method), method, &tensors, &settings());
         match method {
             Method::DmAdapter => assert_eq!(found.dm_adapter, made_with.dm_adapter),
-            Method::Clip | Method::UpPerson => assert_eq!(found.up_person, made_with.up_person),
+            Method::Clip | Method::UpPerson | Method::Rde => assert_eq!(found.up_person, made_with.up_person),
         }
         assert_eq!((found.batch_size, found.input.context_length, found.input.height_px), (6, 7, 32));
     }
@@ -82,7 +82,7 @@ fn tensors_show_the_methods_sizes() {
 
 #[test]
 fn what_the_method_trains_is_stepped_and_timed() {
-    for method in Method::ALL {
+    for method in Method::TRAINABLE {
         let (added, tensors) = tensors(&small(method));
         let all: usize = tensors.values().map(ArrayD::len).sum();
         let benchmark = benchmark(method);

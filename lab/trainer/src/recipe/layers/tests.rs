@@ -37,7 +37,7 @@ fn refused(overrides: &[(&str, &str)], name: &str) -> String {
 fn every_preset_comes_through_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     for preset in Preset::ALL {
-        for method in Method::ALL {
+        for method in Method::TRAINABLE {
             for dataset in DatasetLayout::ALL {
                 let recipe = Recipe::preset(preset, method, dataset);
                 assert_eq!(Recipe::layered(recipe.clone(), None, &[]).unwrap(), recipe);
