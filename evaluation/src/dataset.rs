@@ -131,6 +131,13 @@ impl Dataset {
         self.images.iter().map(|image| image.identity).collect()
     }
 
+    /// Camera of every image, in order, where the names of all of them tell it, as `0012_c3_0017.jpg` and Market-1501's
+    /// `0012_c3s1_000176_01.jpg` do. A person's images of one camera are the nearest thing to tracks that these data sets
+    /// have.
+    pub fn image_cameras(&self) -> Option<Vec<&str>> {
+        self.images.iter().map(|image| camera_of(&image.name)).collect()
+    }
+
     /// Identity of every caption, in order, as [`retrieval_metrics`](crate::retrieval_metrics) takes them.
     pub fn caption_identities(&self) -> Vec<i64> {
         self.captions.iter().map(|caption| caption.identity).collect()
@@ -152,6 +159,17 @@ fn stays_inside(image: &str) -> bool {
         && path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
 }
 
+/// The camera in a file's name: behind an underscore, `c` and a number, then the end of the part or `s` and a sequence.
+fn camera_of(image: &str) -> Option<&str> {
+    let stem = Path::new(image).file_stem()?.to_str()?;
+    stem.split('_').skip(1).find_map(|part| {
+        let number = part.strip_prefix('c')?;
+        let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+        let is_camera = digits > 0 && matches!(number.as_bytes().get(digits), None | Some(b's'));
+        is_camera.then(|| &part[..=digits])
+    })
+}
+
 fn split_sizes(annotations: &[Annotation]) -> Vec<SplitSize> {
     let mut sizes: Vec<SplitSize> = Vec::new();
     for annotation in annotations {
@@ -161,4 +179,24 @@ fn split_sizes(annotations: &[Annotation]) -> Vec<SplitSize> {
         }
     }
     sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cameras_are_read_from_names_that_tell_them() {
+        for (name, camera) in [
+            ("test/p2601_c3_0.jpg", Some("c3")),
+            ("0012_c14_0017.jpg", Some("c14")),
+            ("Market/0012_c3s1_000176_01.jpg", Some("c3")),
+            ("CUHK01/0363004.png", None),
+            ("c3_0001.jpg", None),
+            ("0012_coat_1.jpg", None),
+            ("0012_c3x_1.jpg", None),
+        ] {
+            assert_eq!(camera_of(name), camera, "{name}");
+        }
+    }
 }

@@ -53,13 +53,8 @@ pub fn retrieval_metrics(
     images: ArrayView2<'_, f32>,
     image_identities: &[i64],
 ) -> Result<RetrievalMetrics, EvaluationError> {
-    check_identities(EmbeddingSide::Caption, captions, caption_identities)?;
-    check_identities(EmbeddingSide::Image, images, image_identities)?;
-    let (queries, gallery) = (captions.nrows(), images.nrows());
-    if queries == 0 || gallery == 0 {
-        return Err(EvaluationError::NothingToScore { queries, gallery });
-    }
-    check_embeddings(captions, images)?;
+    check_inputs(captions, caption_identities, images, image_identities.len())?;
+    let gallery = images.nrows();
     let images_of = group_by_identity(image_identities);
     let outcomes = map_captions(captions, images, Partition::for_gallery(gallery), |caption, scores| {
         let relevant = images_of.get(&caption_identities[caption])?;
@@ -68,9 +63,25 @@ pub fn retrieval_metrics(
     average(&outcomes, gallery)
 }
 
+/// Refuses what cannot be scored: captions, whose they are, images, and how many identities of images there are.
+pub(crate) fn check_inputs(
+    captions: ArrayView2<'_, f32>,
+    caption_identities: &[i64],
+    images: ArrayView2<'_, f32>,
+    image_identities: usize,
+) -> Result<(), EvaluationError> {
+    check_identities(EmbeddingSide::Caption, captions, caption_identities.len())?;
+    check_identities(EmbeddingSide::Image, images, image_identities)?;
+    let (queries, gallery) = (captions.nrows(), images.nrows());
+    if queries == 0 || gallery == 0 {
+        return Err(EvaluationError::NothingToScore { queries, gallery });
+    }
+    check_embeddings(captions, images)
+}
+
 /// How well one matched caption did.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct CaptionOutcome {
+pub(crate) struct CaptionOutcome {
     /// Rank of the best relevant image, from 1.
     first_rank: usize,
     /// Mean over relevant images of the precision at their rank, 0 to 1.
@@ -81,7 +92,7 @@ struct CaptionOutcome {
 
 impl CaptionOutcome {
     /// `None` without relevant images. `ranks` ascend, from 1.
-    fn from_ranks(ranks: &[usize]) -> Option<Self> {
+    pub(crate) fn from_ranks(ranks: &[usize]) -> Option<Self> {
         let (&first_rank, &last_rank) = (ranks.first()?, ranks.last()?);
         let precisions = ranks.iter().enumerate().map(|(before, &rank)| (before + 1) as f64 / rank as f64);
         Some(Self {
@@ -93,7 +104,7 @@ impl CaptionOutcome {
 }
 
 /// Ranks of the relevant images, ascending from 1, without sorting the gallery.
-fn relevant_ranks(scores: &[f32], relevant: &[usize]) -> Vec<usize> {
+pub(crate) fn relevant_ranks(scores: &[f32], relevant: &[usize]) -> Vec<usize> {
     let mut relevant = relevant.to_vec();
     relevant.sort_unstable_by(|&left, &right| ranking_order(scores, left, right));
     let Some(lowest_score) = relevant.last().map(|&last| scores[last]) else { return Vec::new() };
@@ -116,7 +127,10 @@ fn relevant_ranks(scores: &[f32], relevant: &[usize]) -> Vec<usize> {
     ranks
 }
 
-fn average(outcomes: &[Option<CaptionOutcome>], gallery: usize) -> Result<RetrievalMetrics, EvaluationError> {
+pub(crate) fn average(
+    outcomes: &[Option<CaptionOutcome>],
+    gallery: usize,
+) -> Result<RetrievalMetrics, EvaluationError> {
     let matched: Vec<&CaptionOutcome> = outcomes.iter().flatten().collect();
     let queries = outcomes.len();
     if matched.is_empty() {
@@ -140,7 +154,7 @@ fn average(outcomes: &[Option<CaptionOutcome>], gallery: usize) -> Result<Retrie
     })
 }
 
-fn group_by_identity(identities: &[i64]) -> HashMap<i64, Vec<usize>> {
+pub(crate) fn group_by_identity(identities: &[i64]) -> HashMap<i64, Vec<usize>> {
     let mut groups: HashMap<i64, Vec<usize>> = HashMap::new();
     for (image, &identity) in identities.iter().enumerate() {
         groups.entry(identity).or_default().push(image);
@@ -151,9 +165,9 @@ fn group_by_identity(identities: &[i64]) -> HashMap<i64, Vec<usize>> {
 fn check_identities(
     side: EmbeddingSide,
     embeddings: ArrayView2<'_, f32>,
-    identities: &[i64],
+    identities: usize,
 ) -> Result<(), EvaluationError> {
-    let (embeddings, identities) = (embeddings.nrows(), identities.len());
+    let embeddings = embeddings.nrows();
     if embeddings == identities {
         Ok(())
     } else {
