@@ -1,7 +1,5 @@
 //! Metrics by person and by track against what numpy makes of PyTorch's embeddings, and against hand computation.
 
-#![expect(clippy::unwrap_used, reason = "the test exemption does not reach helper functions of an integration test")]
-
 use descry_evaluation::{Dataset, DatasetLayout, EvaluationError, GroupPool, ImageGroups, grouped_metrics};
 use ndarray::{Array2, array};
 use ndarray_npy::NpzReader;
