@@ -1,5 +1,6 @@
 //! Everything that can go wrong between a checkpoint and a bundle. Each message says what to do next.
 
+use descry_model::Method;
 use std::path::PathBuf;
 
 /// Why a checkpoint cannot be read, merged or written as a bundle.
@@ -164,7 +165,7 @@ pub enum ExportError {
         expected: String,
     },
     /// Weights that belong to no method that Descry exports.
-    #[error("the weights are of no known method (clip, dm-adapter, up-person): {reason}")]
+    #[error("the weights are of no known method ({}): {reason}", Method::names())]
     UnknownMethod {
         /// What was looked for, or what contradicts what.
         reason: String,

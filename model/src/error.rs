@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a model bundle and its inputs.
 
+use crate::Method;
 use std::path::PathBuf;
 
 /// Why a bundle, an image, a text or a feature vector is unusable.
@@ -19,7 +20,7 @@ pub enum ModelError {
         text: String,
     },
     /// Not the name of a published method.
-    #[error("{text:?} is no method, expected one of clip, dm-adapter, up-person")]
+    #[error("{text:?} is no method, expected one of {}", Method::names())]
     UnknownMethod {
         /// The text, cut to 40 characters.
         text: String,

@@ -66,6 +66,11 @@ impl Method {
         }
     }
 
+    /// The names of all, for messages.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     /// Whether a tensor is one that the method adds to CLIP; those are the ones that its published code trains.
     pub fn adds(self, key: &str) -> bool {
         match self {
@@ -103,7 +108,9 @@ mod tests {
             assert_eq!(serde_json::to_string(&method).unwrap(), format!("\"{method}\""));
         }
         let message = "DM-Adapter".parse::<Method>().unwrap_err().to_string();
-        assert!(message.contains("clip, dm-adapter, up-person, rde"), "{message}");
+        for method in Method::ALL {
+            assert!(message.contains(method.name()), "{message}");
+        }
     }
 
     /// A tensor belongs to at most one method, and CLIP's own to none.
