@@ -1,5 +1,6 @@
 //! `descry export`
 
+use crate::checkpoint_place::FetchArguments;
 use crate::image_size;
 use crate::output::say;
 use crate::precision_comparison::Comparison;
@@ -22,11 +23,15 @@ Examples:
   descry export --checkpoint clip-vit-base-patch16/ --image-size 384x128 --out bundles/clip
   descry export --checkpoint runs/cuhk/best.pth --precision int8 --calibrate data/CUHK-PEDES --eval data/CUHK-PEDES \\
       --out bundles/cuhk-int8
+  descry export --checkpoint hf://openai/clip-vit-base-patch16 --out bundles/clip
   descry export --random vit-b-16 --family dm-adapter --seed 7 --out bundles/random")]
 pub(crate) struct Arguments {
-    /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder.
+    /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder; or where one is fetched from:
+    /// hf://OWNER/REPO[@REVISION][/FILE] or https://...
     #[arg(long, value_name = "PATH", required_unless_present = "random")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: FetchArguments,
     /// The run's settings [default: CHECKPOINT.yaml or configs.yaml beside the checkpoint].
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     config: Option<PathBuf>,
@@ -104,7 +109,13 @@ enum DialectName {
     Standard,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(checkpoint) = &arguments.checkpoint {
+        arguments.checkpoint = Some(arguments.fetch.fetched(checkpoint, false).await?);
+    }
+    if let Some(base) = &arguments.base {
+        arguments.base = Some(arguments.fetch.fetched(base, true).await?);
+    }
     let (calibrate, eval) = (arguments.calibrate.clone(), arguments.eval.clone());
     let request = request(arguments)?;
     anyhow::ensure!(

@@ -1,0 +1,110 @@
+//! Where a checkpoint lies.
+
+use crate::DownloadError;
+use std::path::PathBuf;
+use url::{Host, Url};
+
+/// A path, a repository of a model hub, or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Local(PathBuf),
+    /// `hf://OWNER/REPO[@REVISION][/FILE]`
+    Hub {
+        /// `OWNER/REPO`
+        repository: String,
+        /// Branch, tag or commit.
+        revision: String,
+        /// One file and the settings beside it; `None` for what an export needs of the repository.
+        file: Option<String>,
+    },
+    /// One file on the web.
+    Web(Url),
+}
+
+impl Place {
+    /// Reads a place as it is written on a command line. Whatever names no scheme is a path.
+    ///
+    /// # Errors
+    /// For an address that says too little, or would go unencrypted over a network.
+    pub fn parse(text: &str) -> Result<Self, DownloadError> {
+        let wrong = |reason: &str| DownloadError::Place { place: text.to_owned(), reason: reason.to_owned() };
+        if let Some(rest) = text.strip_prefix("hf://") {
+            return hub(rest).ok_or_else(|| wrong("a place on the hub is hf://OWNER/REPO[@REVISION][/FILE]"));
+        }
+        if !text.starts_with("https://") && !text.starts_with("http://") {
+            return Ok(Self::Local(PathBuf::from(text)));
+        }
+        let url = Url::parse(text).map_err(|_| wrong("this is no address"))?;
+        if !is_private(&url) {
+            return Err(wrong("http:// is for this machine alone, anything else needs https://"));
+        }
+        Ok(Self::Web(url))
+    }
+}
+
+fn hub(rest: &str) -> Option<Place> {
+    let mut parts = rest.splitn(3, '/');
+    let (owner, name, file) = (parts.next()?, parts.next()?, parts.next());
+    let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
+    let file = file.map(|file| file.trim_end_matches('/')).filter(|file| !file.is_empty());
+    if ![owner, name, revision].into_iter().all(is_plain) || !file.is_none_or(|file| file.split('/').all(is_plain)) {
+        return None;
+    }
+    Some(Place::Hub {
+        repository: format!("{owner}/{name}"),
+        revision: revision.to_owned(),
+        file: file.map(str::to_owned),
+    })
+}
+
+/// Whether a part of a path is a name, and nothing that leads out of a folder. Addresses take it as it is, too.
+pub(crate) fn is_plain(part: &str) -> bool {
+    !part.is_empty()
+        && !part.starts_with('.')
+        && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+}
+
+/// Whether nobody on the way can read or change what comes from there.
+pub(crate) fn is_private(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        let hub = |repository: &str, revision: &str, file: Option<&str>| Place::Hub {
+            repository: repository.to_owned(),
+            revision: revision.to_owned(),
+            file: file.map(str::to_owned),
+        };
+        assert_eq!(Place::parse("runs/best.pth").unwrap(), Place::Local("runs/best.pth".into()));
+        assert_eq!(Place::parse("hf://a/b").unwrap(), hub("a/b", "main", None));
+        assert_eq!(Place::parse("hf://a/b@v1.0/c/d.pth").unwrap(), hub("a/b", "v1.0", Some("c/d.pth")));
+        assert!(matches!(Place::parse("http://127.0.0.1:80/x").unwrap(), Place::Web(_)));
+        for wrong in [
+            "hf://a",
+            "hf://../b",
+            "hf://a/b@/c",
+            "hf://a/b/../c",
+            "hf://a/b/c//d",
+            "hf://a/b@../c",
+            "http://example.org/x",
+            "https://",
+        ] {
+            assert!(Place::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One file from an address.
+
+use crate::asking::{Client, shown};
+use crate::error::at;
+use crate::transfer::{Wanted, fetch_part};
+use crate::{DownloadError, Progress, Settings};
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// Fetches a file, or takes the one that is here where its hash is the wanted one or nothing may be fetched.
+pub(crate) fn fetch(
+    url: &Url,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, DownloadError> {
+    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let name: String = name.chars().filter(|character| plain(*character)).collect();
+    let name = if name.is_empty() || name.starts_with('.') { "checkpoint".to_owned() } else { name };
+    // Files of the same name from other addresses lie beside it, each in a folder of its own.
+    let key = hexadecimal(&Sha256::digest(url.as_str()));
+    let folder = settings.web_cache.join(key.get(..16).unwrap_or(&key)).join("file");
+    let target = folder.join(&name);
+    let sha256 = settings.sha256.as_deref();
+    if settings.offline {
+        if !target.is_file() {
+            return Err(DownloadError::Offline { what: shown(url), cache: folder });
+        }
+        check(&target, sha256, &shown(url))?;
+        return Ok(target);
+    }
+    if target.is_file() && sha256.is_some() && check(&target, sha256, &shown(url)).is_ok() {
+        return Ok(target);
+    }
+    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    let beside = |name: &str| folder.with_file_name(name);
+    let (part, tag) = (beside("part.incomplete"), beside("part.tag"));
+    // Two processes at once: the second one waits, and then fetches the file for itself.
+    let _lock = locked(&beside("lock"))?;
+    let known = fs::read_to_string(&tag).ok().filter(|tag| !tag.is_empty());
+    let limit_bytes = settings.limit_bytes;
+    let mut wanted =
+        Wanted { url: url.clone(), name: &name, size_bytes: None, limit_bytes, is_hashed: false, tag: known };
+    fetch_part(&Client::new(settings), &mut wanted, &part, progress, |found| {
+        fs::write(&tag, found.unwrap_or_default()).map_err(at(&tag))
+    })?;
+    check(&part, sha256, &shown(url)).inspect_err(|_| drop(fs::remove_file(&part)))?;
+    fs::rename(&part, &target).map_err(at(&target))?;
+    fs::remove_file(&tag).map_err(at(&tag))?;
+    Ok(target)
+}
+
+/// Refuses a file that is not the wanted one.
+pub(crate) fn check(file: &Path, sha256: Option<&str>, place: &str) -> Result<(), DownloadError> {
+    let Some(wanted) = sha256 else { return Ok(()) };
+    let found = sha256_of(file)?;
+    if found.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(DownloadError::Wrong { url: place.to_owned(), reason: format!("has the SHA-256 {found}, not {wanted}") })
+}
+
+/// A lock that ends with its process.
+pub(crate) fn locked(path: &Path) -> Result<File, DownloadError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
+    file.lock().map_err(at(path))?;
+    Ok(file)
+}
+
+fn sha256_of(path: &Path) -> Result<String, DownloadError> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path).map_err(at(path))?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let length = io::Read::read(&mut file, &mut buffer).map_err(at(path))?;
+        if length == 0 {
+            return Ok(hexadecimal(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..length]);
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

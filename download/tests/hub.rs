@@ -1,0 +1,263 @@
+//! Repositories of a hub: which files come, where they lie, what is refused, and what works offline.
+
+// Without this, lints count helpers of an integration test as shipped code.
+#![cfg(test)]
+
+mod server;
+
+use descry_download::{DownloadError, Settings};
+use server::{Asked, Server, get, reply, rest, serve, settings, sha256, weights, whole};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const PLACE: &str = "hf://owner/name";
+
+/// What a hub sends of a file: the large ones lie elsewhere, under their hash.
+fn file(content: &[u8], asked: &Asked) -> Vec<u8> {
+    let headers = format!("etag: \"{}\"\r\n", sha256(content));
+    match asked.start() {
+        Some(start) => rest(content, start, &headers),
+        None => whole(content, &headers),
+    }
+}
+
+/// A hub with one repository of these files. `listed` is what it says it has.
+fn hub_listing(files: BTreeMap<&'static str, Vec<u8>>, listed: Vec<String>) -> Server {
+    serve(move |asked, _| {
+        if asked.path == "/api/models/owner/name/revision/main" {
+            let siblings: Vec<_> = listed.iter().map(|name| format!("{{\"rfilename\":{name:?}}}")).collect();
+            return whole(format!("{{\"sha\":\"c0ffee\",\"siblings\":[{}]}}", siblings.join(",")).as_bytes(), "");
+        }
+        let name = asked.path.strip_prefix("/owner/name/resolve/c0ffee/").unwrap_or_default();
+        match files.get(name) {
+            Some(content) => file(content, asked),
+            None => reply("404 Not Found", "content-length: 0\r\n", b""),
+        }
+    })
+}
+
+fn hub<const COUNT: usize>(files: [(&'static str, Vec<u8>); COUNT]) -> Server {
+    let listed = files.iter().map(|(name, _)| (*name).to_owned()).collect();
+    hub_listing(files.into(), listed)
+}
+
+fn index(shards: &[&str]) -> Vec<u8> {
+    let map: Vec<_> = shards.iter().enumerate().map(|(number, name)| format!("\"{number}\":{name:?}")).collect();
+    format!("{{\"weight_map\":{{{}}}}}", map.join(",")).into_bytes()
+}
+
+fn offline(settings: &Settings) -> Settings {
+    Settings { offline: true, endpoint: "http://127.0.0.1:1".to_owned(), ..settings.clone() }
+}
+
+#[test]
+fn a_repository_comes_in_the_hubs_own_layout_and_the_token_stays_with_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = serve(|asked, _| file(&weights(), asked));
+    let elsewhere = storage.address.clone();
+    let hub = serve(move |asked, _| match asked.path.as_str() {
+        "/api/models/owner/name/revision/main" => {
+            let listing =
+                br#"{"sha":"c0ffee","siblings":[{"rfilename":"config.json"},{"rfilename":"model.safetensors"},
+                {"rfilename":"README.md"},{"rfilename":"pytorch_model.bin"}]}"#;
+            whole(listing, "")
+        }
+        "/owner/name/resolve/c0ffee/config.json" => {
+            whole(b"{}", "etag: \"0123456789abcdef0123456789abcdef01234567\"\r\n")
+        }
+        "/owner/name/resolve/c0ffee/model.safetensors" => {
+            let headers = format!(
+                "location: {elsewhere}/blob\r\nx-linked-etag: \"{}\"\r\nx-linked-size: 200000\r\ncontent-length: 0\r\n",
+                sha256(&weights())
+            );
+            reply("302 Found", &headers, b"")
+        }
+        _ => reply("404 Not Found", "content-length: 0\r\n", b""),
+    });
+    let settings = settings(folder.path(), &hub.address);
+    let path = get(PLACE, &settings).unwrap();
+    let snapshot = folder.path().join("hub/models--owner--name/snapshots/c0ffee");
+    assert_eq!(path, snapshot.join("model.safetensors"));
+    assert_eq!(fs::read(&path).unwrap(), weights());
+    assert!(snapshot.join("config.json").exists() && !snapshot.join("README.md").exists());
+    let blobs = folder.path().join("hub/models--owner--name/blobs");
+    assert_eq!(fs::read(blobs.join(sha256(&weights()))).unwrap(), weights());
+    let link = fs::read_link(&path).unwrap();
+    assert_eq!(link, Path::new("../../blobs").join(sha256(&weights())));
+    let reference = folder.path().join("hub/models--owner--name/refs/main");
+    assert_eq!(fs::read_to_string(reference).unwrap(), "c0ffee");
+    assert!(hub.asked().iter().all(|asked| asked.headers.contains("bearer secret-token")));
+    assert!(!storage.asked().is_empty());
+    assert!(storage.asked().iter().all(|asked| !asked.headers.contains("secret")));
+    assert_eq!(get(PLACE, &offline(&settings)).unwrap(), path);
+    // What is here is not fetched again: only the revision is asked for.
+    let before = hub.asked().len();
+    get(PLACE, &settings).unwrap();
+    assert_eq!(hub.asked().len(), before + 1);
+}
+
+#[test]
+fn a_file_comes_with_the_settings_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |text: &str| text.as_bytes().to_vec();
+    let hub = hub([
+        ("cuhk/best.pth", weights()),
+        ("cuhk/configs.yaml", named("of cuhk")),
+        ("cuhk/best.yaml", named("of best")),
+        ("configs.yaml", named("of another")),
+        ("cuhk/last.pth", named("unwanted")),
+    ]);
+    let settings = settings(folder.path(), &hub.address);
+    let path = get("hf://owner/name/cuhk/best.pth", &settings).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), weights());
+    assert_eq!(fs::read_to_string(path.with_file_name("configs.yaml")).unwrap(), "of cuhk");
+    assert_eq!(fs::read_to_string(path.with_file_name("best.yaml")).unwrap(), "of best");
+    assert!(!path.with_file_name("last.pth").exists() && !path.join("../../configs.yaml").exists());
+    let error = get("hf://owner/name/cuhk/worst.pth", &settings).unwrap_err().to_string();
+    assert!(error.contains("no such file"), "{error}");
+    // Without a FILE, and without weights of a usual name, those that are there are named.
+    let error = get(PLACE, &settings).unwrap_err().to_string();
+    assert!(error.contains("cuhk/best.pth") && error.contains("/FILE"), "{error}");
+}
+
+#[test]
+fn shards_come_with_their_index_and_are_found_offline_when_all_are_here() {
+    const SHARDS: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub([
+        ("model.safetensors.index.json", index(&SHARDS)),
+        (SHARDS[0], weights()),
+        (SHARDS[1], weights()[1..].to_vec()),
+        ("model-of-another-time.safetensors", b"unwanted".to_vec()),
+    ]);
+    let mut settings = settings(folder.path(), &hub.address);
+    let path = get(PLACE, &settings).unwrap();
+    assert!(path.ends_with("model.safetensors.index.json"));
+    assert_eq!(fs::read(path.with_file_name(SHARDS[1])).unwrap(), weights()[1..]);
+    assert!(!path.with_file_name("model-of-another-time.safetensors").exists());
+    assert_eq!(get(PLACE, &offline(&settings)).unwrap(), path);
+    settings.sha256 = Some(sha256(&weights()));
+    for settings in [&settings, &offline(&settings)] {
+        let error = get(PLACE, settings).unwrap_err().to_string();
+        assert!(error.contains("one file"), "{error}");
+    }
+    settings.sha256 = None;
+    fs::remove_file(path.with_file_name(SHARDS[0])).unwrap();
+    let error = get(PLACE, &offline(&settings)).unwrap_err().to_string();
+    assert!(error.contains(SHARDS[0]) && error.contains("offline"), "{error}");
+}
+
+#[test]
+fn a_hash_is_compared_before_anything_comes_and_offline_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub([("model.safetensors", weights())]);
+    let right = Settings { sha256: Some(sha256(&weights())), ..settings(folder.path(), &hub.address) };
+    let other = Settings { sha256: Some("00".repeat(32)), ..right.clone() };
+    let error = get(PLACE, &other).unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
+    assert!(hub.asked().iter().all(|asked| asked.start() == Some(0) || asked.path.starts_with("/api")));
+    assert!(!folder.path().join("hub/models--owner--name/blobs").exists());
+    let path = get(PLACE, &right).unwrap();
+    assert_eq!(get(PLACE, &offline(&right)).unwrap(), path);
+    for other in [other.clone(), offline(&other)] {
+        let error = get(PLACE, &other).unwrap_err().to_string();
+        assert!(error.contains("SHA-256"), "{error}");
+    }
+}
+
+#[test]
+fn content_that_is_not_what_the_hub_names_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = serve(|asked, _| {
+        if asked.path.starts_with("/api") {
+            return whole(br#"{"sha":"c0ffee","siblings":[{"rfilename":"model.safetensors"}]}"#, "");
+        }
+        whole(&weights(), &format!("etag: \"{}\"\r\n", sha256(b"another")))
+    });
+    let error = get(PLACE, &settings(folder.path(), &hub.address)).unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
+    let blobs = fs::read_dir(folder.path().join("hub/models--owner--name/blobs")).unwrap();
+    let names: Vec<_> = blobs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, [format!("{}.lock", sha256(b"another"))]);
+}
+
+#[test]
+fn small_files_and_listings_have_small_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = hub([("model.safetensors", weights()), ("config.json", vec![b' '; 2_000])]);
+    let error = get(PLACE, &settings(folder.path(), &large.address)).unwrap_err();
+    assert!(
+        matches!(&error, DownloadError::TooLarge { limit_bytes: 1024, url } if url.contains("config.json")),
+        "{error}"
+    );
+    let large = hub_listing(BTreeMap::new(), vec!["a-file-of-no-use".repeat(1_000); 1_100]);
+    let error = get(PLACE, &settings(folder.path(), &large.address)).unwrap_err();
+    assert!(matches!(&error, DownloadError::TooLarge { url, .. } if url.contains("/api/models/")), "{error}");
+}
+
+#[test]
+fn what_fails_for_a_moment_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each question fails once: the listing, the first one about a file, and the file itself.
+    let hub = serve(|asked, earlier| match earlier {
+        0 => reply("503 Busy", "content-length: 0\r\n", b""),
+        1 => whole(br#"{"sha":"c0ffee","siblings":[{"rfilename":"model.safetensors"}]}"#, ""),
+        2 => reply("429 Later", "content-length: 0\r\nretry-after: 0\r\n", b""),
+        4 => Vec::new(),
+        _ => file(&weights(), asked),
+    });
+    let path = get(PLACE, &settings(folder.path(), &hub.address)).unwrap();
+    assert_eq!(fs::read(path).unwrap(), weights());
+    assert_eq!(hub.asked().len(), 6);
+}
+
+#[test]
+fn no_name_leads_out_of_the_cache() {
+    let names = ["../../../evil.safetensors", "/evil.safetensors", "model-/../../../../evil.safetensors", "..\\evil"];
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("deeply/nested");
+    for name in names {
+        let files = BTreeMap::from([("model.safetensors.index.json", index(&[name]))]);
+        let hub = hub_listing(files, vec!["model.safetensors.index.json".to_owned(), name.to_owned()]);
+        let error = get(PLACE, &settings(&inner, &hub.address)).unwrap_err().to_string();
+        assert!(error.contains("no files beside it"), "{error}");
+        let hub = hub_listing(BTreeMap::new(), vec![name.to_owned()]);
+        assert!(get(PLACE, &settings(&inner, &hub.address)).is_err());
+    }
+    let hub = serve(|_, _| whole(br#"{"sha":"../../../evil","siblings":[{"rfilename":"model.safetensors"}]}"#, ""));
+    let error = get(PLACE, &settings(&inner, &hub.address)).unwrap_err().to_string();
+    assert!(error.contains("names no commit"), "{error}");
+    let hub = serve(|asked, _| match asked.path.starts_with("/api") {
+        true => whole(br#"{"sha":"c0ffee","siblings":[{"rfilename":"model.safetensors"}]}"#, ""),
+        false => whole(&weights(), "etag: \"../../../evil\"\r\n"),
+    });
+    let error = get(PLACE, &settings(&inner, &hub.address)).unwrap_err().to_string();
+    assert!(error.contains("which content"), "{error}");
+    let found = std::process::Command::new("find").arg(folder.path()).args(["-name", "*evil*"]).output().unwrap();
+    assert!(found.status.success() && found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+#[test]
+fn two_at_once_do_each_other_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub([("model.safetensors", weights()), ("config.json", b"{}".to_vec())]);
+    let settings = settings(folder.path(), &hub.address);
+    std::thread::scope(|scope| {
+        let both = [scope.spawn(|| get(PLACE, &settings)), scope.spawn(|| get(PLACE, &settings))];
+        for path in both.map(|thread| thread.join().unwrap().unwrap()) {
+            assert_eq!(fs::read(path).unwrap(), weights());
+        }
+    });
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub([]);
+    let error = get("hf://owner/other", &settings(folder.path(), &hub.address)).unwrap_err().to_string();
+    assert!(error.contains("404") && error.contains("no such repository"), "{error}");
+    let elsewhere = Settings { endpoint: "http://hub.example".to_owned(), ..settings(folder.path(), &hub.address) };
+    let error = get(PLACE, &elsewhere).unwrap_err().to_string();
+    assert!(error.contains("https://") && !error.contains("secret"), "{error}");
+}
