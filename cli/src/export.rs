@@ -1,10 +1,12 @@
 //! `descry export`
 
+use crate::checkpoint_families;
 use crate::checkpoint_place::FetchArguments;
 use crate::image_size;
 use crate::output::say;
 use crate::precision_comparison::Comparison;
 use crate::verified_export::export_verified;
+use anyhow::Context as _;
 use clap::ValueEnum;
 use descry_export::{Activation, ExportRequest, ModelFlags, ModelSource, Preset, TowerForm};
 use descry_model::{Dialect, Manifest, Method, Precision};
@@ -13,9 +15,9 @@ use std::process::ExitCode;
 
 /// Turn a checkpoint into a model bundle.
 ///
-/// Reads what DM-Adapter and UP-Person save, and plain CLIP (PyTorch, safetensors, Hugging Face folders), without
-/// running code from the file. Everything is merged exactly; the result is checked against the unmerged weights before
-/// it appears in the output folder.
+/// Reads what the published methods save (--list names them) and plain CLIP (PyTorch, safetensors, Hugging Face folders,
+/// OpenCLIP), without running code from the file. Everything is merged exactly; the result is checked against the unmerged
+/// weights before it appears in the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,11 +26,12 @@ Examples:
   descry export --checkpoint runs/cuhk/best.pth --precision int8 --calibrate data/CUHK-PEDES --eval data/CUHK-PEDES \\
       --out bundles/cuhk-int8
   descry export --checkpoint hf://openai/clip-vit-base-patch16 --out bundles/clip
+  descry export --list
   descry export --random vit-b-16 --family dm-adapter --seed 7 --out bundles/random")]
 pub(crate) struct Arguments {
     /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder; or where one is fetched from:
     /// hf://OWNER/REPO[@REVISION][/FILE] or https://...
-    #[arg(long, value_name = "PATH", required_unless_present = "random")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["random", "list"])]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     fetch: FetchArguments,
@@ -87,8 +90,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0, requires = "random")]
     seed: u64,
     /// Folder to write; an existing bundle there is replaced.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    out: Option<PathBuf>,
+    /// Prints which published models are read, where their weights are, and the command for each.
+    #[arg(long, conflicts_with_all = ["checkpoint", "random", "out"])]
+    list: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -110,6 +116,10 @@ enum DialectName {
 }
 
 pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.list {
+        checkpoint_families::print();
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(checkpoint) = &arguments.checkpoint {
         arguments.checkpoint = Some(arguments.fetch.fetched(checkpoint, false).await?);
     }
@@ -165,7 +175,7 @@ fn request(arguments: Arguments) -> anyhow::Result<ExportRequest> {
             heads: arguments.heads,
         },
         form,
-        out: arguments.out,
+        out: arguments.out.context("give --out")?,
     })
 }
 

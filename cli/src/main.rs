@@ -2,6 +2,7 @@
 
 mod activation_ranges;
 mod captions;
+mod checkpoint_families;
 mod checkpoint_place;
 mod confirmation;
 mod contact_sheet;

@@ -17,6 +17,8 @@ mod costly_images;
 mod damaged_gallery;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
+// Checkpoints from a hub or an address, and every command of the list of published models.
+mod distant_checkpoints;
 // Several encoders of one model: one stops, is killed, and comes back, and no search is lost.
 mod encoders;
 // Checkpoints and flags that `descry export` must refuse, by name; sameness of what it writes.
