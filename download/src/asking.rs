@@ -6,7 +6,7 @@ use descry_retry::{Again, Retries, RetryPolicy};
 use std::io::{self, Read as _};
 use std::sync::mpsc;
 use std::time::Duration;
-use ureq::http::{HeaderValue, Response, header};
+use ureq::http::{HeaderMap, HeaderValue, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
@@ -15,9 +15,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// A reply, and the first one of its redirects, which has what the hub says of the file.
+/// A reply, and what the host that was asked said on the way there: a hub says of a file what its content is called, in the
+/// redirect to where that lies or, for small files, where a redirect within the hub leads to.
 pub(crate) struct Reply {
-    pub(crate) first: Response<()>,
+    pub(crate) said: HeaderMap,
     pub(crate) last: Response<Body>,
 }
 
@@ -44,17 +45,18 @@ impl<'a> Client<'a> {
 
     /// Asks, and follows redirects: never to an open connection, and with the token for the hub's own host alone.
     pub(crate) fn ask(&self, url: &Url, headers: &[(&str, String)]) -> Result<Reply, DownloadError> {
+        let asked = url.origin();
         let mut url = url.clone();
-        let mut first = None;
+        let mut said = HeaderMap::new();
         for _ in 0..=REDIRECTS {
             let reply = self.ask_once(&url, headers)?;
-            let first = first.get_or_insert_with(|| {
-                let mut copy = Response::new(());
-                *copy.headers_mut() = reply.headers().clone();
-                copy
-            });
+            if url.origin() == asked {
+                for (name, value) in reply.headers() {
+                    said.insert(name, value.clone());
+                }
+            }
             if !matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(Reply { first: std::mem::take(first), last: reply });
+                return Ok(Reply { said, last: reply });
             }
             let next = header_of(&reply, "location").and_then(|location| url.join(&location).ok());
             let Some(next) = next else { return Err(wrong(&url, "redirects without saying where to")) };
@@ -173,7 +175,11 @@ impl Chunks {
 }
 
 pub(crate) fn header_of<B>(reply: &Response<B>, name: &str) -> Option<String> {
-    Some(reply.headers().get(name)?.to_str().ok()?.to_owned())
+    text_of(reply.headers(), name)
+}
+
+pub(crate) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
 /// What a status says, and what can be done.

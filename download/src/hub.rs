@@ -2,7 +2,7 @@
 
 mod choice;
 
-use crate::asking::{Client, header_of, refused, wrong};
+use crate::asking::{Client, refused, text_of, wrong};
 use crate::error::at;
 use crate::place::is_plain;
 use crate::transfer::{Wanted, fetch_part};
@@ -204,11 +204,11 @@ impl Snapshot<'_> {
             }
             Err(refused(url, &asked.last))
         })?;
-        let tag = header_of(&asked.first, "x-linked-etag").or_else(|| header_of(&asked.first, "etag"));
+        let tag = text_of(&asked.said, "x-linked-etag").or_else(|| text_of(&asked.said, "etag"));
         let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
         let plain = |tag: &String| tag.len() >= 8 && tag.chars().all(|character| character.is_ascii_alphanumeric());
         let Some(tag) = tag.filter(plain) else { return Err(wrong(url, "does not say which content it has")) };
-        let size_bytes = header_of(&asked.first, "x-linked-size").and_then(|size| size.parse().ok());
+        let size_bytes = text_of(&asked.said, "x-linked-size").and_then(|size| size.parse().ok());
         Ok(Content { tag, size_bytes })
     }
 

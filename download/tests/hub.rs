@@ -64,11 +64,12 @@ fn a_repository_comes_in_the_hubs_own_layout_and_the_token_stays_with_the_hub() 
             whole(listing, "")
         }
         "/owner/name/resolve/c0ffee/config.json" => {
-            whole(b"{}", "etag: \"0123456789abcdef0123456789abcdef01234567\"\r\n")
+            reply("307 Elsewhere", "location: /cache/config.json\r\ncontent-length: 0\r\n", b"")
         }
+        "/cache/config.json" => whole(b"{}", "etag: \"0123456789abcdef0123456789abcdef01234567\"\r\n"),
         "/owner/name/resolve/c0ffee/model.safetensors" => {
             let headers = format!(
-                "location: {elsewhere}/blob\r\nx-linked-etag: \"{}\"\r\nx-linked-size: 200000\r\ncontent-length: 0\r\n",
+                "location: {elsewhere}/blob\r\netag: \"a-hash-of-another-kind\"\r\nx-linked-etag: \"{}\"\r\nx-linked-size: 200000\r\ncontent-length: 0\r\n",
                 sha256(&weights())
             );
             reply("302 Found", &headers, b"")
@@ -80,7 +81,8 @@ fn a_repository_comes_in_the_hubs_own_layout_and_the_token_stays_with_the_hub() 
     let snapshot = folder.path().join("hub/models--owner--name/snapshots/c0ffee");
     assert_eq!(path, snapshot.join("model.safetensors"));
     assert_eq!(fs::read(&path).unwrap(), weights());
-    assert!(snapshot.join("config.json").exists() && !snapshot.join("README.md").exists());
+    assert_eq!(fs::read(snapshot.join("config.json")).unwrap(), b"{}");
+    assert!(!snapshot.join("README.md").exists());
     let blobs = folder.path().join("hub/models--owner--name/blobs");
     assert_eq!(fs::read(blobs.join(sha256(&weights()))).unwrap(), weights());
     let link = fs::read_link(&path).unwrap();
