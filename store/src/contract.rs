@@ -1,8 +1,8 @@
 //! The contract of a place that keeps galleries, checked by one test suite for every store.
 
 use crate::{
-    Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage, MetadataPage, NearestQuery,
-    NewGallery, PageRequest, SearchFilter, StoreError, WriteOrder, WriteRange,
+    Gallery, GalleryImage, Generation, Generations, GroupHit, Grouping, Hit, ImageMetadata, ImagePage, MetadataPage,
+    NearestQuery, NewGallery, PageRequest, SearchFilter, StoreError, WriteOrder, WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -133,12 +133,17 @@ pub trait VectorStore: Send + Sync + 'static {
     /// As for [`VectorStore::upsert`].
     async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
 
-    /// The nearest image of each person, for the persons whose nearest images are nearest. Images without person are
-    /// left out.
+    /// The nearest groups of images, by falling score, equal ones by rising id of the best image. The query's limit counts
+    /// groups, its least score is that of a group, and all else says which images there are before they are pooled.
     ///
     /// # Errors
     /// As for [`VectorStore::upsert`].
-    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
+    async fn nearest_groups(
+        &self,
+        generation: &Generation,
+        query: NearestQuery,
+        grouping: Grouping,
+    ) -> Result<Vec<GroupHit>, StoreError>;
 
     /// A small text kept under a key with a gallery, not with the generation by which it is named here. Reading one may
     /// find that of a gallery of the same name that was made anew; none is ever written there by an old handle.

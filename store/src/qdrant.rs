@@ -18,6 +18,7 @@ mod documents;
 mod error;
 mod filters;
 mod generations;
+mod groups;
 mod nodes;
 mod passing;
 mod persons;

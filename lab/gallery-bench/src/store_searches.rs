@@ -5,7 +5,7 @@ use crate::store_report::{SearchKind, SearchMeasurement, ThroughputMeasurement};
 use crate::synthetic_gallery::{CAMERAS, camera_id};
 use crate::{GalleryBenchError, Progress};
 use descry_model::Embedding;
-use descry_store::{Generation, NearestQuery, StoreError, VectorStore};
+use descry_store::{Generation, GroupBy, Grouping, NearestQuery, Pool, StoreError, VectorStore};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -107,7 +107,11 @@ impl Searches {
                 query.exact = true;
                 self.store.nearest(&self.gallery, query).await?
             }
-            SearchKind::Persons => self.store.nearest_persons(&self.gallery, query).await?,
+            SearchKind::Persons => {
+                let by_person = Grouping { by: GroupBy::Person, pool: Pool::Best };
+                let groups = self.store.nearest_groups(&self.gallery, query, by_person).await?;
+                groups.into_iter().map(|group| group.best).collect()
+            }
         };
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::SearchError;
 use crate::calibration::Calibration;
 use crate::recall::RecallProbe;
 use descry_model::Embedding;
-use descry_store::{Generation, Hit, NearestQuery, SearchFilter, VectorStore};
+use descry_store::{Generation, GroupBy, Grouping, Hit, NearestQuery, Pool, SearchFilter, VectorStore};
 use std::collections::HashSet;
 
 /// How much deeper than asked each part ranks before rankings are fused.
@@ -58,7 +58,11 @@ impl Ranker<'_> {
         let mut query = self.nearest_query(parts.sum().clone(), wanted);
         query.with_embeddings = several || search.suppress_duplicates_above.is_some();
         let hits = if search.group_by_person {
-            store.nearest_persons(generation, query).await?
+            {
+                let by_person = Grouping { by: GroupBy::Person, pool: Pool::Best };
+                let groups = store.nearest_groups(generation, query, by_person).await?;
+                groups.into_iter().map(|group| group.best).collect()
+            }
         } else {
             let hits = store.nearest(generation, query.clone()).await?;
             probe.offer(generation, &query);

@@ -203,6 +203,24 @@ impl Codes {
         (sums.iter().sum::<f32>() * self.scales[row], self.errors[row] + ROUNDING)
     }
 
+    /// Adds what the codes of a row stand for to `sum`. Returns how far that is from its embedding at most.
+    ///
+    /// # Shapes
+    /// - `sum`: `[padded_dimension]` f32
+    pub(super) fn add_row(&self, row: usize, sum: &mut [f32]) -> f32 {
+        let half = self.half();
+        let coarse = &self.coarse[row * half..][..half];
+        let fine = &self.fine[row * half..][..half];
+        let scale = self.scales[row];
+        let (low, high) = sum.split_at_mut(half);
+        let value = |coarse: u8, fine: u8| (16 * (i32::from(coarse) - SHIFT) + i32::from(fine) - SHIFT) as f32 * scale;
+        for (((low, high), &coarse), &fine) in low.iter_mut().zip(high).zip(coarse).zip(fine) {
+            *low += value(coarse & 15, fine & 15);
+            *high += value(coarse >> 4, fine >> 4);
+        }
+        self.errors[row]
+    }
+
     fn half(&self) -> usize {
         self.padded / 2
     }

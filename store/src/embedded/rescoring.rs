@@ -3,41 +3,43 @@
 use super::conditions::Conditions;
 use super::error::store_error;
 use super::galleries::LoadedGeneration;
+use super::groups::{Groups, MeanScan};
 use super::interner::ABSENT;
+use super::mean_rescoring::nearest_means;
 use super::readers::{Reader, unit};
 use super::scan::{Scan, dot, useful_threads};
 use super::threshold::Threshold;
 use super::{EmbeddedError, SearchSlots};
 use crate::StoreError;
-use crate::{Hit, NearestQuery};
+use crate::{GroupHit, Grouping, Hit, NearestQuery, Pool};
 use std::collections::HashMap;
 
 /// Damaged images that one search passes over.
-const MAX_PASSED_OVER: u64 = 1_000;
+pub(super) const MAX_PASSED_OVER: u64 = 1_000;
 
 /// A candidate whose embedding was read.
 struct Scored {
     score: f32,
     id: i64,
-    person: u32,
+    group: u32,
     values: Option<Vec<f32>>,
 }
 
-/// Whether persons or images are ranked.
+/// Whether groups or images are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ranked {
     Images,
-    Persons,
+    Groups(Grouping),
 }
 
-/// The nearest images, or the nearest image of each person, best first, equal scores by rising image id.
+/// The nearest images, or groups of images, best first, equal scores by rising image id.
 pub(super) fn nearest(
     generation: &LoadedGeneration,
     reader: &Reader<'_>,
     query: &NearestQuery,
     ranked: Ranked,
     slots: &mut SearchSlots,
-) -> Result<Vec<Hit>, StoreError> {
+) -> Result<Vec<GroupHit>, StoreError> {
     let failed = |error| store_error("searching", error);
     let ids = reader.numbers(generation.id, &query.filter.named_images()).map_err(failed)?;
     // Held to the end, so that what is removed meanwhile is still there to be left out.
@@ -56,25 +58,41 @@ pub(super) fn nearest(
     };
     let count = rows.as_ref().map_or(matrix.rows(), Vec::len);
     let threads = slots.take_idle_up_to(useful_threads(&matrix, count));
+    let groups = match ranked {
+        Ranked::Images => None,
+        Ranked::Groups(grouping) => Some(Groups::of(&matrix, grouping.by)),
+    };
+    let min_score = query.min_score.unwrap_or(f32::NEG_INFINITY);
+    if let (Some(groups), Ranked::Groups(Grouping { pool: Pool::Mean, .. })) = (&groups, ranked) {
+        // A matrix of four billion rows does not fit into memory.
+        let members = match &rows {
+            Some(rows) => groups.members(rows.iter().copied()),
+            None => groups.members(0..matrix.rows() as u32),
+        };
+        let (limit, query_values) = (query.limit, direction.as_slice());
+        let scan = MeanScan { matrix: &matrix, members: &members, query: query_values, limit, min_score, threads };
+        return nearest_means(reader, query, &matrix, &members, &scan.candidates()).map_err(failed);
+    }
     let scan = Scan {
         matrix: &matrix,
         rows: rows.as_deref(),
         query: &direction,
         limit: query.limit,
-        min_score: query.min_score.unwrap_or(f32::NEG_INFINITY),
+        min_score,
         exact: query.exact,
         threads,
     };
-    let candidates = match ranked {
-        Ranked::Images => scan.candidates(),
-        Ranked::Persons => scan.person_candidates(),
+    let candidates = match &groups {
+        None => scan.candidates(),
+        Some(groups) => scan.group_candidates(groups),
     };
     let candidates = candidates.iter().map(|candidate| {
         let row = candidate.row as usize;
-        (matrix.id(row), matrix.persons.numbers[row], candidate.highest)
+        (matrix.id(row), groups.as_ref().map_or(ABSENT, |groups| groups.numbers[row]), candidate.highest)
     });
     let scored = rescore(reader, query, ranked, candidates).map_err(failed)?;
-    hits(reader, query, ranked, scored).map_err(failed)
+    let hits = hits(reader, query, ranked, scored).map_err(failed)?;
+    Ok(hits.into_iter().map(GroupHit::of_best).collect())
 }
 
 /// Exact scores of the candidates, which come by falling highest score, until no further one can be a hit.
@@ -89,9 +107,9 @@ fn rescore(
     let mut embeddings = reader.embeddings(direction.len())?;
     let mut values = Vec::with_capacity(direction.len());
     let mut threshold = Threshold::new(query.limit, 1_024, least);
-    let mut best_of_person: HashMap<u32, f32> = HashMap::new();
+    let mut best_of_group: HashMap<u32, f32> = HashMap::new();
     let (mut scored, mut passed_over) = (Vec::new(), 0);
-    for (id, person, highest) in candidates {
+    for (id, group, highest) in candidates {
         if highest < threshold.value() {
             break;
         }
@@ -112,16 +130,16 @@ fn rescore(
         }
         match ranked {
             Ranked::Images => threshold.offer(score),
-            Ranked::Persons => {
-                // Only a person's first image counts towards the threshold: what comes later can only be better by
+            Ranked::Groups(_) => {
+                // Only a group's first image counts towards the threshold: what comes later can only be better by
                 // the bound of the codes, and then the threshold is a little low, which costs reads and no hits.
-                if let std::collections::hash_map::Entry::Vacant(first) = best_of_person.entry(person) {
+                if let std::collections::hash_map::Entry::Vacant(first) = best_of_group.entry(group) {
                     first.insert(score);
                     threshold.offer(score);
                 }
             }
         }
-        scored.push(Scored { score, id, person, values: query.with_embeddings.then(|| values.clone()) });
+        scored.push(Scored { score, id, group, values: query.with_embeddings.then(|| values.clone()) });
     }
     let least = threshold.value();
     scored.retain(|scored| scored.score >= least);
@@ -135,23 +153,23 @@ fn hits(
     mut scored: Vec<Scored>,
 ) -> Result<Vec<Hit>, EmbeddedError> {
     scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-    // Of a person with equally near images the one of the lowest image id is to be found, so all of them are read.
-    if ranked == Ranked::Persons {
+    // Of a group with equally near images the one of the lowest image id is to be found, so all of them are read.
+    if ranked != Ranked::Images {
         let mut best: HashMap<u32, f32> = HashMap::new();
         scored.retain(|scored| {
-            scored.person != ABSENT && *best.entry(scored.person).or_insert(scored.score) <= scored.score
+            scored.group != ABSENT && *best.entry(scored.group).or_insert(scored.score) <= scored.score
         });
     }
     let mut hits = Vec::with_capacity(scored.len().min(query.limit));
-    for Scored { score, id, person, values } in scored {
+    for Scored { score, id, group, values } in scored {
         let Some((image_id, metadata)) = reader.metadata_at(id)? else { continue };
         let embedding = values.map(|values| unit(id, values)).transpose()?;
-        hits.push((person, Hit { image_id, score, metadata, embedding }));
+        hits.push((group, Hit { image_id, score, metadata, embedding }));
     }
     hits.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score).then_with(|| a.image_id.cmp(&b.image_id)));
-    if ranked == Ranked::Persons {
+    if ranked != Ranked::Images {
         let mut seen = std::collections::HashSet::new();
-        hits.retain(|(person, _)| seen.insert(*person));
+        hits.retain(|(group, _)| seen.insert(*group));
     }
     hits.truncate(query.limit);
     Ok(hits.into_iter().map(|(_, hit)| hit).collect())

@@ -7,6 +7,7 @@
 //! ask to go without it.
 
 use super::codes::CodedQuery;
+use super::groups::Groups;
 use super::interner::ABSENT;
 use super::matrix::GalleryMatrix;
 use super::threshold::Threshold;
@@ -81,27 +82,27 @@ impl Scan<'_> {
         candidates
     }
 
-    /// The rows that can be the nearest image of one of the `limit` nearest persons, by falling highest score. Rows
-    /// without person are left out.
-    pub(super) fn person_candidates(&self) -> Vec<Candidate> {
-        let persons = &self.matrix.persons.numbers;
+    /// The rows that can be the nearest image of one of the `limit` nearest groups, by falling highest score. Rows
+    /// without group are left out.
+    pub(super) fn group_candidates(&self, groups: &Groups<'_>) -> Vec<Candidate> {
         let coded = CodedQuery::of(self.query);
         let parts = in_parallel(split(self.count(), self.threads), |range| match self.rows {
-            Some(listed) => self.scan_persons(&coded, listed[range].iter().map(|&row| row as usize)),
-            None => self.scan_persons(&coded, range),
+            Some(listed) => self.scan_groups(&coded, groups, listed[range].iter().map(|&row| row as usize)),
+            None => self.scan_groups(&coded, groups, range),
         });
         let mut candidates = Vec::with_capacity(parts.iter().map(|(candidates, _)| candidates.len()).sum());
-        // What each person reaches at least.
-        let mut least_of_person = vec![f32::NEG_INFINITY; self.matrix.persons.texts.bound()];
+        // What each group reaches at least.
+        let mut least_of_group = vec![f32::NEG_INFINITY; groups.bound];
         for (found, least) in parts {
             candidates.extend(found);
-            least_of_person.iter_mut().zip(least).for_each(|(person, least)| *person = person.max(least));
+            least_of_group.iter_mut().zip(least).for_each(|(group, least)| *group = group.max(least));
         }
-        let mut threshold = Threshold::new(self.limit, least_of_person.len(), self.min_score);
-        least_of_person.iter().filter(|least| least.is_finite()).for_each(|&least| threshold.offer(least));
+        let mut threshold = Threshold::new(self.limit, least_of_group.len(), self.min_score);
+        least_of_group.iter().filter(|least| least.is_finite()).for_each(|&least| threshold.offer(least));
         let least = threshold.value();
         candidates.retain(|candidate| {
-            candidate.highest >= least && candidate.highest >= least_of_person[persons[candidate.row as usize] as usize]
+            candidate.highest >= least
+                && candidate.highest >= least_of_group[groups.numbers[candidate.row as usize] as usize]
         });
         candidates.sort_unstable_by(|a, b| b.highest.total_cmp(&a.highest).then(a.row.cmp(&b.row)));
         candidates
@@ -111,22 +112,27 @@ impl Scan<'_> {
         self.rows.map_or(self.matrix.rows(), <[u32]>::len)
     }
 
-    /// The rows that show a person, and what each person reaches at least among them.
-    fn scan_persons(&self, coded: &CodedQuery, rows: impl Iterator<Item = usize>) -> (Vec<Candidate>, Vec<f32>) {
-        let persons = &self.matrix.persons.numbers;
+    /// The rows that belong to a group, and what each group reaches at least among them.
+    fn scan_groups(
+        &self,
+        coded: &CodedQuery,
+        groups: &Groups<'_>,
+        rows: impl Iterator<Item = usize>,
+    ) -> (Vec<Candidate>, Vec<f32>) {
+        let numbers = &groups.numbers;
         let (mut score, mut sums) = ([0.0], Vec::with_capacity(1));
         let mut candidates = Vec::with_capacity(rows.size_hint().0);
-        let mut least_of_person = vec![f32::NEG_INFINITY; self.matrix.persons.texts.bound()];
-        for row in rows.filter(|&row| persons[row] != ABSENT) {
+        let mut least_of_group = vec![f32::NEG_INFINITY; groups.bound];
+        for row in rows.filter(|&row| numbers[row] != ABSENT) {
             self.score(coded, Pass::Whole, row, &mut score, &mut sums);
             let bound = self.bound(coded, Pass::Whole, row);
             // A matrix of four billion rows does not fit into memory.
             let candidate = Candidate { row: row as u32, highest: score[0] + bound, lowest: score[0] - bound };
-            let least = &mut least_of_person[persons[row] as usize];
+            let least = &mut least_of_group[numbers[row] as usize];
             *least = least.max(candidate.lowest);
             candidates.push(candidate);
         }
-        (candidates, least_of_person)
+        (candidates, least_of_group)
     }
 
     fn scan_range(&self, coded: &CodedQuery, pass: Pass, rows: Range<usize>) -> Vec<Candidate> {
@@ -213,7 +219,10 @@ impl Finds {
 }
 
 /// Works on all ranges at the same time, the first of them on this thread.
-fn in_parallel<Found: Send>(ranges: Vec<Range<usize>>, work: impl Fn(Range<usize>) -> Found + Sync) -> Vec<Found> {
+pub(super) fn in_parallel<Place: Send, Found: Send>(
+    ranges: Vec<Range<Place>>,
+    work: impl Fn(Range<Place>) -> Found + Sync,
+) -> Vec<Found> {
     let mut ranges = ranges.into_iter();
     let Some(first) = ranges.next() else { return Vec::new() };
     std::thread::scope(|scope| {

@@ -11,9 +11,9 @@ use super::{Database, EmbeddedError, EmbeddedStore};
 use crate::StoreError;
 use crate::gallery::check_dimension;
 use crate::{
-    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage,
-    MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore, WriteOrder,
-    WriteRange,
+    CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, GroupHit, Grouping, Hit, ImageMetadata,
+    ImagePage, MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore,
+    WriteOrder, WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -318,11 +318,16 @@ impl VectorStore for EmbeddedStore {
     }
 
     async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
-        self.ranked(generation, query, Ranked::Images).await
+        Ok(self.ranked(generation, query, Ranked::Images).await?.into_iter().map(|group| group.best).collect())
     }
 
-    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
-        self.ranked(generation, query, Ranked::Persons).await
+    async fn nearest_groups(
+        &self,
+        generation: &Generation,
+        query: NearestQuery,
+        grouping: Grouping,
+    ) -> Result<Vec<GroupHit>, StoreError> {
+        self.ranked(generation, query, Ranked::Groups(grouping)).await
     }
 
     async fn document(&self, generation: &Generation, key: &str) -> Result<Option<String>, StoreError> {
@@ -471,7 +476,7 @@ impl EmbeddedStore {
         generation: &Generation,
         query: NearestQuery,
         ranked: Ranked,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Vec<GroupHit>, StoreError> {
         let slots = self.take_search_slot().await?;
         self.read_generation("searching", generation, move |generation, reader| {
             generation.identity().require_model(&query.fingerprint, query.embedding.dimension())?;

@@ -242,8 +242,13 @@ impl VectorStore for GatedStore {
         self.step(self.store.nearest(generation, query)).await
     }
 
-    async fn nearest_persons(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
-        self.step(self.store.nearest_persons(generation, query)).await
+    async fn nearest_groups(
+        &self,
+        generation: &Generation,
+        query: NearestQuery,
+        grouping: descry_store::Grouping,
+    ) -> Result<Vec<descry_store::GroupHit>, StoreError> {
+        self.step(self.store.nearest_groups(generation, query, grouping)).await
     }
 
     async fn documents(&self, generation: &Generation) -> Result<BTreeMap<String, String>, StoreError> {

@@ -2,8 +2,8 @@
 
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{
-    Gallery, GalleryImage, Generation, Hit, ImageMetadata, ImagePage, NearestQuery, NewGallery, PageRequest,
-    SearchFilter, StoreError, VectorStore,
+    Gallery, GalleryImage, Generation, GroupBy, GroupHit, Grouping, Hit, ImageMetadata, ImagePage, NearestQuery,
+    NewGallery, PageRequest, Pool, SearchFilter, StoreError, VectorStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -134,7 +134,18 @@ impl ByAddress {
     }
 
     pub(super) async fn nearest_persons(&self, address: &str, query: NearestQuery) -> Result<Vec<Hit>, StoreError> {
-        self.0.nearest_persons(&self.0.resolve(address).await?, query).await
+        let grouping = Grouping { by: GroupBy::Person, pool: Pool::Best };
+        let groups = self.nearest_groups(address, query, grouping).await?;
+        Ok(groups.into_iter().map(|group| group.best).collect())
+    }
+
+    pub(super) async fn nearest_groups(
+        &self,
+        address: &str,
+        query: NearestQuery,
+        grouping: Grouping,
+    ) -> Result<Vec<GroupHit>, StoreError> {
+        self.0.nearest_groups(&self.0.resolve(address).await?, query, grouping).await
     }
 
     pub(super) async fn document(&self, name: &str, key: &str) -> Result<Option<String>, StoreError> {

@@ -127,7 +127,7 @@ proptest! {
         let rows = is_listed.then_some(listed.as_slice());
         let found = |threads| {
             let (min_score, query) = (f32::NEG_INFINITY, padded.as_slice());
-            Scan { matrix: &matrix, rows, query, limit, min_score, exact: false, threads }.person_candidates()
+            Scan { matrix: &matrix, rows, query, limit, min_score, exact: false, threads }.group_candidates(&Groups::of(&matrix, crate::GroupBy::Person))
         };
         prop_assert_eq!(found(1), found(threads));
     }
