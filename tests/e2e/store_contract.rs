@@ -1,9 +1,8 @@
 //! The promises of `VectorStore`, each checked against every store.
 //!
 //! Add a promise as an asynchronous function in the file of its subject, and its name to the list below. What only one
-//! store promises is in `embedded_file.rs`, `embedded_search.rs`, `qdrant_server.rs`, `qdrant_outages.rs` and
-//! `qdrant_cluster.rs`;
-//! `brute_force.rs` knows the right answers.
+//! store promises is in `embedded_file.rs`, `embedded_search.rs`, `embedded_groups.rs`, `qdrant_server.rs`,
+//! `qdrant_outages.rs` and `qdrant_cluster.rs`; `brute_force.rs` knows the right answers.
 //!
 //! With `DESCRY_TEST_QDRANT_URL` set, the Qdrant half runs against that server instead of the one in this process;
 //! galleries get names of their own and are deleted afterwards.
@@ -12,10 +11,12 @@ mod brute_force;
 mod by_address;
 mod documents;
 mod embedded_file;
+mod embedded_groups;
 mod embedded_search;
 mod filters;
 mod gallery;
 mod generations;
+mod groups;
 mod pages;
 mod persons;
 mod qdrant_cluster;
@@ -83,6 +84,10 @@ check_promises![
     persons::persons_agree_with_comparing_each_image,
     persons::each_person_is_found_by_its_best_image,
     persons::persons_of_other_models_are_not_asked_for,
+    groups::groups_agree_with_scoring_all_of_them,
+    groups::groups_follow_what_is_written_and_removed,
+    groups::equal_groups_come_by_their_best_images,
+    groups::groups_of_other_models_are_not_asked_for,
     updates::updating_metadata_replaces_all_of_it,
     updates::many_updates_arrive_whole,
     updates::what_meets_a_filter_is_counted_and_deleted,

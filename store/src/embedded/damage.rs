@@ -29,6 +29,11 @@ impl Damage {
         self.rows().len() as u64
     }
 
+    /// Numbers of all that are known to be damaged.
+    pub(super) fn known(&self) -> HashSet<i64> {
+        self.rows().keys().copied().collect()
+    }
+
     /// Numbers of those that are not in memory.
     pub(super) fn unloaded(&self) -> HashSet<i64> {
         self.rows().iter().filter(|(_, row)| row.is_unloaded).map(|(id, _)| *id).collect()
@@ -103,6 +108,7 @@ mod tests {
         }
         damage.note_unloaded(9, None, "bad");
         assert_eq!((damage.count(), damage.unloaded()), (2, HashSet::from([9])));
+        assert_eq!(damage.known(), HashSet::from([7, 9]));
         assert!(matches!(damage.pass_over(8, || None, Ok(3)), Ok(Some(3))));
         let failed: Result<(), _> = Err(EmbeddedError::NoRoom);
         assert!(damage.pass_over(8, || None, failed).is_err(), "that is no damage of an image");

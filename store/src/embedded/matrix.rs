@@ -161,9 +161,11 @@ impl GalleryMatrix {
         }
     }
 
-    /// Bytes in memory, about.
+    /// Bytes in memory, about: names are not counted, which many images have in common.
     pub(super) fn bytes(&self) -> usize {
-        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 8 + 1 + 4 * (2 + self.attributes.len()))
+        // Persons, cameras and tracks besides the attributes.
+        let columns = 3 + self.attributes.len();
+        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 8 + 1 + 4 * columns)
     }
 
     /// Adds the image with the database's number `id`, or replaces it.
@@ -294,6 +296,14 @@ mod tests {
             write_number,
             attributes: vec![person],
         }
+    }
+
+    #[test]
+    fn a_row_takes_what_its_lists_take() {
+        let mut matrix = GalleryMatrix::new(512, &["coat".to_owned()]);
+        matrix.push(1, Code::of(&[0.1; 512]).as_bytes(), &keys(Some("ann"))).unwrap();
+        // As the module says: dimension + 53, and the attribute's four.
+        assert_eq!(matrix.bytes(), 512 + 53 + 4);
     }
 
     proptest! {

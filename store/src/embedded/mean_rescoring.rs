@@ -1,7 +1,8 @@
-//! The last step of a search for groups by their means: all embeddings of the candidates are read, added and compared.
+//! Searching for groups by their means: candidates are found by codes, and all of their embeddings are read, added and
+//! compared.
 
 use super::EmbeddedError;
-use super::groups::{GroupCandidate, Members};
+use super::groups::{GroupCandidate, Groups, MeanScan, Members};
 use super::matrix::GalleryMatrix;
 use super::readers::{Reader, unit};
 use super::rescoring::MAX_PASSED_OVER;
@@ -21,24 +22,69 @@ struct Pooled {
     best: Vec<i64>,
 }
 
-/// Groups by falling cosine of their means. Candidates come by falling highest score, and are read until no further one can
-/// be a hit. Damaged images count as if they were not there.
-pub(super) fn nearest_means(
-    reader: &Reader<'_>,
-    query: &NearestQuery,
-    matrix: &GalleryMatrix,
+/// Where to look for groups.
+pub(super) struct MeanSearch<'a> {
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) query: &'a NearestQuery,
+    /// `[padded_dimension]` f32, the query's embedding with zeros behind it.
+    pub(super) direction: &'a [f32],
+    pub(super) matrix: &'a GalleryMatrix,
+    pub(super) groups: &'a Groups<'a>,
+    /// The rows that meet the query's conditions, in order; `None` for all rows.
+    pub(super) rows: Option<&'a [u32]>,
+    /// Threads to use, the caller's among them.
+    pub(super) threads: usize,
+}
+
+/// Groups by falling cosine of their means.
+///
+/// Damaged images count as if they were not there. One of which that is not known yet is in the bounds of its group, by
+/// which other groups were given up; so where one is found, all is done again without it.
+pub(super) fn nearest_means(search: &MeanSearch<'_>) -> Result<Vec<GroupHit>, EmbeddedError> {
+    let MeanSearch { query, direction, matrix, threads, .. } = *search;
+    let mut passed_over = 0;
+    loop {
+        let members = search.members();
+        let (limit, min_score) = (query.limit, query.min_score.unwrap_or(f32::NEG_INFINITY));
+        let scan = MeanScan { matrix, members: &members, query: direction, limit, min_score, threads };
+        let passed_over_before = passed_over;
+        let hits = rescore(search, &members, &scan.candidates(), &mut passed_over)?;
+        if passed_over == passed_over_before {
+            return Ok(hits);
+        }
+    }
+}
+
+impl MeanSearch<'_> {
+    /// The rows of each group, without those that are known to be damaged.
+    fn members(&self) -> Members {
+        let damaged = self.reader.damaged();
+        let is_readable = |row: &u32| damaged.is_empty() || !damaged.contains(&self.matrix.id(*row as usize));
+        match self.rows {
+            Some(rows) => self.groups.members(rows.iter().copied().filter(is_readable)),
+            // A matrix of four billion rows does not fit into memory.
+            None => self.groups.members((0..self.matrix.rows() as u32).filter(is_readable)),
+        }
+    }
+}
+
+/// Exact scores of the candidates, which come by falling highest score, until no further one can be a hit.
+fn rescore(
+    search: &MeanSearch<'_>,
     members: &Members,
     candidates: &[GroupCandidate],
+    passed_over: &mut u64,
 ) -> Result<Vec<GroupHit>, EmbeddedError> {
+    let MeanSearch { reader, query, matrix, .. } = *search;
     let least = query.min_score.unwrap_or(f32::NEG_INFINITY);
     let mut threshold = Threshold::new(query.limit, candidates.len(), least);
-    let (mut pooled, mut passed_over) = (Vec::new(), 0);
+    let mut pooled = Vec::new();
     for candidate in candidates {
         if candidate.highest < threshold.value() {
             break;
         }
         let rows = members.of(candidate.group);
-        let Some(group) = pool(reader, query, matrix, rows, &mut passed_over)? else { continue };
+        let Some(group) = pool(reader, query, matrix, rows, passed_over)? else { continue };
         if group.score >= threshold.value() {
             threshold.offer(group.score);
             pooled.push(group);
@@ -47,7 +93,7 @@ pub(super) fn nearest_means(
     let least = threshold.value();
     let mut groups = Vec::with_capacity(pooled.len().min(query.limit));
     for group in pooled.into_iter().filter(|group| group.score >= least) {
-        groups.extend(hit(reader, query, group)?);
+        groups.extend(hit(reader, query, group, passed_over)?);
     }
     sort_groups(&mut groups);
     groups.truncate(query.limit);
@@ -97,10 +143,18 @@ fn cosine(values: &[f32], direction: &[f32]) -> f32 {
     dot(values, direction).clamp(-1.0, 1.0) + 0.0
 }
 
-fn hit(reader: &Reader<'_>, query: &NearestQuery, group: Pooled) -> Result<Option<GroupHit>, EmbeddedError> {
+fn hit(
+    reader: &Reader<'_>,
+    query: &NearestQuery,
+    group: Pooled,
+    passed_over: &mut u64,
+) -> Result<Option<GroupHit>, EmbeddedError> {
     let mut first: Option<(i64, Hit)> = None;
     for id in group.best {
-        let Some((image_id, metadata)) = reader.metadata_at(id)? else { continue };
+        let Some((image_id, metadata)) = reader.metadata_at(id)? else {
+            *passed_over += u64::from(reader.damaged().contains(&id));
+            continue;
+        };
         if first.as_ref().is_none_or(|(_, hit)| image_id < hit.image_id) {
             first = Some((id, Hit { image_id, score: group.best_score, metadata, embedding: None }));
         }

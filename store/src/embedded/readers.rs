@@ -9,7 +9,7 @@ use super::{EmbeddedError, schema};
 use crate::{GalleryImage, ImageMetadata};
 use descry_model::Embedding;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -95,6 +95,11 @@ impl Reader<'_> {
         let sql = format!("SELECT {METADATA_COLUMNS} FROM image WHERE id = ?1");
         let read = self.prepare_cached(&sql)?.query_row([id], |row| metadata(row, 0)).optional();
         Ok(self.unless_damaged(id, read.map_err(EmbeddedError::from))?.flatten())
+    }
+
+    /// Numbers of the images that are known to be damaged.
+    pub(super) fn damaged(&self) -> HashSet<i64> {
+        self.readers.damage.known()
     }
 
     /// What was read of an image, nothing of one that is damaged.

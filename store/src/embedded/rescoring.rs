@@ -3,9 +3,9 @@
 use super::conditions::Conditions;
 use super::error::store_error;
 use super::galleries::LoadedGeneration;
-use super::groups::{Groups, MeanScan};
+use super::groups::Groups;
 use super::interner::ABSENT;
-use super::mean_rescoring::nearest_means;
+use super::mean_rescoring::{MeanSearch, nearest_means};
 use super::readers::{Reader, unit};
 use super::scan::{Scan, dot, useful_threads};
 use super::threshold::Threshold;
@@ -64,14 +64,9 @@ pub(super) fn nearest(
     };
     let min_score = query.min_score.unwrap_or(f32::NEG_INFINITY);
     if let (Some(groups), Ranked::Groups(Grouping { pool: Pool::Mean, .. })) = (&groups, ranked) {
-        // A matrix of four billion rows does not fit into memory.
-        let members = match &rows {
-            Some(rows) => groups.members(rows.iter().copied()),
-            None => groups.members(0..matrix.rows() as u32),
-        };
-        let (limit, query_values) = (query.limit, direction.as_slice());
-        let scan = MeanScan { matrix: &matrix, members: &members, query: query_values, limit, min_score, threads };
-        return nearest_means(reader, query, &matrix, &members, &scan.candidates()).map_err(failed);
+        let (direction, rows) = (direction.as_slice(), rows.as_deref());
+        let search = MeanSearch { reader, query, direction, matrix: &matrix, groups, rows, threads };
+        return nearest_means(&search).map_err(failed);
     }
     let scan = Scan {
         matrix: &matrix,
