@@ -75,12 +75,22 @@ impl Cell {
     fn whereabouts(&self) -> String {
         let metadata = self.hit.metadata.as_ref();
         let person = metadata.and_then(|metadata| metadata.person_id.as_ref()).map(|person| format!("#{person}"));
+        let track = metadata.and_then(|metadata| metadata.track_id.as_ref()).map(|track| format!("track {track}"));
         let place = match self.hit.sighting_count.max(self.hit.sightings.len() as u64) {
             0 => metadata.and_then(|metadata| metadata.camera_id.clone()),
             1 => Some("1 image".to_owned()),
             count => Some(format!("{count} images")),
         };
-        person.into_iter().chain(place).collect::<Vec<_>>().join("  ")
+        person.into_iter().chain(track).chain(place).collect::<Vec<_>>().join("  ")
+    }
+
+    /// Where in which frame it was cut.
+    fn frame(&self) -> Option<String> {
+        let metadata = self.hit.metadata.as_ref()?;
+        let of = metadata.r#box.as_ref().map(|of| format!("{}×{} at {}, {}", of.width, of.height, of.left, of.top));
+        let frame = metadata.frame_id.as_ref().map(|frame| format!("frame {frame}"));
+        let parts: Vec<String> = frame.into_iter().chain(of).collect();
+        (!parts.is_empty()).then(|| parts.join("  "))
     }
 
     fn captured(&self) -> String {

@@ -25,6 +25,8 @@ pub(crate) fn hit(hit: &Hit) -> Value {
         ("match_probability", json!(hit.match_probability)),
         ("sightings", hit.sightings.iter().map(sighting).collect::<Value>()),
         ("sighting_count", json!(hit.sighting_count)),
+        ("pooled_images", json!(hit.pooled_images)),
+        ("image_score", json!(hit.image_score)),
     ];
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(object)
@@ -50,6 +52,7 @@ fn sighting(sighting: &Sighting) -> Value {
     json!({
         "image_id": sighting.image_id,
         "camera_id": sighting.camera_id,
+        "track_id": sighting.track_id,
         "captured_at": sighting.captured_at.map(|time| time.to_string()),
     })
 }
@@ -63,7 +66,7 @@ mod tests {
         let attributes = [("weather".to_owned(), "rain".to_owned())].into();
         let metadata = ImageMetadata { person_id: Some("7".to_owned()), attributes, ..ImageMetadata::default() };
         let sightings =
-            vec![Sighting { image_id: "b".to_owned(), camera_id: Some("c2".to_owned()), captured_at: None }];
+            vec![Sighting { image_id: "b".to_owned(), camera_id: Some("c2".to_owned()), ..Sighting::default() }];
         let hit = Hit {
             image_id: "a".to_owned(),
             score: 0.5,
@@ -72,6 +75,8 @@ mod tests {
             match_probability: Some(0.25),
             sightings,
             sighting_count: 40,
+            pooled_images: 40,
+            image_score: Some(0.75),
         };
         let response = SearchResponse { hits: vec![hit], not_in_gallery_probability: Some(0.5), ..Default::default() };
         let value = reply(&response);
@@ -84,5 +89,6 @@ mod tests {
             (&json!("c2"), &json!(0.5))
         );
         assert_eq!(hit["sighting_count"], 40, "more than are named");
+        assert_eq!((&hit["pooled_images"], &hit["image_score"]), (&json!(40), &json!(0.75)));
     }
 }

@@ -15,7 +15,7 @@ use crate::server::Target;
 use accuracy::AccuracyArguments;
 use clap::ValueEnum;
 use descry_client::{ClientError, Connection};
-use descry_proto::search::v1::{Fusion, RefineRequest, SearchRequest, SearchResponse};
+use descry_proto::search::v1::{Fusion, GroupBy, Pool, RefineRequest, SearchRequest, SearchResponse};
 use query::PartArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +31,8 @@ Examples:
   descry search \"a man in a red hoodie\" --also \"he pushes a bicycle\" --not \"a backpack\"
   descry search \"a woman in a long purple coat\" --camera c2 --from 2026-05-01T08:00:00Z --sheet hits.html
   descry search --image suspect.jpg --limit 20 --json
-  descry search --like c1/0001.jpg --not-camera c1 --by-person
+  descry search --like c1/0001.jpg --not-camera c1 --by person
+  descry search \"a man in a red hoodie\" --by track --pool best --json
   descry search \"a man in a red hoodie\" --accept c1/0001.jpg --reject c2/0007.jpg")]
 pub(crate) struct Arguments {
     /// The description.
@@ -55,9 +56,16 @@ pub(crate) struct Arguments {
     min_score: Option<f32>,
     #[command(flatten)]
     filter: FilterArguments,
-    /// One hit for each person, with all cameras and times.
-    #[arg(long)]
+    /// What hits are: images, or one hit for each person or each camera's track, with all cameras and times.
+    #[arg(long, value_enum, value_name = "KIND", default_value = "image")]
+    by: ByName,
+    /// The same as `--by person`.
+    #[arg(long, conflicts_with = "by")]
     by_person: bool,
+    /// How persons and tracks are scored: `best` by their nearest image, `mean` by their images' mean embedding [default:
+    /// mean].
+    #[arg(long, value_enum, value_name = "HOW")]
+    pool: Option<PoolName>,
     /// Leave out images that are almost the same as a better hit [default similarity: 0.97].
     #[arg(long, value_name = "SIMILARITY", num_args = 0..=1, require_equals = true, default_missing_value = "0.97")]
     no_duplicates: Option<f32>,
@@ -93,7 +101,41 @@ enum FusionName {
     Rrf,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ByName {
+    Image,
+    Person,
+    Track,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PoolName {
+    Best,
+    Mean,
+}
+
 impl Arguments {
+    fn by(&self) -> GroupBy {
+        match self.by {
+            _ if self.by_person => GroupBy::Person,
+            ByName::Image => GroupBy::Image,
+            ByName::Person => GroupBy::Person,
+            ByName::Track => GroupBy::Track,
+        }
+    }
+
+    fn pool(&self) -> anyhow::Result<Pool> {
+        anyhow::ensure!(
+            self.pool.is_none() || self.by() != GroupBy::Image,
+            "--pool says how persons and tracks are scored; give --by person or --by track with it"
+        );
+        Ok(match self.pool {
+            None => Pool::Unspecified,
+            Some(PoolName::Best) => Pool::Best,
+            Some(PoolName::Mean) => Pool::Mean,
+        })
+    }
+
     fn request(&self) -> anyhow::Result<SearchRequest> {
         let fusion = match self.fusion {
             FusionName::Embedding => Fusion::Embedding,
@@ -108,7 +150,10 @@ impl Arguments {
             fusion: fusion.into(),
             offset: self.offset,
             min_score: self.min_score,
-            group_by_person: self.by_person,
+            // For a service of an earlier version, which ranks persons by their best images.
+            group_by_person: self.by() == GroupBy::Person,
+            group_by: self.by().into(),
+            pool: self.pool()?.into(),
             suppress_duplicates_above: self.no_duplicates.unwrap_or_default(),
             exact: self.exact,
             max_sightings: 0,
@@ -131,7 +176,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         say!("{}", hit_json::reply(&reply));
     } else {
         let (gallery, offset) = (arguments.target.gallery.as_str(), arguments.offset);
-        table::print(&reply, &table::Shown { gallery, by_person: arguments.by_person, offset });
+        table::print(&reply, &table::Shown { gallery, by: arguments.by(), offset });
     }
     if reply.hits.len() < request.limit as usize
         && let Some(filter) = &request.filter

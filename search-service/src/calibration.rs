@@ -7,6 +7,10 @@
 //! probability that a hit is the right one. Where captions of people who are in the gallery are given as well, the
 //! curves are fitted (Platt, 1999); otherwise their usual shape is taken, see [`Curve`]. Both assume that before looking
 //! it is as likely as not that the person is in the gallery.
+//!
+//! Persons and tracks are measured in the same way, each by their best images and by their mean embeddings: how near the
+//! nearest mean comes by chance is not how near the nearest image does. Whether the person is there at all is told by
+//! images alone, however hits are put together.
 
 mod cache;
 mod logistic;
@@ -16,6 +20,7 @@ pub(crate) use cache::Calibrations;
 pub(crate) use measuring::{Caption, measure};
 
 use descry_model::Fingerprint;
+use descry_store::{GroupBy, Grouping, Pool};
 use logistic::fit_logistic;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +43,50 @@ pub struct Calibration {
     pub labelled_captions: u32,
     /// Milliseconds since the Unix epoch.
     pub calibrated_at_ms: i64,
+    /// What scores of persons and tracks mean. Empty in a calibration of an earlier version.
+    #[serde(default)]
+    pub groups: Vec<GroupCalibration>,
+}
+
+/// What scores of persons or of tracks mean: each kind of group and each way to score it has scores of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupCalibration {
+    /// `person` or `track`.
+    pub by: String,
+    /// `best` or `mean`.
+    pub pool: String,
+    /// As for images, of the best groups.
+    pub background_mean: f32,
+    /// As for images, of the best groups.
+    pub background_deviation: f32,
+    /// Probability that a group is the right one, by its score.
+    pub hit: Curve,
+}
+
+impl GroupCalibration {
+    /// What was fitted on groups instead of images.
+    pub fn new(grouping: Grouping, fitted: &Calibration) -> Self {
+        let (by, pool) = names_of(grouping);
+        Self {
+            by: by.to_owned(),
+            pool: pool.to_owned(),
+            background_mean: fitted.background_mean,
+            background_deviation: fitted.background_deviation,
+            hit: fitted.hit,
+        }
+    }
+}
+
+fn names_of(grouping: Grouping) -> (&'static str, &'static str) {
+    let by = match grouping.by {
+        GroupBy::Person => "person",
+        GroupBy::Track => "track",
+    };
+    let pool = match grouping.pool {
+        Pool::Best => "best",
+        Pool::Mean => "mean",
+    };
+    (by, pool)
 }
 
 /// A logistic curve, `1 / (1 + exp(-slope (z - midpoint)))`.
@@ -120,6 +169,7 @@ impl Calibration {
             background_captions: background_best.len() as u32,
             labelled_captions: labelled.len() as u32,
             calibrated_at_ms,
+            groups: Vec::new(),
         })
     }
 
@@ -128,9 +178,20 @@ impl Calibration {
         self.presence.probability(self.standardized(best_score))
     }
 
-    /// Probability that a hit of this cosine is the right one.
-    pub fn match_probability(&self, score: f32) -> f32 {
-        self.hit.probability(self.standardized(score))
+    /// Probability that a hit of this score is the right one: an image without `grouping`, or one of its groups.
+    ///
+    /// A calibration that knows nothing of groups takes a group's best image for what it is, an image. What a mean's score
+    /// means it cannot say.
+    pub fn match_probability(&self, score: f32, grouping: Option<Grouping>) -> Option<f32> {
+        let of_images = || self.hit.probability(self.standardized(score));
+        let Some(grouping) = grouping else { return Some(of_images()) };
+        let names = names_of(grouping);
+        match self.groups.iter().find(|group| (group.by.as_str(), group.pool.as_str()) == names) {
+            Some(GroupCalibration { background_mean, background_deviation, hit, .. }) => {
+                Some(hit.probability((score - background_mean) / background_deviation))
+            }
+            None => (grouping.pool == Pool::Best).then(of_images),
+        }
     }
 
     fn standardized(&self, score: f32) -> f32 {
@@ -170,7 +231,28 @@ mod tests {
         let middle = calibration.presence_probability(0.56);
         assert!((middle - 0.5).abs() < 0.1, "half-way between the two groups: {middle}");
         assert!(calibration.presence_probability(0.62) > 0.8 && calibration.presence_probability(0.5) < 0.2);
-        assert!(calibration.match_probability(0.64) > calibration.match_probability(0.5));
+        assert!(calibration.match_probability(0.64, None) > calibration.match_probability(0.5, None));
+    }
+
+    #[test]
+    fn groups_have_scores_of_their_own() {
+        let model = Fingerprint::of_parts([]);
+        let fit = |around| Calibration::fit(&model, &spread(around, 40, false), &[], 7).unwrap();
+        let grouping = |by, pool| Some(Grouping { by, pool });
+        let of_images = fit(0.5);
+        // As an earlier version kept it.
+        let mut earlier = serde_json::to_value(&of_images).unwrap();
+        earlier.as_object_mut().unwrap().remove("groups");
+        let earlier: Calibration = serde_json::from_value(earlier).unwrap();
+        assert_eq!(earlier, of_images);
+        let image = earlier.match_probability(0.55, None);
+        assert_eq!(earlier.match_probability(0.55, grouping(GroupBy::Person, Pool::Best)), image);
+        assert_eq!(earlier.match_probability(0.55, grouping(GroupBy::Person, Pool::Mean)), None);
+        let means = GroupCalibration::new(Grouping { by: GroupBy::Person, pool: Pool::Mean }, &fit(0.7));
+        let both = Calibration { groups: vec![means], ..of_images };
+        let mean = both.match_probability(0.75, grouping(GroupBy::Person, Pool::Mean)).unwrap();
+        assert!((mean - image.unwrap()).abs() < 1e-3, "as far above what comes by chance: {mean}, {image:?}");
+        assert_eq!(both.match_probability(0.55, grouping(GroupBy::Track, Pool::Mean)), None);
     }
 
     #[test]

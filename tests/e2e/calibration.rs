@@ -6,7 +6,7 @@ use descry_proto::search::v1::calibrate_request::Caption;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_proto::search::v1::{
     CalibrateRequest, Calibration, CreateGalleryRequest, DeleteGalleryRequest, DeleteImagesRequest, Filter, Fusion,
-    GetGalleryRequest, SearchRequest, SearchResponse,
+    GetGalleryRequest, GroupBy, Pool, SearchRequest, SearchResponse,
 };
 use descry_qdrant_server::TestQdrant;
 use descry_tests::{TestStack, demo_folder};
@@ -97,6 +97,13 @@ async fn check_answers(lobby: &mut Lobby) {
     }
     let people = answer(&mut lobby.client, SearchRequest { group_by_person: true, ..request.clone() }).await;
     assert!((people.not_in_gallery_probability.unwrap() - nobody).abs() < 1e-3);
+    // By their mean embeddings people have a scale of their own.
+    let by_mean = SearchRequest { group_by: GroupBy::Person.into(), pool: Pool::Mean.into(), ..request.clone() };
+    let means = answer(&mut lobby.client, by_mean).await;
+    assert!((means.not_in_gallery_probability.unwrap() - nobody).abs() < 1e-3);
+    let of_means: Vec<f32> = means.hits.iter().map(|hit| hit.match_probability.unwrap()).collect();
+    assert_eq!(of_means.len(), LOBBY_IMAGES as usize / 4);
+    assert!(of_means.is_sorted_by(|a, b| a >= b) && of_means[0] > 0.5 && of_means[11] < 0.1, "{of_means:?}");
     let parts = vec![part(text(CAPTION), 1.0), part(image_id("p2601_c1_1.jpg"), 0.5)];
     let fused = SearchRequest { fusion: Fusion::ReciprocalRank.into(), ..of_parts(parts, 10) };
     let fused = answer(&mut lobby.client, fused).await;

@@ -1,11 +1,12 @@
 //! What can be asked of a gallery: parts, rankings, filters, feedback, on both stores; and what needs no encoder.
 //!
 //! `parts.rs`, `ranking.rs`, `filters.rs` and `feedback.rs` hold checks of one gallery that none of them changes;
-//! `embeddings.rs` has services of its own.
+//! `embeddings.rs`, `groups.rs` and `sightings.rs` have services of their own.
 
 pub(crate) mod embeddings;
 mod feedback;
 mod filters;
+mod groups;
 mod parts;
 mod ranking;
 mod sightings;

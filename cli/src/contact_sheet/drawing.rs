@@ -9,8 +9,8 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 const MARGIN: u32 = 12;
 const LINE_HEIGHT: u32 = 18;
-/// Standing, id, whereabouts, time.
-const CAPTION_LINES: u32 = 4;
+/// Standing, id, whereabouts, frame, time.
+const CAPTION_LINES: u32 = 5;
 const CELL_HEIGHT: u32 = HEIGHT + 4 + CAPTION_LINES * LINE_HEIGHT;
 const MAX_COLUMNS: usize = 8;
 /// Narrower sheets would cut every title.
@@ -66,6 +66,7 @@ fn draw_cell(sheet: &mut RgbImage, cell: &Cell, left: u32, top: u32) {
         (cell.standing(), FontWeight::Bold, INK),
         (cell.hit.image_id.clone(), FontWeight::Regular, INK),
         (cell.whereabouts(), FontWeight::Regular, INK),
+        (cell.frame().unwrap_or_default(), FontWeight::Regular, FAINT),
         (captured.replace('T', " "), FontWeight::Regular, FAINT),
     ];
     let mut y = top + HEIGHT + 4;

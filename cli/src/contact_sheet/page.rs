@@ -66,6 +66,7 @@ fn write_cell(page: &mut String, cell: &Cell) -> anyhow::Result<()> {
         ("standing", standing),
         ("name", cell.hit.image_id.clone()),
         ("name", cell.whereabouts()),
+        ("faint", cell.frame().unwrap_or_default()),
         ("faint", cell.captured()),
     ] {
         if !text.is_empty() {

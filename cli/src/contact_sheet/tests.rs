@@ -12,7 +12,7 @@ fn row(hits: Vec<Hit>, pictures: &Pictures) -> anyhow::Result<Row> {
 /// Hits with an image of their own in the folder, and one without.
 fn hits(folder: &Path) -> Vec<Hit> {
     RgbImage::from_pixel(12, 36, Rgb([200, 30, 30])).save(folder.join("a.png")).unwrap();
-    let sighting = Sighting { image_id: "<i>".to_owned(), camera_id: Some("c\"2".to_owned()), captured_at: None };
+    let sighting = Sighting { image_id: "<i>".to_owned(), camera_id: Some("c\"2".to_owned()), ..Sighting::default() };
     let hit = |image_id: &str| Hit {
         image_id: image_id.to_owned(),
         score: 0.7743,

@@ -174,7 +174,8 @@ fn judge(
         let best = observation.scores.first().copied().unwrap_or(-1.0);
         presence.push((calibration.presence_probability(best), *is_present));
         let right = observation.right.iter().copied().chain(std::iter::repeat(false));
-        hits.extend(observation.scores.iter().map(|&score| calibration.match_probability(score)).zip(right));
+        let judged = |&score: &f32| calibration.match_probability(score, None).unwrap_or_default();
+        hits.extend(observation.scores.iter().map(judged).zip(right));
     }
     let of = |wanted: bool| -> Vec<f32> {
         presence.iter().filter(|(_, is_present)| *is_present == wanted).map(|(probability, _)| *probability).collect()

@@ -4,20 +4,26 @@ use crate::contact_sheet::percent;
 use crate::output::{say, say_lines};
 use crate::time::{column_time, column_title};
 use descry_client::PATH_ATTRIBUTE;
-use descry_proto::search::v1::{Hit, ImageMetadata, SearchResponse};
+use descry_proto::search::v1::{GroupBy, Hit, ImageMetadata, SearchResponse};
 use descry_terminal::table::{Column, Table};
 use prost_types::Timestamp;
 use std::collections::BTreeSet;
 
-/// Behind the number of images of a person of whom the service named only some.
+/// Behind the number of images of a person or track of which the service named only some.
 const MARK: &str = "*";
 
 /// What is printed besides the hits themselves.
 pub(super) struct Shown<'a> {
     pub(super) gallery: &'a str,
-    pub(super) by_person: bool,
+    pub(super) by: GroupBy,
     /// Better hits that were left out.
     pub(super) offset: u32,
+}
+
+impl Shown<'_> {
+    fn of_groups(&self) -> bool {
+        matches!(self.by, GroupBy::Person | GroupBy::Track)
+    }
 }
 
 pub(super) fn print(reply: &SearchResponse, shown: &Shown<'_>) {
@@ -32,10 +38,11 @@ pub(super) fn print(reply: &SearchResponse, shown: &Shown<'_>) {
     } else {
         say_lines!("{}", table(&reply.hits, shown));
     }
-    if shown.by_person && reply.hits.iter().any(is_cut) {
+    if shown.of_groups() && reply.hits.iter().any(is_cut) {
+        let condition = if shown.by == GroupBy::Track { "--camera ID --track ID" } else { "--person ID" };
         say!(
-            "{MARK} cameras and times are those of some of the images; `descry gallery list-images {} --person ID` lists \
-             all of them",
+            "{MARK} cameras and times are those of some of the images; `descry gallery list-images {} {condition}` lists all \
+             of them",
             shown.gallery
         );
     }
@@ -52,7 +59,10 @@ fn table(hits: &[Hit], shown: &Shown<'_>) -> Table {
         Column::new("image").at_least(16),
         Column::new("person").at_least(4),
     ];
-    if shown.by_person {
+    if shown.by == GroupBy::Track {
+        columns.push(Column::new("track").at_least(4));
+    }
+    if shown.of_groups() {
         columns.extend([
             Column::new("images").right(),
             Column::new("cameras").at_least(4),
@@ -75,7 +85,10 @@ fn table(hits: &[Hit], shown: &Shown<'_>) -> Table {
             hit.image_id.clone(),
             metadata.person_id.clone().unwrap_or_default(),
         ];
-        if shown.by_person {
+        if shown.by == GroupBy::Track {
+            row.push(metadata.track_id.clone().unwrap_or_default());
+        }
+        if shown.of_groups() {
             row.extend(presence(hit));
         } else {
             let attributes = attributes_text(&metadata);
@@ -130,22 +143,22 @@ mod tests {
 
     fn sighting(camera: &str, seconds: i64) -> Sighting {
         let captured_at = Some(Timestamp { seconds, nanos: 0 });
-        Sighting { image_id: String::new(), camera_id: Some(camera.to_owned()), captured_at }
+        Sighting { image_id: String::new(), camera_id: Some(camera.to_owned()), captured_at, track_id: None }
     }
 
-    fn shown(by_person: bool) -> Shown<'static> {
-        Shown { gallery: "lobby", by_person, offset: 0 }
+    fn shown(by: GroupBy) -> Shown<'static> {
+        Shown { gallery: "lobby", by, offset: 0 }
     }
 
     #[test]
     fn a_person_has_cameras_and_times() {
-        let unknown = Sighting { image_id: "x".to_owned(), camera_id: None, captured_at: None };
+        let unknown = Sighting { image_id: "x".to_owned(), ..Sighting::default() };
         let sightings = [sighting("c2", 60), sighting("c1", 0), sighting("c2", 30), unknown];
         let expected = ["4", "c1, c2", "1970-01-01 00:00–00:01"];
         let hit = Hit { sightings: sightings.to_vec(), match_probability: Some(0.124), ..Hit::default() };
         assert_eq!(presence(&hit), expected);
         assert_eq!(presence(&Hit { sighting_count: 1500, ..hit.clone() })[0], "1500*");
-        let text = table(&[hit], &shown(true)).to_string();
+        let text = table(&[hit], &shown(GroupBy::Person)).to_string();
         assert!(text.contains("c1, c2") && text.contains("12 %") && text.contains("cameras"), "{text}");
     }
 
@@ -163,7 +176,7 @@ mod tests {
 
     #[test]
     fn without_calibration_there_are_no_probabilities() {
-        let text = table(&[Hit { image_id: "a.jpg".to_owned(), ..Hit::default() }], &shown(false)).to_string();
+        let text = table(&[Hit { image_id: "a.jpg".to_owned(), ..Hit::default() }], &shown(GroupBy::Image)).to_string();
         assert!(text.contains("a.jpg") && !text.contains("prob."), "{text}");
     }
 
@@ -185,14 +198,14 @@ mod tests {
         };
         let sightings = ["c1", "c2", "c3"].map(|camera| sighting(camera, 86_400 * i64::from(camera == "c1"))).to_vec();
         let hits = vec![Hit { sightings, sighting_count: 15_000, ..hit }; 12];
-        for by_person in [false, true] {
-            let narrow = table(&hits, &shown(by_person)).within(Some(80)).to_string();
+        for by in [GroupBy::Image, GroupBy::Person, GroupBy::Track] {
+            let narrow = table(&hits, &shown(by)).within(Some(80)).to_string();
             assert_eq!(narrow.lines().count(), 13, "{narrow}");
             assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
         }
-        let wide = table(&hits, &shown(false)).within(None).to_string();
+        let wide = table(&hits, &shown(GroupBy::Image)).within(None).to_string();
         assert!(wide.contains("colour of the bag=blue\\nred, weather=rain") && !wide.contains("/data"), "{wide}");
-        let later = table(&hits, &Shown { offset: 20, ..shown(false) }).within(None).to_string();
+        let later = table(&hits, &Shown { offset: 20, ..shown(GroupBy::Image) }).within(None).to_string();
         assert!(later.lines().nth(1).unwrap().starts_with("21  0.7743"), "{later}");
     }
 }

@@ -14,7 +14,7 @@ use crate::validation::invalid;
 use crate::watches::{Watch, WatchPart, WatchedThing};
 use descry_proto::search::v1 as proto;
 use descry_proto::status::v1::ItemError;
-use descry_store::{AttributeCondition, CropBox, ImageMetadata, SearchFilter};
+use descry_store::{AttributeCondition, CropBox, GroupHit, ImageMetadata, SearchFilter};
 use prost_types::Timestamp;
 use tonic::Status;
 
@@ -88,21 +88,24 @@ pub(super) fn metadata_message(metadata: ImageMetadata) -> proto::ImageMetadata 
 }
 
 pub(super) fn hit_message(ranked: RankedHit) -> proto::Hit {
-    let RankedHit { hit, contributions, match_probability, sightings, sighting_count } = ranked;
+    let RankedHit { found, image_score, contributions, match_probability, sightings, sighting_count } = ranked;
+    let GroupHit { best, score, embedding: _, images } = found;
     proto::Hit {
-        image_id: hit.image_id,
-        score: hit.score,
-        metadata: Some(metadata_message(hit.metadata)),
+        image_id: best.image_id,
+        score,
+        metadata: Some(metadata_message(best.metadata)),
         contributions,
         match_probability,
         sightings: sightings.into_iter().map(sighting_message).collect(),
         sighting_count,
+        pooled_images: image_score.and(images).unwrap_or_default(),
+        image_score,
     }
 }
 
 fn sighting_message(sighting: Sighting) -> proto::Sighting {
-    let Sighting { image_id, camera_id, captured_at_ms } = sighting;
-    proto::Sighting { image_id, camera_id, captured_at: captured_at_ms.map(timestamp) }
+    let Sighting { image_id, camera_id, track_id, captured_at_ms } = sighting;
+    proto::Sighting { image_id, camera_id, captured_at: captured_at_ms.map(timestamp), track_id }
 }
 
 pub(super) fn watch_message(gallery: &str, watch: Watch, parts: Vec<WatchPart>) -> proto::Watch {

@@ -14,6 +14,7 @@ use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_batch_response::{Result as BatchResult, result::Outcome};
 use descry_proto::search::v1::search_request::Query;
+use descry_store::{GroupBy, Grouping, Pool};
 use futures::StreamExt as _;
 use tracing::Instrument as _;
 
@@ -140,6 +141,7 @@ fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError>
         (None, parts) if parts.is_empty() => return Err(invalid("query", "give `text`, `image` or `parts`")),
         (None, parts) => query_parts(parts)?,
     };
+    let grouping = grouping(request.group_by, request.pool, request.group_by_person)?;
     let usize_of = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(SearchSpec {
         gallery: request.gallery,
@@ -149,13 +151,37 @@ fn search_spec(request: proto::SearchRequest) -> Result<SearchSpec, SearchError>
         offset: usize_of(request.offset),
         filter: request.filter.map(search_filter).transpose()?.unwrap_or_default(),
         min_score: request.min_score,
-        group_by_person: request.group_by_person,
+        grouping,
         suppress_duplicates_above: Some(request.suppress_duplicates_above).filter(|above| *above != 0.0),
         exact: request.exact,
         max_sightings: usize_of(request.max_sightings),
         accuracy: search_accuracy(request.accuracy, "accuracy")?,
         has_accepted_hits: false,
     })
+}
+
+/// What hits stand for. The earlier `group_by_person` means what it always meant, persons by their best images.
+fn grouping(group_by: i32, pool: i32, group_by_person: bool) -> Result<Option<Grouping>, SearchError> {
+    use proto::{GroupBy as By, Pool as Pooled};
+    let named = By::try_from(group_by).map_err(|_| invalid("group_by", format!("{group_by} is not known")))?;
+    let pooled = Pooled::try_from(pool).map_err(|_| invalid("pool", format!("{pool} is not known")))?;
+    let by = match (named, group_by_person) {
+        (By::Unspecified | By::Person, true) | (By::Person, false) => Some(GroupBy::Person),
+        (By::Image | By::Track, true) => {
+            return Err(invalid("group_by_person", "asks for persons, and `group_by` for something else"));
+        }
+        (By::Track, false) => Some(GroupBy::Track),
+        (By::Unspecified | By::Image, false) => None,
+    };
+    let pool = match pooled {
+        Pooled::Best => Pool::Best,
+        Pooled::Unspecified if named == By::Unspecified => Pool::Best,
+        Pooled::Unspecified | Pooled::Mean => Pool::Mean,
+    };
+    if by.is_none() && pooled != Pooled::Unspecified {
+        return Err(invalid("pool", "says how groups are scored; `group_by` says of what they are"));
+    }
+    Ok(by.map(|by| Grouping { by, pool }))
 }
 
 pub(super) fn query_parts(parts: Vec<proto::QueryPart>) -> Result<Vec<Part>, SearchError> {
@@ -191,5 +217,37 @@ fn response(ranking: Ranking, offset: usize, max_reply_bytes: usize) -> proto::S
         unknown_letters: ranking.uncounted.unknown_letters,
         not_in_gallery_probability: ranking.not_in_gallery,
         next_offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_asked_for_in_two_ways_that_must_agree() {
+        let of = |group_by: proto::GroupBy, pool: proto::Pool, group_by_person| {
+            grouping(group_by.into(), pool.into(), group_by_person)
+        };
+        use proto::{GroupBy as By, Pool as Pooled};
+        let found = |group_by, pool, group_by_person| of(group_by, pool, group_by_person).unwrap();
+        let person = |pool| Some(Grouping { by: GroupBy::Person, pool });
+        assert_eq!(found(By::Unspecified, Pooled::Unspecified, false), None);
+        assert_eq!(found(By::Unspecified, Pooled::Unspecified, true), person(Pool::Best), "as it always was");
+        assert_eq!(found(By::Unspecified, Pooled::Mean, true), person(Pool::Mean));
+        assert_eq!(found(By::Person, Pooled::Unspecified, true), person(Pool::Mean));
+        assert_eq!(found(By::Person, Pooled::Best, false), person(Pool::Best));
+        let track = Some(Grouping { by: GroupBy::Track, pool: Pool::Mean });
+        assert_eq!(found(By::Track, Pooled::Unspecified, false), track);
+        for (group_by, pool, group_by_person, field) in [
+            (By::Track, Pooled::Unspecified, true, "group_by_person"),
+            (By::Image, Pooled::Unspecified, true, "group_by_person"),
+            (By::Image, Pooled::Mean, false, "pool"),
+            (By::Unspecified, Pooled::Best, false, "pool"),
+        ] {
+            let error = of(group_by, pool, group_by_person).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+        assert!(grouping(99, 0, false).unwrap_err().to_string().contains("99 is not known"));
     }
 }

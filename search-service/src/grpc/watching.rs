@@ -6,7 +6,7 @@ use super::messages::{hit_message, milliseconds, watch_message};
 use super::reply_room::{PREFIX_BYTES, ReplyRoom, page_limit};
 use super::searches::query_parts;
 use crate::SearchError;
-use crate::retrieval::{RankedHit, SearchSpec};
+use crate::retrieval::{RankedHit, SearchSpec, alone};
 use crate::validation::{check_gallery_name, invalid};
 use crate::watches::{Descriptions, Following, Found, Watch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
@@ -164,12 +164,7 @@ fn match_message(found: Found) -> proto::WatchMatch {
             return proto::WatchMatch { position, ..proto::WatchMatch::default() };
         }
     };
-    let hit = RankedHit {
-        contributions: vec![found.hit.score],
-        hit: found.hit,
-        match_probability: None,
-        sightings: Vec::new(),
-        sighting_count: 0,
-    };
+    let contributions = vec![found.hit.score];
+    let hit = RankedHit::new(alone(found.hit), contributions);
     proto::WatchMatch { watch: found.watch, hit: Some(hit_message(hit)), position: String::new() }
 }

@@ -5,7 +5,7 @@ use crate::config::RequestLimits;
 use crate::encoder_client::Uncounted;
 use crate::validation::{check_address, check_filter, check_id, invalid};
 use descry_model::{Embedding, Fingerprint};
-use descry_store::{Hit, SearchAccuracy, SearchFilter};
+use descry_store::{GroupHit, Grouping, SearchAccuracy, SearchFilter};
 
 /// A search, checked by the retriever.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,11 +18,12 @@ pub(crate) struct SearchSpec {
     pub(crate) offset: usize,
     pub(crate) filter: SearchFilter,
     pub(crate) min_score: Option<f32>,
-    pub(crate) group_by_person: bool,
+    /// What hits stand for besides images.
+    pub(crate) grouping: Option<Grouping>,
     /// Images at least this similar to a better hit are left out.
     pub(crate) suppress_duplicates_above: Option<f32>,
     pub(crate) exact: bool,
-    /// Most sightings of each person; 0 for the usual number.
+    /// Most sightings of each group; 0 for the usual number.
     pub(crate) max_sightings: usize,
     pub(crate) accuracy: SearchAccuracy,
     /// Whether somebody has said of a hit that it shows the person.
@@ -73,22 +74,40 @@ pub(crate) struct Ranking {
 /// A hit with its reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RankedHit {
-    pub(crate) hit: Hit,
+    /// The image or group. Its score is the fused one where rankings are fused.
+    pub(crate) found: GroupHit,
+    /// Cosine of the image that stands for a group whose score is another one.
+    pub(crate) image_score: Option<f32>,
     /// What each part adds to the score.
     pub(crate) contributions: Vec<f32>,
     /// Probability that this is a person who matches, where the gallery is calibrated.
     pub(crate) match_probability: Option<f32>,
-    /// Images of the person, where persons are ranked: all of them, or as many as were asked for.
+    /// Images of the group, where groups are ranked: all of them, or as many as were asked for.
     pub(crate) sightings: Vec<Sighting>,
-    /// How many images of the person there are, where persons are ranked.
+    /// How many images of the group there are, where groups are ranked.
     pub(crate) sighting_count: u64,
 }
 
-/// An image of a person who was found.
+impl RankedHit {
+    /// Nothing known yet but what was found and why.
+    pub(crate) fn new(found: GroupHit, contributions: Vec<f32>) -> Self {
+        Self {
+            found,
+            image_score: None,
+            contributions,
+            match_probability: None,
+            sightings: Vec::new(),
+            sighting_count: 0,
+        }
+    }
+}
+
+/// An image of a group that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sighting {
     pub(crate) image_id: String,
     pub(crate) camera_id: Option<String>,
+    pub(crate) track_id: Option<String>,
     pub(crate) captured_at_ms: Option<i64>,
 }
 

@@ -1,6 +1,7 @@
 //! One query against one generation: the hits in their order, without what repeats a better one, and what their scores
 //! mean.
 
+use super::groups::alone;
 use super::parts::WeightedParts;
 use super::query::{Fusion, RankedHit, SearchSpec};
 use super::reciprocal_rank::fuse;
@@ -8,8 +9,7 @@ use crate::SearchError;
 use crate::calibration::Calibration;
 use crate::recall::RecallProbe;
 use descry_model::Embedding;
-use descry_store::{Generation, GroupBy, Grouping, Hit, NearestQuery, Pool, SearchFilter, VectorStore};
-use std::collections::HashSet;
+use descry_store::{Generation, GroupHit, NearestQuery, Pool, VectorStore};
 
 /// How much deeper than asked each part ranks before rankings are fused.
 const FUSION_DEPTH: usize = 5;
@@ -50,52 +50,55 @@ impl Ranker<'_> {
     }
 
     async fn rank_once(&self, wanted: usize) -> Result<Vec<RankedHit>, SearchError> {
-        let Self { store, search, generation, parts, probe, .. } = *self;
+        let Self { search, parts, .. } = *self;
         if self.is_fused() {
             return self.rank_by_parts(wanted).await;
         }
         let several = parts.parts().len() > 1;
         let mut query = self.nearest_query(parts.sum().clone(), wanted);
         query.with_embeddings = several || search.suppress_duplicates_above.is_some();
-        let hits = if search.group_by_person {
-            {
-                let by_person = Grouping { by: GroupBy::Person, pool: Pool::Best };
-                let groups = store.nearest_groups(generation, query, by_person).await?;
-                groups.into_iter().map(|group| group.best).collect()
-            }
-        } else {
-            let hits = store.nearest(generation, query.clone()).await?;
-            probe.offer(generation, &query);
-            hits
-        };
+        let hits = self.nearest(query).await?;
         Ok(hits
             .into_iter()
-            .map(|hit| {
-                let contributions = match &hit.embedding {
+            .map(|found| {
+                let contributions = match &found.embedding {
                     Some(embedding) if several => parts.contributions(embedding),
-                    Some(_) | None => vec![hit.score],
+                    Some(_) | None => vec![found.score],
                 };
-                ranked(hit, contributions)
+                let is_pooled = search.grouping.is_some_and(|grouping| grouping.pool == Pool::Mean);
+                let image_score = is_pooled.then_some(found.best.score);
+                RankedHit { image_score, ..RankedHit::new(found, contributions) }
             })
             .collect())
     }
 
+    /// What is asked for, images or groups.
+    async fn nearest(&self, query: NearestQuery) -> Result<Vec<GroupHit>, SearchError> {
+        let Self { store, search, generation, probe, .. } = *self;
+        if let Some(grouping) = search.grouping {
+            return Ok(store.nearest_groups(generation, query, grouping).await?);
+        }
+        let hits = store.nearest(generation, query.clone()).await?;
+        // What parts find for themselves, before they are fused, is no answer to anybody.
+        if !self.is_fused() {
+            probe.offer(generation, &query);
+        }
+        Ok(hits.into_iter().map(alone).collect())
+    }
+
     /// Each part ranks for itself, and the rankings are fused.
     async fn rank_by_parts(&self, wanted: usize) -> Result<Vec<RankedHit>, SearchError> {
-        let Self { store, generation, .. } = *self;
         let deepest = self.max_hits.max(LEAST_FUSION_DEPTH);
         let depth = wanted.saturating_mul(FUSION_DEPTH).clamp(LEAST_FUSION_DEPTH, deepest);
         let rankings = self.parts.parts().iter().map(|(embedding, weight)| {
             let mut query = self.nearest_query(embedding.clone(), depth);
             query.with_embeddings = true;
-            async move { Ok::<_, SearchError>((*weight, store.nearest(generation, query).await?)) }
+            async move { Ok::<_, SearchError>((*weight, self.nearest(query).await?)) }
         });
-        let fused = fuse(futures::future::try_join_all(rankings).await?);
-        let mut hits: Vec<RankedHit> = fused.into_iter().map(|found| ranked(found.hit, found.contributions)).collect();
-        if self.search.group_by_person {
-            let mut seen = HashSet::new();
-            hits.retain(|hit| hit.hit.metadata.person_id.clone().is_some_and(|person| seen.insert(person)));
-        }
+        let by = self.search.grouping.map(|grouping| grouping.by);
+        let fused = fuse(futures::future::try_join_all(rankings).await?, by);
+        let mut hits: Vec<RankedHit> =
+            fused.into_iter().map(|fused| RankedHit::new(fused.found, fused.contributions)).collect();
         hits.truncate(wanted);
         Ok(hits)
     }
@@ -119,20 +122,20 @@ impl Ranker<'_> {
     ) -> Result<Option<f32>, SearchError> {
         let Self { store, search, generation, parts, .. } = *self;
         for hit in hits.iter_mut() {
-            let cosine = match &hit.hit.embedding {
+            let score = match &hit.found.embedding {
                 Some(embedding) if self.is_fused() => parts.sum().cosine(embedding).unwrap_or_default(),
-                Some(_) | None => hit.hit.score,
+                Some(_) | None => hit.found.score,
             };
-            hit.match_probability = Some(calibration.match_probability(cosine));
+            hit.match_probability = calibration.match_probability(score, search.grouping);
         }
         // Whoever accepted a hit knows better than any score.
         if search.has_accepted_hits {
             return Ok(None);
         }
-        let is_whole =
-            search.filter == SearchFilter::default() && search.min_score.is_none() && !search.group_by_person;
+        // However hits are put together, whether somebody is there is told by the nearest of all images, of persons or not.
+        let is_whole = !search.filter.restricts() && search.min_score.is_none() && search.grouping.is_none();
         let best = match hits.first() {
-            Some(first) if is_whole && !self.is_fused() => Some(first.hit.score),
+            Some(first) if is_whole && !self.is_fused() => Some(first.found.score),
             // Of the whole gallery, whatever this search looked at.
             _ => {
                 let query = NearestQuery::new(parts.sum().clone(), generation.fingerprint.clone(), 1);
@@ -155,17 +158,13 @@ async fn off_the_runtime<Found: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
-fn ranked(hit: Hit, contributions: Vec<f32>) -> RankedHit {
-    RankedHit { hit, contributions, match_probability: None, sightings: Vec::new(), sighting_count: 0 }
-}
-
 /// Keeps, of hits by falling score, the first `wanted` that are less similar than `above` to every kept one. Hits without
 /// embedding are kept.
 fn suppress(hits: Vec<RankedHit>, above: f32, wanted: usize) -> Vec<RankedHit> {
     let mut kept: Vec<RankedHit> = Vec::with_capacity(hits.len());
     for hit in hits {
         let repeats = |better: &RankedHit| {
-            let (Some(a), Some(b)) = (&better.hit.embedding, &hit.hit.embedding) else { return false };
+            let (Some(a), Some(b)) = (&better.found.embedding, &hit.found.embedding) else { return false };
             a.cosine(b).is_some_and(|cosine| cosine >= above)
         };
         if kept.len() == wanted {
@@ -186,21 +185,18 @@ mod tests {
 
     #[test]
     fn the_better_of_two_alike_is_kept() {
-        let hit = |image_id: &str, values: &[f32]| RankedHit {
-            hit: Hit {
+        let hit = |image_id: &str, values: &[f32]| {
+            let hit = Hit {
                 image_id: image_id.to_owned(),
                 score: 0.0,
                 metadata: ImageMetadata::default(),
                 embedding: Some(Embedding::normalized(values.to_vec()).unwrap()),
-            },
-            contributions: Vec::new(),
-            match_probability: None,
-            sightings: Vec::new(),
-            sighting_count: 0,
+            };
+            RankedHit::new(alone(hit), Vec::new())
         };
         let hits = vec![hit("a", &[1.0, 0.0]), hit("b", &[1.0, 0.01]), hit("c", &[0.0, 1.0]), hit("d", &[0.001, 1.0])];
         assert_eq!(suppress(hits.clone(), 0.99, 1).len(), 1);
         let kept = suppress(hits, 0.99, 9);
-        assert_eq!(kept.iter().map(|hit| hit.hit.image_id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(kept.iter().map(|hit| hit.found.best.image_id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Retriever {
 }
 
 impl Retriever {
-    /// Ranks the images of a gallery, or its persons.
+    /// Ranks the images of a gallery, its persons or its tracks.
     pub(crate) async fn search(&self, mut search: SearchSpec, patience: Patience) -> Result<Ranking, SearchError> {
         search.check(&self.limits)?;
         self.answer(&search, patience).await
@@ -106,9 +106,9 @@ impl Retriever {
         };
         hits.drain(..search.offset.min(hits.len()));
         hits.truncate(search.limit);
-        if search.group_by_person {
+        if let Some(grouping) = search.grouping {
             let most = Most { of_all: self.limits.max_sightings, of_one: search.max_sightings };
-            sightings::add(&*self.store, &generation, &search.filter, most, &mut hits).await?;
+            sightings::add(&*self.store, &generation, (&search.filter, grouping.by), most, &mut hits).await?;
         }
         turn.answered();
         Ok(Ranking { hits, fingerprint: generation.fingerprint, uncounted, not_in_gallery })

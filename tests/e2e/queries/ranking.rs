@@ -70,8 +70,8 @@ fn sightings(images: &[Image], hit: &Hit, meets: impl Fn(&ImageMetadata) -> bool
     for image in images {
         let metadata = image.metadata.as_ref().unwrap();
         if metadata.person_id.as_deref() == Some(person(hit)) && meets(metadata) {
-            let (camera_id, captured_at) = (metadata.camera_id.clone(), metadata.captured_at);
-            found.push(Sighting { image_id: image.image_id.clone(), camera_id, captured_at });
+            let ImageMetadata { camera_id, track_id, captured_at, .. } = metadata.clone();
+            found.push(Sighting { image_id: image.image_id.clone(), camera_id, track_id, captured_at });
         }
     }
     found.sort_by_key(|sighting| sighting.captured_at.unwrap().seconds);
