@@ -11,6 +11,7 @@
 //! images, ties at the limit are broken by the server.
 
 mod asking;
+mod best_images;
 mod collection;
 mod conditional;
 mod config;
@@ -19,9 +20,9 @@ mod error;
 mod filters;
 mod generations;
 mod groups;
+mod means;
 mod nodes;
 mod passing;
-mod persons;
 mod points;
 mod search;
 mod store;

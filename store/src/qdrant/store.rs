@@ -5,8 +5,8 @@ use super::points::{PayloadField, embedding_from, image_from_payload, payload_of
 use super::{POINTS_PER_REQUEST, QdrantStore};
 use crate::gallery::check_dimension;
 use crate::{
-    Gallery, GalleryImage, Generation, Generations, GroupBy, GroupHit, Grouping, Hit, ImageMetadata, ImagePage,
-    MetadataPage, NearestQuery, NewGallery, PageRequest, Pool, SearchFilter, StoreError, VectorStore,
+    Gallery, GalleryImage, Generation, Generations, GroupHit, Grouping, Hit, ImageMetadata, ImagePage, MetadataPage,
+    NearestQuery, NewGallery, PageRequest, Pool, SearchFilter, StoreError, VectorStore,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -206,12 +206,10 @@ impl VectorStore for QdrantStore {
         query: NearestQuery,
         grouping: Grouping,
     ) -> Result<Vec<GroupHit>, StoreError> {
-        match grouping {
-            Grouping { by: GroupBy::Person, pool: Pool::Best } => {
-                let hits = self.nearest_of_persons(generation, query).await?;
-                Ok(hits.into_iter().map(GroupHit::of_best).collect())
-            }
-            _ => self.nearest_of_all_groups(generation, &query, grouping).await,
+        let Grouping { by, pool } = grouping;
+        match pool {
+            Pool::Best => self.groups_by_best(generation, query, by).await,
+            Pool::Mean => self.groups_by_mean(generation, query, by).await,
         }
     }
 

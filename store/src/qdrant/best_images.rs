@@ -1,47 +1,55 @@
-//! The nearest image of each person.
+//! The nearest image of each person or track.
 //!
-//! The server can group, at the price of several searches within one request: it fills each group until it has its size,
-//! and asks again where there are too few. Most often the persons that are wanted are all among the first images of a
-//! plain search, which are grouped here. Where they are not, because a few persons have very many images, the server does.
+//! The server can group persons, at the price of several searches within one request: it fills each group until it has its
+//! size, and asks again where there are too few. Most often the groups that are wanted are all among the first images of a
+//! plain search, which are grouped here. Where they are not, because a few groups have very many images, the server does.
+//! It groups by one field alone, and a track is told by two, so all images are read then.
 
 use super::QdrantStore;
 use super::collection::collection_name;
 use super::points::{PayloadField, hit_from_point};
 use super::search::{MAX_TIED_IMAGES, least_score, nearest_to, reaches_least_score, search_params, sort};
 use crate::StoreError;
-use crate::{Generation, Hit, NearestQuery};
+use crate::{Generation, GroupBy, GroupHit, Grouping, Hit, NearestQuery, Pool};
 use qdrant_client::qdrant::QueryPointGroups;
 use std::collections::BTreeSet;
 
-/// How many images for each person that is wanted are looked at, in the first attempt and in the last one.
-const IMAGES_OF_A_PERSON: [usize; 2] = [8, 64];
+/// How many images for each group that is wanted are looked at, in the first attempt and in the last one.
+pub(super) const IMAGES_OF_A_GROUP: [usize; 2] = [8, 64];
 
 /// Images of one person among which ties are broken here, where the server groups.
 const GROUPED_IMAGES: u64 = 4;
 
 impl QdrantStore {
-    pub(super) async fn nearest_of_persons(
+    pub(super) async fn groups_by_best(
         &self,
         generation: &Generation,
         query: NearestQuery,
-    ) -> Result<Vec<Hit>, StoreError> {
+        by: GroupBy,
+    ) -> Result<Vec<GroupHit>, StoreError> {
         let limit = self.checked_limit(generation, &query).await?;
         if limit == 0 {
             return Ok(Vec::new());
         }
-        for images in IMAGES_OF_A_PERSON {
+        for images in IMAGES_OF_A_GROUP {
             let asked = limit.saturating_mul(images).saturating_add(1);
             if asked > MAX_TIED_IMAGES {
                 break;
             }
             let hits = self.query(generation, &query, asked).await?;
             let is_all = hits.len() < asked;
-            if let Some(mut persons) = first_of_each(hits, limit, is_all) {
-                persons.retain(|hit| reaches_least_score(&query, hit));
-                return Ok(persons);
+            if let Some(mut groups) = first_of_each(hits, by, limit, is_all) {
+                groups.retain(|hit| reaches_least_score(&query, hit));
+                return Ok(groups.into_iter().map(GroupHit::of_best).collect());
             }
         }
-        self.grouped_by_server(generation, &query, limit).await
+        match by {
+            GroupBy::Person => {
+                let persons = self.grouped_by_server(generation, &query, limit).await?;
+                Ok(persons.into_iter().map(GroupHit::of_best).collect())
+            }
+            GroupBy::Track => self.nearest_of_all_groups(generation, &query, Grouping { by, pool: Pool::Best }).await,
+        }
     }
 
     async fn grouped_by_server(
@@ -78,21 +86,21 @@ impl QdrantStore {
     }
 }
 
-/// The best image of each of the first `limit` persons, of images in their order. `None` where images that were not asked
-/// for could change that: another person's, or one of equal score.
-fn first_of_each(hits: Vec<Hit>, limit: usize, is_all: bool) -> Option<Vec<Hit>> {
+/// The best image of each of the first `limit` groups, of images in their order. `None` where images that were not asked
+/// for could change that: another group's, or one of equal score.
+fn first_of_each(hits: Vec<Hit>, by: GroupBy, limit: usize, is_all: bool) -> Option<Vec<Hit>> {
     let last_score = hits.last().map(|hit| hit.score);
     let mut seen = BTreeSet::new();
-    let mut persons = hits;
-    persons.retain(|hit| hit.metadata.person_id.as_ref().is_some_and(|person| seen.insert(person.clone())));
+    let mut groups = hits;
+    groups.retain(|hit| by.key(&hit.metadata).is_some_and(|group| seen.insert(group)));
     if !is_all {
-        let cut = persons.get(limit - 1)?.score;
+        let cut = groups.get(limit - 1)?.score;
         if last_score.is_none_or(|last| last >= cut) {
             return None;
         }
     }
-    persons.truncate(limit);
-    Some(persons)
+    groups.truncate(limit);
+    Some(groups)
 }
 
 #[cfg(test)]
@@ -114,7 +122,7 @@ mod tests {
     fn persons_are_taken_from_images_that_decide() {
         let images = [("1", Some("ann"), 0.9), ("2", None, 0.8), ("3", Some("ann"), 0.7), ("4", Some("bob"), 0.6)];
         let check = |images: &[_], limit, is_all| {
-            let persons = first_of_each(hits(images), limit, is_all)?;
+            let persons = first_of_each(hits(images), GroupBy::Person, limit, is_all)?;
             Some(persons.into_iter().map(|hit| hit.image_id).collect::<Vec<_>>())
         };
         assert_eq!(check(&images, 1, false), Some(vec!["1".to_owned()]));
