@@ -134,7 +134,8 @@ pub trait VectorStore: Send + Sync + 'static {
     async fn nearest(&self, generation: &Generation, query: NearestQuery) -> Result<Vec<Hit>, StoreError>;
 
     /// The nearest groups of images, by falling score, equal ones by rising id of the best image. The query's limit counts
-    /// groups, its least score is that of a group, and all else says which images there are before they are pooled.
+    /// groups, its least score is that of a group, and all else says which images there are before they are pooled. A store that does not
+    /// find everything may miss groups, unless the query is exact.
     ///
     /// # Errors
     /// As for [`VectorStore::upsert`].

@@ -40,20 +40,33 @@ impl QdrantStore {
             return Ok(Vec::new());
         }
         let mut shares = 1_u64;
-        'again: loop {
-            let mut found = Vec::new();
-            for share in 0..shares {
-                let Some(gathered) = self.gather(generation, query, grouping, (share, shares)).await? else {
-                    shares *= 2;
-                    continue 'again;
-                };
-                let scored = gathered.into_values().filter_map(|gathered| gathered.into_hit(query));
-                found.extend(scored.map(|(group, _)| group).filter(|group| reaches(query, group)));
-                sort_groups(&mut found);
-                found.truncate(query.limit);
+        loop {
+            if let Some(found) = self.nearest_by_shares(generation, query, grouping, shares).await? {
+                return Ok(found);
             }
-            return Ok(found);
+            shares *= 2;
         }
+    }
+
+    /// Reads all images once for each share of the groups; `None` where the sums of a share would take too much room.
+    async fn nearest_by_shares(
+        &self,
+        generation: &Generation,
+        query: &NearestQuery,
+        grouping: Grouping,
+        shares: u64,
+    ) -> Result<Option<Vec<GroupHit>>, StoreError> {
+        let mut found = Vec::new();
+        for share in 0..shares {
+            let Some(gathered) = self.gather(generation, query, grouping, (share, shares)).await? else {
+                return Ok(None);
+            };
+            let scored = gathered.into_values().filter_map(|gathered| gathered.into_hit(query));
+            found.extend(scored.map(|(group, _)| group).filter(|group| reaches(query, group)));
+            sort_groups(&mut found);
+            found.truncate(query.limit);
+        }
+        Ok(Some(found))
     }
 
     /// The groups of one share; `None` where their sums would take too much room.
