@@ -2,6 +2,7 @@
 
 mod dry_run;
 
+use crate::frame_arguments::FrameArguments;
 use crate::interrupt;
 use crate::job_arguments::{JobArguments, parse_rate};
 use crate::job_display::print_report;
@@ -28,6 +29,7 @@ Examples:
   descry index shards/*.tar --gallery lobby --journal lobby.journal --failures failed.csv --rate 50
   descry index crops/ --gallery lobby --metadata crops.csv --dry-run
   descry index --embeddings crops.npz --gallery lobby
+  descry index frames/ --boxes det.txt --gallery lobby --camera c1 --min-box-height 64 --box-padding 0.05
 
 The metadata file (CSV or TSV with a header, JSON Lines, a JSON array, or Parquet) has the field image_id and optionally
 person_id, camera_id, track_id, frame_id, box and captured_at (2026-05-01T12:30:00Z); other fields become attributes. Where there is no image_id,
@@ -40,6 +42,8 @@ pub(crate) struct Arguments {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    frames: FrameArguments,
     /// What is known of the images (CSV, TSV, JSON or Parquet).
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
@@ -107,6 +111,7 @@ impl Arguments {
         IndexJob {
             gallery: self.target.gallery.clone(),
             inputs: self.inputs.clone(),
+            boxes: self.frames.options(),
             root: self.root.clone(),
             metadata: self.metadata.clone(),
             prefix: self.prefix.clone(),

@@ -12,6 +12,7 @@ mod encoders;
 mod eval;
 mod export;
 mod filter;
+mod frame_arguments;
 mod gallery;
 mod hit_json;
 mod index;

@@ -13,7 +13,9 @@ use crate::job::reader::{Item, MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, SharedJournal, identity};
 use crate::metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, image_metadata};
 use crate::{ClientError, Connection, JobObserver, JobOptions, JobReport};
-use descry_intake::{ImageEntry, ImageSource, JobIdentity, LeftOut, SkippedEntry, SourceOptions};
+use descry_intake::{
+    BoxOptions, ImageEntry, ImageSource, IntakeError, JobIdentity, LeftOut, SkippedEntry, SourceOptions,
+};
 use descry_proto::search::v1::index_images_request::Start;
 use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings};
 use std::path::PathBuf;
@@ -27,6 +29,8 @@ pub struct IndexJob {
     /// Folders (an image's id is its path below the folder), image files (the name), lists of files in `.txt` or `.lst`
     /// (the path as written there), and tar archives or WebDataset shards (the member's path).
     pub inputs: Vec<PathBuf>,
+    /// Where the inputs are frames: the boxes of people that are cut out of them.
+    pub boxes: Option<BoxOptions>,
     /// Where relative paths in file lists start; the list's folder if absent.
     pub root: Option<PathBuf>,
     /// What is known of the images: a table in text with a header, JSON, or Parquet.
@@ -83,7 +87,7 @@ impl Connection {
         observer: &mut dyn JobObserver,
     ) -> Result<JobReport, ClientError> {
         observer.opening();
-        let mut source = open_source(job.inputs.clone(), job.source_options()).await?;
+        let mut source = open_source(job.inputs.clone(), job.source_options(), job.boxes.clone()).await?;
         let identity = self.identity_of(&job).await?;
         let journal = SharedJournal::open(job.journal.as_deref(), &identity)?;
         let mut running = Job::open(&job.options, journal.clone(), source.total(), observer)?;
@@ -132,11 +136,27 @@ fn new_gallery(name: &str, attributes: &[String]) -> CreateGalleryRequest {
 }
 
 /// Finds the images of the inputs; fails when there can be none.
-pub(crate) async fn open_source(inputs: Vec<PathBuf>, options: SourceOptions) -> Result<ImageSource, ClientError> {
+pub(crate) async fn open_source(
+    inputs: Vec<PathBuf>,
+    options: SourceOptions,
+    boxes: Option<BoxOptions>,
+) -> Result<ImageSource, ClientError> {
     let asked = inputs.clone();
-    let opened = tokio::task::spawn_blocking(move || ImageSource::open(&inputs, options)).await;
+    let opened = tokio::task::spawn_blocking(move || source_of(&inputs, options, boxes)).await;
     let source = opened.map_err(ClientError::panicked("looking for images"))??;
     if source.total() == Some(0) { Err(no_images(&asked, source.left_out())) } else { Ok(source) }
+}
+
+/// Opens images, or frames.
+fn source_of(
+    inputs: &[PathBuf],
+    options: SourceOptions,
+    boxes: Option<BoxOptions>,
+) -> Result<ImageSource, IntakeError> {
+    match boxes {
+        Some(boxes) => ImageSource::open_frames(inputs, options, boxes),
+        None => ImageSource::open(inputs, options),
+    }
 }
 
 fn no_images(inputs: &[PathBuf], left_out: &LeftOut) -> ClientError {

@@ -78,35 +78,56 @@ impl<'a> CsvTable<'a> {
     /// # Errors
     /// What `take` said, or [`IntakeError::MalformedRecord`].
     pub(crate) fn read(self, mut take: impl FnMut(u64, Record) -> Result<(), IntakeError>) -> Result<(), IntakeError> {
+        let path = self.path;
+        self.read_rows(|line, row| match row {
+            Ok(record) => take(line, record),
+            Err(reason) => Err(IntakeError::MalformedRecord { path: path.to_owned(), line, reason }),
+        })
+    }
+
+    /// As [`CsvTable::read`], but `take` decides what becomes of a row that is wrong, and the rows behind it still come.
+    ///
+    /// # Errors
+    /// What `take` said, or [`IntakeError::MalformedRecord`] where the file cannot be read any further.
+    pub(crate) fn read_rows(
+        self,
+        mut take: impl FnMut(u64, Result<Record, String>) -> Result<(), IntakeError>,
+    ) -> Result<(), IntakeError> {
         let Self { path, mut reader, columns, skips_blanks, read } = self;
         let mut last = (0, false);
         let mut rows = reader.records();
         loop {
             read.bytes_of_record.store(0, Ordering::Relaxed);
             let Some(row) = rows.next() else { break };
-            let row = row.map_err(|error| fault(path, &error))?;
+            let row = match row {
+                Ok(row) => row,
+                Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => return Err(fault(path, &error)),
+                Err(error) => {
+                    take(line_of(&error), Err(reason_of(&error)))?;
+                    continue;
+                }
+            };
             let line = row.position().map_or(0, csv::Position::line);
-            let malformed =
-                |reason: &str| IntakeError::MalformedRecord { path: path.to_owned(), line, reason: reason.to_owned() };
             // The library takes such a quote for a letter, and the cell would be another one than is meant.
             if skips_blanks
                 && row.iter().any(|cell| cell.starts_with(' ') && cell.trim_start_matches(' ').starts_with('"'))
             {
-                return Err(malformed("a blank stands before a quote; write the quote directly behind the separator"));
+                let reason = "a blank stands before a quote; write the quote directly behind the separator";
+                take(line, Err(reason.to_owned()))?;
+                continue;
             }
             last = (line, row.iter().next_back().is_some_and(|cell| cell.contains('\n')));
             let cells = columns.names.iter().zip(&row).filter_map(|(name, cell)| {
                 let cell = if skips_blanks { cell.trim_start_matches(' ') } else { cell };
                 Some((name.clone()?, Value::from(Some(cell).filter(|cell| !cell.is_empty())?)))
             });
-            take(line, cells.collect())?;
+            take(line, Ok(cells.collect()))?;
         }
         // A quote that nothing closes takes all records behind it into one cell.
         if let (line, true) = last
             && read.quotes.load(Ordering::Relaxed) % 2 == 1
         {
-            let reason = "a quote is opened here, or before, that nothing closes".to_owned();
-            return Err(IntakeError::MalformedRecord { path: path.to_owned(), line, reason });
+            take(line, Err("a quote is opened here, or before, that nothing closes".to_owned()))?;
         }
         Ok(())
     }
@@ -132,8 +153,15 @@ fn separator(header: &[u8], is_tsv: bool) -> (u8, &'static str) {
 }
 
 fn fault(path: &Path, error: &csv::Error) -> IntakeError {
-    let line = error.position().map_or(1, csv::Position::line);
-    let reason = if let csv::ErrorKind::Io(source) = error.kind() {
+    IntakeError::MalformedRecord { path: path.to_owned(), line: line_of(error), reason: reason_of(error) }
+}
+
+fn line_of(error: &csv::Error) -> u64 {
+    error.position().map_or(1, csv::Position::line)
+}
+
+fn reason_of(error: &csv::Error) -> String {
+    if let csv::ErrorKind::Io(source) = error.kind() {
         source.to_string()
     } else if let csv::ErrorKind::Utf8 { .. } = error.kind() {
         NOT_UTF8.to_owned()
@@ -141,8 +169,7 @@ fn fault(path: &Path, error: &csv::Error) -> IntakeError {
         format!("{len} cells, the header has {expected_len}")
     } else {
         error.to_string()
-    };
-    IntakeError::MalformedRecord { path: path.to_owned(), line, reason }
+    }
 }
 
 /// A reader that fails at a line which no table has: the library would hold it in memory.

@@ -1,6 +1,6 @@
 //! One image on its way into a gallery, and one that stays behind.
 
-use crate::{IntakeError, KnownMetadata};
+use crate::{FrameCrop, IntakeError, KnownMetadata};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -45,6 +45,8 @@ pub enum Content {
     File(PathBuf),
     /// In memory, because they came out of an archive.
     Bytes(Vec<u8>),
+    /// In a frame, to be cut out of it.
+    Crop(FrameCrop),
 }
 
 /// An image of an input.
@@ -71,6 +73,7 @@ impl ImageEntry {
     pub fn read(self, max_image_bytes: u64) -> Result<Vec<u8>, IntakeError> {
         let bytes = match self.content {
             Content::Bytes(bytes) => bytes,
+            Content::Crop(crop) => crop.encode()?,
             Content::File(path) => {
                 let file = File::open(&path).map_err(IntakeError::unreadable(&path))?;
                 let mut bytes = Vec::with_capacity(self.version.bytes.min(max_image_bytes) as usize);
@@ -87,10 +90,11 @@ impl ImageEntry {
         Ok(bytes)
     }
 
-    /// The image's own file; none in an archive.
+    /// The image's own file, or its frame's; none in an archive.
     pub fn path(&self) -> Option<&Path> {
         match &self.content {
             Content::File(path) => Some(path),
+            Content::Crop(crop) => Some(crop.path()),
             Content::Bytes(_) => None,
         }
     }

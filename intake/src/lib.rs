@@ -6,8 +6,8 @@
 //! [`FailureReport`] keeps what did not work.
 //!
 //! Everything that is read here comes from outside: sizes are bounded, and one bad image, row or shard is reported as a
-//! [`SkippedEntry`] while the rest goes on. This crate decodes no image, runs no model and speaks to no service; it must
-//! never link ONNX Runtime or tonic.
+//! [`SkippedEntry`] while the rest goes on. This crate decodes no image but the frames that crops are cut from, runs no model
+//! and speaks to no service; it must never link ONNX Runtime or tonic.
 
 mod archive_encoding;
 mod csv_table;
@@ -17,6 +17,9 @@ mod error;
 mod failure_report;
 mod file_list;
 mod flat_columns;
+mod frame_boxes;
+mod frame_crop;
+mod frame_cutter;
 mod gallery_file;
 mod image_entry;
 pub mod image_files;
@@ -47,6 +50,9 @@ pub use embedding_archive::EmbeddingArchive;
 pub use embedding_file::{EmbeddingFile, EmbeddingOptions, EmbeddingRow};
 pub use error::IntakeError;
 pub use failure_report::{Failure, FailureReport};
+pub use frame_boxes::{BoxFormat, BoxOptions};
+pub use frame_crop::{FrameCrop, MAX_FRAME_PIXELS};
+pub use frame_cutter::{TURNED as FRAME_TURNED_ATTRIBUTE, UPRIGHT as FRAME_UPRIGHT};
 pub use gallery_file::{GalleryFile, GalleryFileHeader};
 pub use image_entry::{Content, FileVersion, ImageEntry, SkippedEntry};
 pub use input_summary::InputSummary;

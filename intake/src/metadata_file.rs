@@ -198,7 +198,7 @@ impl Records<'_> {
 }
 
 /// Whether the first character that is no blank opens an array. Blanks are passed over.
-fn begins_as_array(text: &mut impl BufRead) -> std::io::Result<bool> {
+pub(crate) fn begins_as_array(text: &mut impl BufRead) -> std::io::Result<bool> {
     loop {
         let buffer = text.fill_buf()?;
         let blanks = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();

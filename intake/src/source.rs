@@ -2,12 +2,15 @@
 
 use crate::archive_encoding::ArchiveEncoding;
 use crate::file_list::read_file_list;
+use crate::frame_boxes::BoxTable;
+use crate::frame_cutter::{Cutting, FrameCutter};
 use crate::image_entry::id_digest;
 use crate::image_records::ImageRecords;
 use crate::left_out::EMPTY_INPUTS;
 use crate::shard_samples::{self, ShardSamples};
 use crate::{
-    Content, FileVersion, ImageEntry, InputSummary, IntakeError, KnownMetadata, LeftOut, SkippedEntry, image_files,
+    BoxOptions, Content, FileVersion, ImageEntry, InputSummary, IntakeError, KnownMetadata, LeftOut, SkippedEntry,
+    image_files,
 };
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf, absolute};
@@ -36,6 +39,10 @@ pub struct SourceOptions {
 pub struct ImageSource {
     planned: VecDeque<Planned>,
     shard: Option<ShardSamples>,
+    /// Where the inputs are frames.
+    cutter: Option<FrameCutter>,
+    cutting: Option<Cutting>,
+    box_notes: Vec<String>,
     total: Option<u64>,
     records: ImageRecords,
     left_out: LeftOut,
@@ -59,6 +66,20 @@ impl ImageSource {
     /// no record of the metadata fits any image; others as [`read_metadata`](crate::read_metadata) and for unreadable
     /// lists.
     pub fn open(inputs: &[PathBuf], options: SourceOptions) -> Result<Self, IntakeError> {
+        Self::open_with(inputs, options, None)
+    }
+
+    /// Opens inputs whose images are frames: the boxes of people are cut out of each. A crop's name is that of its frame with
+    /// the box behind it, such as `c1/000123.jpg#412,80,64,180`. Records of the metadata name crops so, or a frame, for all that is cut out of it.
+    ///
+    /// # Errors
+    /// As [`ImageSource::open`]; [`IntakeError::Malformed`] and others for the boxes; [`IntakeError::UnknownEnding`] for an
+    /// archive.
+    pub fn open_frames(inputs: &[PathBuf], options: SourceOptions, boxes: BoxOptions) -> Result<Self, IntakeError> {
+        Self::open_with(inputs, options, Some(boxes))
+    }
+
+    fn open_with(inputs: &[PathBuf], options: SourceOptions, boxes: Option<BoxOptions>) -> Result<Self, IntakeError> {
         let SourceOptions { root, metadata, prefix, allow_unmatched, max_image_bytes } = options;
         let (mut planned, mut left_out) = (VecDeque::new(), LeftOut::default());
         for input in inputs {
@@ -69,12 +90,26 @@ impl ImageSource {
             }
         }
         let records = ImageRecords::open(metadata.as_deref(), prefix)?;
-        if !allow_unmatched {
+        let (mut cutter, mut box_notes) = (None, Vec::new());
+        if let Some(boxes) = boxes {
+            let frame_ids = frame_ids(&planned)?;
+            let (opened, table) = FrameCutter::open(boxes, max_image_bytes, &frame_ids)?;
+            let BoxTable { skipped, left_out: unwanted, notes, .. } = table;
+            planned.extend(skipped.into_iter().map(Planned::Skipped));
+            left_out.extend(unwanted);
+            (cutter, box_notes) = (Some(opened), notes);
+        } else if !allow_unmatched {
             records.require_match(planned.iter().flat_map(names))?;
         }
         let has_shards = planned.iter().any(|planned| matches!(planned, Planned::Shard(_)));
-        let total = (!has_shards).then_some(planned.len() as u64);
-        Ok(Self { planned, shard: None, total, records, left_out, seen: HashSet::new(), max_image_bytes })
+        let total = match &cutter {
+            None => (!has_shards).then_some(planned.len() as u64),
+            // How many boxes are too small is known when they are cut.
+            Some(cutter) => Some(cutter.total()).filter(|&total| total == 0 && planned.iter().all(is_file)),
+        };
+        let seen = HashSet::new();
+        let (shard, cutting) = (None, None);
+        Ok(Self { planned, shard, cutter, cutting, box_notes, total, records, left_out, seen, max_image_bytes })
     }
 
     /// Number of items that the iteration gives from the beginning to the end; not known of archives.
@@ -90,7 +125,8 @@ impl ImageSource {
     /// After the iteration: what is to be said of the inputs.
     pub fn summary(self) -> InputSummary {
         let (unused_metadata, first_unused_metadata) = self.records.unused();
-        InputSummary { left_out: self.left_out, notes: self.records.notes, unused_metadata, first_unused_metadata }
+        let notes = self.box_notes.into_iter().chain(self.records.notes).collect();
+        InputSummary { left_out: self.left_out, notes, unused_metadata, first_unused_metadata }
     }
 
     /// Adds the metadata file's record and refuses ids that came before.
@@ -100,8 +136,12 @@ impl ImageSource {
                 let known = self.records.take(&entry.image_id);
                 entry.image_id = self.records.image_id(&entry.image_id);
                 if !self.seen.insert(id_digest(&entry.image_id)) {
-                    let reason = "another input has this image id; index their common folder, or each input by itself \
-                                  with a --prefix of its own";
+                    let reason = if self.cutter.is_some() {
+                        "another box of this frame lies there already"
+                    } else {
+                        "another input has this image id; index their common folder, or each input by itself with a \
+                         --prefix of its own"
+                    };
                     let ImageEntry { image_id, origin, .. } = entry;
                     return Err(SkippedEntry { image_id, origin, reason: reason.to_owned() });
                 }
@@ -133,7 +173,19 @@ impl Iterator for ImageSource {
             if let Some(shard) = self.shard.take() {
                 self.left_out.extend(shard.left_out());
             }
+            if let (Some(cutter), Some(cutting)) = (&self.cutter, &mut self.cutting) {
+                if let Some(item) = cutter.next_of(cutting, &mut self.left_out) {
+                    return Some(self.complete(item));
+                }
+                self.cutting = None;
+            }
             let item = match self.planned.pop_front()? {
+                Planned::File { image_id, path } if self.cutter.is_some() => {
+                    let (record, left_out) = (self.records.take(&image_id), &mut self.left_out);
+                    let cutter = self.cutter.as_mut();
+                    self.cutting = cutter.and_then(|cutter| cutter.take_up(image_id, path, record, left_out));
+                    continue;
+                }
                 Planned::File { image_id, path } => file_entry(image_id, path, self.max_image_bytes),
                 Planned::Skipped(skipped) => Err(skipped),
                 Planned::Shard(path) => match ShardSamples::open(&path, self.max_image_bytes) {
@@ -156,6 +208,29 @@ fn names(planned: &Planned) -> Box<dyn Iterator<Item = String> + '_> {
         Planned::Skipped(skipped) => Box::new(Some(skipped.image_id.clone()).filter(|id| !id.is_empty()).into_iter()),
         Planned::Shard(path) => Box::new(shard_samples::image_ids(path)),
     }
+}
+
+fn is_file(planned: &Planned) -> bool {
+    matches!(planned, Planned::File { .. })
+}
+
+/// The names of frames.
+///
+/// # Errors
+/// [`IntakeError::UnknownEnding`] for archives: a box may be of any of their members, and they are read once from front to back.
+fn frame_ids(planned: &VecDeque<Planned>) -> Result<Vec<&str>, IntakeError> {
+    let mut frame_ids = Vec::new();
+    for planned in planned {
+        match planned {
+            Planned::File { image_id, .. } => frame_ids.push(image_id.as_str()),
+            Planned::Skipped(_) => {}
+            Planned::Shard(path) => {
+                let known = "frames in a folder, as images or in a list of files; unpack the archive";
+                return Err(IntakeError::UnknownEnding { path: path.clone(), known });
+            }
+        }
+    }
+    Ok(frame_ids)
 }
 
 fn plan(

@@ -2,14 +2,13 @@
 
 use super::IndexJob;
 use crate::{ClientError, EmbeddingJob};
-use descry_intake::{EmbeddingFile, Failure, FailureReport, ImageEntry, ImageSource, InputSummary, SkippedEntry};
+use descry_intake::{EmbeddingFile, Failure, FailureReport, ImageEntry, InputSummary, MAX_FRAME_PIXELS, SkippedEntry};
 
 /// Problems that are kept one by one; the others are counted.
 const KEPT_PROBLEMS: usize = 20;
 
-/// What the encoder takes where nothing else is configured: bytes of a file, and pixels.
+/// What the encoder takes where nothing else is configured, in bytes of a file.
 const MAX_IMAGE_BYTES: u64 = 20 << 20;
-const MAX_IMAGE_PIXELS: u64 = 50_000_000;
 
 /// What is in the inputs of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl IndexJob {
     /// [`ClientError::Intake`] for inputs, metadata and the file of failures.
     pub fn survey(&self) -> Result<Survey, ClientError> {
         let mut failures = self.options.failures.as_deref().map(FailureReport::create).transpose()?;
-        let mut source = ImageSource::open(&self.inputs, self.source_options())?;
+        let mut source = super::source_of(&self.inputs, self.source_options(), self.boxes.clone())?;
         let mut survey = Survey::default();
         survey.count(source.by_ref().map(look_at), |bytes| *bytes, failures.as_mut())?;
         survey.inputs = source.summary();
@@ -64,8 +63,8 @@ fn look_at(item: Result<ImageEntry, SkippedEntry>) -> Result<u64, SkippedEntry> 
     let (image_id, origin) = (entry.image_id.clone(), entry.origin.clone());
     let content = entry.read(MAX_IMAGE_BYTES).map_err(|error| error.to_string());
     let bytes = content.and_then(|content| {
-        // Whether it is turned upright changes nothing of whether it can be read.
-        descry_model::decode_image(&content, MAX_IMAGE_PIXELS, false).map_err(|error| error.to_string())?;
+        // The encoder's limit of pixels is that of frames. Whether it is turned upright changes nothing of whether it can be read.
+        descry_model::decode_image(&content, MAX_FRAME_PIXELS, false).map_err(|error| error.to_string())?;
         Ok(content.len() as u64)
     });
     bytes.map_err(|reason| SkippedEntry { image_id, origin, reason })

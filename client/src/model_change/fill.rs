@@ -105,7 +105,7 @@ impl ModelChange {
                     max_image_bytes: MAX_IMAGE_BYTES,
                 };
                 observer.opening();
-                let source = open_source(options.images.clone(), reading).await?;
+                let source = open_source(options.images.clone(), reading, None).await?;
                 (Supply::Files(Box::new(source)), named.map(|ids| ids.into_iter().collect()))
             }
             Some(ids) => (Supply::Named(ids.into_iter()), None),

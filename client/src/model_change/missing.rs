@@ -1,12 +1,15 @@
 //! The images that a generation lacks, with their files and with what the other generation knows of them.
 
 use super::ModelChange;
-use crate::job::reader::Item;
+use crate::job::reader::{Item, MAX_IMAGE_BYTES};
 use crate::listing::{Listing, PAGE_IMAGES};
 use crate::metadata::PATH_ATTRIBUTE;
 use crate::time::unix_ms;
 use crate::{ClientError, Connection};
-use descry_intake::{Content, FileVersion, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
+use descry_intake::{
+    Content, CropBox, FRAME_TURNED_ATTRIBUTE, FileVersion, FrameCrop, ImageEntry, ImageSource, KnownMetadata,
+    SkippedEntry,
+};
 use descry_proto::search::v1::{ImageMetadata, StoredImage};
 use prost_types::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -177,6 +180,20 @@ fn by_id(images: Vec<StoredImage>) -> HashMap<String, StoredImage> {
     images.into_iter().map(|image| (image.image_id.clone(), image)).collect()
 }
 
+/// An image's file; or the part of its frame, where the image was cut out of one by us, which its name tells.
+fn content_of(stored: &StoredImage, path: PathBuf) -> Content {
+    let Some(metadata) = &stored.metadata else { return Content::File(path) };
+    let frame_id = metadata.frame_id.as_deref().unwrap_or_default();
+    match metadata.r#box {
+        Some(part) if !frame_id.is_empty() && stored.image_id.contains(&format!("{frame_id}#")) => {
+            let turns_upright = metadata.attributes.contains_key(FRAME_TURNED_ATTRIBUTE);
+            let part = CropBox { left_px: part.left, top_px: part.top, width_px: part.width, height_px: part.height };
+            Content::Crop(FrameCrop::new(path, part, turns_upright, MAX_IMAGE_BYTES))
+        }
+        _ => Content::File(path),
+    }
+}
+
 /// The file that an image was indexed from.
 fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEntry>) {
     let path = stored.metadata.as_ref().and_then(|metadata| metadata.attributes.get(PATH_ATTRIBUTE)).map(PathBuf::from);
@@ -190,7 +207,7 @@ fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEn
                 Ok(file) => {
                     let modified_ms = file.modified().map_or(0, |time| unix_ms(&Timestamp::from(time)));
                     let version = FileVersion { bytes: file.len(), modified_ms };
-                    let (metadata, content) = (KnownMetadata::default(), Content::File(path));
+                    let (metadata, content) = (KnownMetadata::default(), content_of(&stored, path));
                     Ok(ImageEntry { image_id, origin, version, metadata, content })
                 }
                 Err(error) => Err(skip(origin, format!("cannot be read: {error}"))),
@@ -216,6 +233,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let entry = with_entry(stored(file.path().to_str())).1.unwrap();
         assert_eq!((entry.image_id.as_str(), entry.path()), ("a.jpg", Some(file.path())));
+        // What we cut out of a frame is cut again; a crop that somebody else cut is a file.
+        let mut cut = stored(file.path().to_str());
+        let metadata = cut.metadata.as_mut().unwrap();
+        metadata.frame_id = Some("f.jpg".to_owned());
+        metadata.r#box = Some(descry_proto::search::v1::CropBox { left: 1, top: 2, width: 3, height: 4 });
+        assert!(matches!(with_entry(cut.clone()).1.unwrap().content, Content::File(_)));
+        cut.image_id = "f.jpg#1,2,3,4".to_owned();
+        assert!(matches!(with_entry(cut).1.unwrap().content, Content::Crop(_)));
         assert!(with_entry(stored(Some("/nowhere/a.jpg"))).1.unwrap_err().reason.contains("cannot be read"));
         assert!(with_entry(stored(None)).1.unwrap_err().reason.contains("--images"));
     }

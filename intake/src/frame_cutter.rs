@@ -1,0 +1,175 @@
+//! The crops of one frame after another.
+
+use crate::frame_boxes::{BoxOptions, BoxTable, GivenBox, SCORE, Sides, frame_names::FrameNames, origin};
+use crate::frame_crop::Frame;
+use crate::{Content, CropBox, FileVersion, FrameCrop, ImageEntry, IntakeError, KnownMetadata, LeftOut, SkippedEntry};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The attribute that tells that a box is of the frame after it was turned upright.
+pub const TURNED: &str = "frame_turned";
+/// What it holds.
+pub const UPRIGHT: &str = "upright";
+
+/// Sides beyond it are no pixels of anything.
+const MAX_SIDE_PX: f64 = 1e9;
+
+/// Which boxes are to be cut out of which frame.
+pub(crate) struct FrameCutter {
+    options: BoxOptions,
+    max_bytes: u64,
+    names: FrameNames,
+    /// By the frame's place in the input.
+    boxes: Vec<Vec<GivenBox>>,
+}
+
+/// A frame and what is left to be cut out of it.
+pub(crate) struct Cutting {
+    frame: Arc<Frame>,
+    frame_id: String,
+    version: FileVersion,
+    /// What is known of everything in it, as far as nothing else is said of a crop.
+    known: KnownMetadata,
+    boxes: std::vec::IntoIter<GivenBox>,
+}
+
+impl FrameCutter {
+    /// Reads the boxes of frames of these names. Gives besides what is no box of any of them, and what was not wanted.
+    ///
+    /// # Errors
+    /// As [`BoxTable::read`]; [`IntakeError::Malformed`] where there are boxes and none is of any frame.
+    pub(crate) fn open(
+        options: BoxOptions,
+        max_bytes: u64,
+        frame_ids: &[&str],
+    ) -> Result<(Self, BoxTable), IntakeError> {
+        let mut table = BoxTable::read(&options)?;
+        let names = FrameNames::of(frame_ids.iter().copied());
+        let mut boxes = vec![Vec::new(); frame_ids.len()];
+        let (mut first_reason, mut found) = (None, 0_u64);
+        for given in std::mem::take(&mut table.boxes) {
+            match names.find(&given.frame).map(|place| boxes.get_mut(place)) {
+                Ok(Some(of_frame)) => {
+                    found += 1;
+                    of_frame.push(given);
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    let origin = origin(&options.path, given.place);
+                    first_reason.get_or_insert_with(|| reason.clone());
+                    table.skipped.push(SkippedEntry { image_id: String::new(), origin, reason });
+                }
+            }
+        }
+        if let (0, Some(reason), Some(frame)) = (found, first_reason, frame_ids.first()) {
+            let reason = format!("none of its boxes is of any frame: {reason}; a frame is called {frame:?}");
+            return Err(IntakeError::malformed(&options.path, reason));
+        }
+        Ok((Self { options, max_bytes, names, boxes }, table))
+    }
+
+    /// How many boxes wait to be cut.
+    pub(crate) fn total(&self) -> u64 {
+        self.boxes.iter().map(|boxes| boxes.len() as u64).sum()
+    }
+
+    /// Takes up a frame, of which a record may tell; none where nothing is to be cut out of it.
+    pub(crate) fn take_up(
+        &mut self,
+        frame_id: String,
+        path: PathBuf,
+        record: Option<KnownMetadata>,
+        left_out: &mut LeftOut,
+    ) -> Option<Cutting> {
+        let boxes = self.names.find(&frame_id).ok().and_then(|place| self.boxes.get_mut(place)).map(std::mem::take);
+        let boxes = boxes.unwrap_or_default();
+        if boxes.is_empty() {
+            left_out.add("frames without a box", || path.display().to_string());
+            return None;
+        }
+        // A frame that is not there says so when it is decoded.
+        let version =
+            fs::metadata(&path).map_or(FileVersion { bytes: 0, modified_ms: 0 }, |file| FileVersion::of(&file));
+        let BoxOptions { max_frame_pixels, turns_upright, .. } = self.options;
+        let frame = Arc::new(Frame::new(path, self.max_bytes, max_frame_pixels, turns_upright));
+        let mut known = KnownMetadata { camera_id: self.options.camera_id.clone(), ..KnownMetadata::default() };
+        known.overlay(record.unwrap_or_default());
+        Some(Cutting { frame, frame_id, version, known, boxes: boxes.into_iter() })
+    }
+
+    /// The next crop of a frame. Boxes that are too small are passed over.
+    pub(crate) fn next_of(
+        &self,
+        cutting: &mut Cutting,
+        left_out: &mut LeftOut,
+    ) -> Option<Result<ImageEntry, SkippedEntry>> {
+        let Cutting { frame, frame_id, version, known, boxes } = cutting;
+        loop {
+            let given = boxes.next()?;
+            let origin = format!("{} ({})", origin(&self.options.path, given.place), frame_id);
+            let skip =
+                |image_id: String, reason: String| Some(Err(SkippedEntry { image_id, origin: origin.clone(), reason }));
+            let (width, height) = match frame.pixels() {
+                Ok(pixels) => (pixels.width as f64, pixels.height as f64),
+                Err(reason) => return skip(String::new(), format!("its frame: {reason}")),
+            };
+            let sides = match given.sides {
+                Sides::Pixels(sides) => sides,
+                Sides::Shares([left, top, wide, high]) => [left * width, top * height, wide * width, high * height],
+            };
+            let [left, top, wide, high] = sides;
+            let is_sound = sides.iter().all(|side| side.abs() <= MAX_SIDE_PX) && wide > 0.0 && high > 0.0;
+            if !is_sound {
+                return skip(String::new(), format!("a box of {wide} x {high} pixels at {left}, {top} is none"));
+            }
+            let rounded = sides.map(|side| side.round() as i64);
+            let image_id = format!("{frame_id}#{},{},{},{}", rounded[0], rounded[1], rounded[2], rounded[3]);
+            let Some(inside) = part(sides, [0.0, 0.0], (width, height)) else {
+                return skip(image_id, format!("it lies outside its frame of {width} x {height} pixels"));
+            };
+            if inside.width_px < self.options.min_width_px || inside.height_px < self.options.min_height_px {
+                left_out.add("boxes below the least size", || origin);
+                continue;
+            }
+            let padding =
+                [wide, high].map(|side| side * self.options.padding_share + f64::from(self.options.padding_px));
+            let part = part(sides, padding, (width, height)).unwrap_or(inside);
+            let mut metadata = known.clone();
+            metadata.overlay(given.metadata);
+            if let Some(score) = given.score {
+                metadata.attributes.insert(SCORE.to_owned(), score.to_string());
+            }
+            metadata.frame_id = Some(frame_id.clone());
+            metadata.crop_box = Some(part);
+            if self.options.turns_upright {
+                metadata.attributes.insert(TURNED.to_owned(), UPRIGHT.to_owned());
+            }
+            let version = part_version(*version, part);
+            let content = Content::Crop(FrameCrop::of(Arc::clone(frame), part));
+            return Some(Ok(ImageEntry { image_id, origin, version, metadata, content }));
+        }
+    }
+}
+
+/// The part of a frame of this width and height that a box covers with its padding; none where less than half a pixel is left.
+fn part([left, top, wide, high]: [f64; 4], padding: [f64; 2], (width, height): (f64, f64)) -> Option<CropBox> {
+    let edges = |start: f64, length: f64, padding: f64, most: f64| {
+        let first = (start - padding).round().clamp(0.0, most);
+        let last = (start + length + padding).round().clamp(0.0, most);
+        (last > first).then_some((first as i32, (last - first) as u32))
+    };
+    let (left_px, width_px) = edges(left, wide, padding[0], width)?;
+    let (top_px, height_px) = edges(top, high, padding[1], height)?;
+    Some(CropBox { left_px, top_px, width_px, height_px })
+}
+
+/// What tells a crop that changed from one that stayed: its frame's file, and the part, for another padding cuts another crop.
+fn part_version(frame: FileVersion, part: CropBox) -> FileVersion {
+    let CropBox { left_px, top_px, width_px, height_px } = part;
+    let sides = [i64::from(left_px), i64::from(top_px), i64::from(width_px), i64::from(height_px)];
+    let mixed = sides.iter().fold(0_i64, |mixed, &side| mixed.wrapping_mul(0x0100_0193).wrapping_add(side));
+    // The size stands for the room that a crop takes until it is encoded.
+    let bytes = u64::from(width_px) * u64::from(height_px) * 3;
+    FileVersion { bytes, modified_ms: frame.modified_ms.wrapping_add(mixed.wrapping_mul(0x1_0000_0001)) }
+}
