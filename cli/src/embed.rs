@@ -130,6 +130,7 @@ fn open_images(arguments: &Arguments) -> anyhow::Result<Option<ImageSource>> {
         prefix: arguments.prefix.clone(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
+        times: None,
     };
     let source = ImageSource::open(&arguments.images, options)?;
     anyhow::ensure!(

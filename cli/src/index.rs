@@ -8,7 +8,7 @@ use crate::job_arguments::{JobArguments, parse_rate};
 use crate::job_display::print_report;
 use crate::server::Target;
 use descry_client::{EmbeddingJob, IndexJob};
-use descry_intake::EmbeddingOptions;
+use descry_intake::{EmbeddingOptions, TimePattern};
 use descry_model::Fingerprint;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +47,13 @@ pub(crate) struct Arguments {
     /// What is known of the images (CSV, TSV, JSON or Parquet).
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
+    /// Take captured_at from names (an image's or a frame's path below the folder) where nothing else tells it: a pattern as
+    /// strftime has it, such as %Y%m%d_%H%M%S. Names that do not fit are counted.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "embeddings")]
+    time_pattern: Option<String>,
+    /// How far the clocks behind --time-pattern are ahead of UTC: UTC, or an offset such as +02:00.
+    #[arg(long, value_name = "ZONE", requires = "time_pattern", allow_hyphen_values = true)]
+    pattern_zone: Option<String>,
     /// Index also where no record of the metadata fits any image; without it, nothing is sent then.
     #[arg(long)]
     allow_unmatched: bool,
@@ -107,13 +114,15 @@ impl Arguments {
         }
     }
 
-    fn index_job(&self, stop: CancellationToken) -> IndexJob {
-        IndexJob {
+    fn index_job(&self, stop: CancellationToken) -> anyhow::Result<IndexJob> {
+        let times = self.time_pattern.as_deref().map(|pattern| TimePattern::new(pattern, self.pattern_zone.as_deref()));
+        Ok(IndexJob {
             gallery: self.target.gallery.clone(),
             inputs: self.inputs.clone(),
             boxes: self.frames.options(),
             root: self.root.clone(),
             metadata: self.metadata.clone(),
+            times: times.transpose()?,
             prefix: self.prefix.clone(),
             allow_unmatched: self.allow_unmatched,
             clear_metadata: self.clear_metadata,
@@ -122,7 +131,7 @@ impl Arguments {
             max_images_per_second: self.rate,
             attributes: self.attributes.clone(),
             options: self.job.options(stop),
-        }
+        })
     }
 }
 
@@ -137,7 +146,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 dry_run::run(move || job.survey(), is_json).await
             }
             None => {
-                let job = arguments.index_job(nobody);
+                let job = arguments.index_job(nobody)?;
                 dry_run::run(move || job.survey(), is_json).await
             }
         };
@@ -147,7 +156,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut display = arguments.job.display();
     let report = match embeddings {
         Some(path) => connection.index_embeddings(arguments.embedding_job(path, interrupt), &mut display).await?,
-        None => connection.index_observed(arguments.index_job(interrupt), &mut display).await?,
+        None => connection.index_observed(arguments.index_job(interrupt)?, &mut display).await?,
     };
     Ok(print_report(&report, is_json))
 }

@@ -29,6 +29,12 @@ pub enum IntakeError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A pattern of times that no name could meet.
+    #[error("{reason}")]
+    NotAPattern {
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
     /// A file name ending that says nothing about what is inside.
     #[error("cannot tell what {path} is by its name; expected {known}")]
     UnknownEnding {

@@ -10,6 +10,7 @@
 //! and speaks to no service; it must never link ONNX Runtime or tonic.
 
 mod archive_encoding;
+mod capture_times;
 mod csv_table;
 mod embedding_archive;
 mod embedding_file;
@@ -46,6 +47,7 @@ mod tar_members;
 mod text_file;
 mod text_lines;
 
+pub use capture_times::TimePattern;
 pub use embedding_archive::EmbeddingArchive;
 pub use embedding_file::{EmbeddingFile, EmbeddingOptions, EmbeddingRow};
 pub use error::IntakeError;

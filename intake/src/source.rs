@@ -10,7 +10,7 @@ use crate::left_out::EMPTY_INPUTS;
 use crate::shard_samples::{self, ShardSamples};
 use crate::{
     BoxOptions, Content, FileVersion, ImageEntry, InputSummary, IntakeError, KnownMetadata, LeftOut, SkippedEntry,
-    image_files,
+    TimePattern, image_files,
 };
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf, absolute};
@@ -30,6 +30,8 @@ pub struct SourceOptions {
     pub allow_unmatched: bool,
     /// Larger images are left out.
     pub max_image_bytes: u64,
+    /// How the names of images, or of frames, tell when they were taken, where nothing else does.
+    pub times: Option<TimePattern>,
 }
 
 /// Reads images from folders, files, file lists and tar shards.
@@ -48,6 +50,9 @@ pub struct ImageSource {
     left_out: LeftOut,
     seen: HashSet<u128>,
     max_image_bytes: u64,
+    times: Option<TimePattern>,
+    /// How many names do not tell a time although they should, and the first of them.
+    timeless: (u64, String),
 }
 
 enum Planned {
@@ -80,7 +85,7 @@ impl ImageSource {
     }
 
     fn open_with(inputs: &[PathBuf], options: SourceOptions, boxes: Option<BoxOptions>) -> Result<Self, IntakeError> {
-        let SourceOptions { root, metadata, prefix, allow_unmatched, max_image_bytes } = options;
+        let SourceOptions { root, metadata, prefix, allow_unmatched, max_image_bytes, times } = options;
         let (mut planned, mut left_out) = (VecDeque::new(), LeftOut::default());
         for input in inputs {
             let before = planned.len();
@@ -107,9 +112,20 @@ impl ImageSource {
             // How many boxes are too small is known when they are cut.
             Some(cutter) => Some(cutter.total()).filter(|&total| total == 0 && planned.iter().all(is_file)),
         };
-        let seen = HashSet::new();
-        let (shard, cutting) = (None, None);
-        Ok(Self { planned, shard, cutter, cutting, box_notes, total, records, left_out, seen, max_image_bytes })
+        Ok(Self {
+            planned,
+            shard: None,
+            cutter,
+            cutting: None,
+            box_notes,
+            total,
+            records,
+            left_out,
+            seen: HashSet::new(),
+            max_image_bytes,
+            times,
+            timeless: (0, String::new()),
+        })
     }
 
     /// Number of items that the iteration gives from the beginning to the end; not known of archives.
@@ -125,8 +141,26 @@ impl ImageSource {
     /// After the iteration: what is to be said of the inputs.
     pub fn summary(self) -> InputSummary {
         let (unused_metadata, first_unused_metadata) = self.records.unused();
-        let notes = self.box_notes.into_iter().chain(self.records.notes).collect();
+        let (timeless, first) = self.timeless;
+        let timeless = (timeless > 0).then(|| {
+            format!(
+                "{timeless} names do not fit the time pattern, so no time is known of these images, the first {first:?}"
+            )
+        });
+        let notes = self.box_notes.into_iter().chain(self.records.notes).chain(timeless).collect();
         InputSummary { left_out: self.left_out, notes, unused_metadata, first_unused_metadata }
+    }
+
+    /// Takes the time from the name where nothing else tells it.
+    fn tell_time(&mut self, name: &str, metadata: &mut KnownMetadata) {
+        let Some(times) = self.times.as_ref().filter(|_| metadata.captured_at_ms.is_none()) else { return };
+        metadata.captured_at_ms = times.time_ms(name);
+        if metadata.captured_at_ms.is_none() {
+            self.timeless.0 += 1;
+            if self.timeless.1.is_empty() {
+                name.clone_into(&mut self.timeless.1);
+            }
+        }
     }
 
     /// Adds the metadata file's record and refuses ids that came before.
@@ -134,6 +168,11 @@ impl ImageSource {
         match item {
             Ok(mut entry) => {
                 let known = self.records.take(&entry.image_id);
+                let name = match &self.cutter {
+                    None => entry.image_id.clone(),
+                    // The numbers of a box are no time.
+                    Some(_) => entry.metadata.frame_id.clone().unwrap_or_default(),
+                };
                 entry.image_id = self.records.image_id(&entry.image_id);
                 if !self.seen.insert(id_digest(&entry.image_id)) {
                     let reason = if self.cutter.is_some() {
@@ -148,6 +187,7 @@ impl ImageSource {
                 if let Some(known) = known {
                     entry.metadata.overlay(known);
                 }
+                self.tell_time(&name, &mut entry.metadata);
                 Ok(entry)
             }
             Err(mut skipped) => {

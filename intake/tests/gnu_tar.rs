@@ -62,6 +62,7 @@ fn links_and_holes_are_read_as_gnu_tar_does() {
             prefix: String::new(),
             allow_unmatched: false,
             max_image_bytes: MAX_BYTES,
+            times: None,
         };
         let images = ImageSource::open(&[archive], options).unwrap();
         let mut files = 0;

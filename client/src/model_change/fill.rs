@@ -103,6 +103,7 @@ impl ModelChange {
                     prefix: String::new(),
                     allow_unmatched: true,
                     max_image_bytes: MAX_IMAGE_BYTES,
+                    times: None,
                 };
                 observer.opening();
                 let source = open_source(options.images.clone(), reading, None).await?;

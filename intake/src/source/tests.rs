@@ -35,6 +35,7 @@ fn open(folder: &Path, names: &[&str], metadata: Option<&str>) -> Result<ImageSo
         prefix: String::new(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
+        times: None,
     };
     ImageSource::open(&inputs, options)
 }
@@ -103,6 +104,7 @@ fn a_prefix_stands_before_every_id() {
         prefix: "c1/".to_owned(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
+        times: None,
     };
     let inputs = ["crops", "shard.tar"].map(|name| folder.path().join(name));
     let mut source = ImageSource::open(&inputs, options).unwrap();
@@ -177,6 +179,7 @@ fn boxes_are_cut_out_of_frames() {
         prefix: String::new(),
         allow_unmatched: false,
         max_image_bytes: 1 << 20,
+        times: None,
     };
     let camera_id = Some("c1".to_owned());
     let of_boxes =
