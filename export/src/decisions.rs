@@ -6,7 +6,7 @@ use crate::checkpoint::{PixelSettings, RunSettings};
 use crate::geometry::{Grid, square_side};
 use crate::request::ModelFlags;
 use crate::tensors::Tensors;
-use crate::{ExportError, clip};
+use crate::{ExportError, clip, geometry};
 use descry_model::ResizeFilter;
 use descry_model::method::clip::{HEAD_WIDTH, IMAGE_POSITIONS};
 use descry_model::method::dm_adapter::TOP_K;
@@ -89,28 +89,11 @@ pub(crate) fn decide(
         None => unstated_size(method, positions, patch, stride_px)?,
     };
     let grid = Grid::new(height, width, patch, stride_px)?;
-    // Settings that do not fit the embeddings know nothing of their grid.
-    let stated = settings
-        .image_size_px
-        .and_then(|(height, width)| Grid::new(height, width, patch, settings.stride.unwrap_or(patch)).ok())
-        .filter(|stated| stated.positions() == positions);
-    // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on. Embeddings that
-    // fit the wanted grid are taken for its own, be their number a square or not, unless the settings tell otherwise.
-    let may_resize = method == Method::Clip
-        && match stated {
-            Some(stated) => stated.rows() == stated.columns(),
-            None => grid.positions() != positions,
-        };
-    let is_other = |stated: &Grid| (stated.rows(), stated.columns()) != (grid.rows(), grid.columns());
-    if let Some(stated) = stated.filter(is_other)
-        && !may_resize
-        && grid.positions() == positions
-    {
-        return Err(ExportError::OtherGrid {
-            given: grid.to_string(),
-            stated: stated.to_string(),
-            stated_size: format!("{}x{}", stated.height_px, stated.width_px),
-        });
+    let stated = geometry::stated_grid(settings, patch, positions);
+    // Only plain CLIP's square grid may be stretched: a fine-tuned model knows the grid it was trained on.
+    let may_resize = method == Method::Clip && geometry::may_stretch(stated, grid, positions);
+    if !may_resize {
+        geometry::check_order(stated, grid)?;
     }
     let stretched_from =
         square_side(positions).filter(|&side| may_resize && (side, side) != (grid.rows(), grid.columns()));

@@ -1,6 +1,7 @@
 //! Image size, patches and position embeddings.
 
 use crate::ExportError;
+use crate::checkpoint::RunSettings;
 use ndarray::{Array2, Array3, s};
 use std::fmt;
 
@@ -68,6 +69,36 @@ pub(crate) fn square_side(positions: usize) -> Option<usize> {
     (side > 0 && side * side == patches).then_some(side)
 }
 
+/// The grid that a run's settings state, where it has as many positions as are stored: others know nothing of these.
+pub(crate) fn stated_grid(settings: &RunSettings, patch: usize, positions: usize) -> Option<Grid> {
+    let (height, width) = settings.image_size_px?;
+    let grid = Grid::new(height, width, patch, settings.stride.unwrap_or(patch)).ok()?;
+    (grid.positions() == positions).then_some(grid)
+}
+
+/// Whether plain CLIP's stored positions are those of a square grid, which may be stretched. Where the settings do not say
+/// it, embeddings that fit the wanted grid are taken for its own, be their number a square or not.
+pub(crate) fn may_stretch(stated: Option<Grid>, wanted: Grid, positions: usize) -> bool {
+    stated.map_or(wanted.positions() != positions, |stated| stated.rows() == stated.columns())
+}
+
+/// Refuses a grid of as many patches as the stated one, and of another shape: its positions would mean other places.
+pub(crate) fn check_order(stated: Option<Grid>, wanted: Grid) -> Result<(), ExportError> {
+    match stated {
+        Some(stated)
+            if stated.positions() == wanted.positions()
+                && (stated.rows(), stated.columns()) != (wanted.rows(), wanted.columns()) =>
+        {
+            Err(ExportError::OtherGrid {
+                given: wanted.to_string(),
+                stated: stated.to_string(),
+                stated_size: format!("{}x{}", stated.height_px, stated.width_px),
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Position embeddings for `grid`: as stored where they fit, else resized from a square grid if that is allowed.
 ///
 /// A number that fits can still be another grid: 14 × 14 positions are not those of 28 × 7. With `may_resize`, a square
@@ -84,21 +115,32 @@ pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -
     }
 }
 
-/// Position embeddings of a vision tower for images of another size: as stored where they fit, else resized from the
-/// square grid that CLIP is trained with.
+/// Position embeddings of a plain CLIP's vision tower for images of another size: as stored where they fit, unless the
+/// settings say that they are a square grid's; else resized from the square grid that CLIP is trained with.
+///
+/// - `settings`: of the run that made them, as far as they are known
 ///
 /// # Shapes
 /// - `stored`: `[1 + patches, width]`; returns the like
 ///
 /// # Errors
-/// [`ExportError::Setting`] for an image size or stride that makes no grid, [`ExportError::PositionCount`].
+/// [`ExportError::Setting`] for an image size or stride that makes no grid, [`ExportError::PositionCount`],
+/// [`ExportError::OtherGrid`].
 pub fn fit_image_positions(
     stored: Array2<f32>,
+    settings: &RunSettings,
     (height_px, width_px): (usize, usize),
     patch_px: usize,
     stride_px: usize,
 ) -> Result<Array2<f32>, ExportError> {
-    fit_positions(stored, Grid::new(height_px, width_px, patch_px, stride_px)?, true)
+    let wanted = Grid::new(height_px, width_px, patch_px, stride_px)?;
+    let positions = stored.nrows();
+    let stated = stated_grid(settings, patch_px, positions);
+    let may_resize = may_stretch(stated, wanted, positions);
+    if !may_resize {
+        check_order(stated, wanted)?;
+    }
+    fit_positions(stored, wanted, may_resize)
 }
 
 /// Bilinear interpolation without antialiasing, corners not aligned: `torch.nn.functional.interpolate`'s default.

@@ -32,7 +32,7 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             if let Some(base) = base {
                 let base = Checkpoint::open(base)?;
                 source.base = Some(base.source_sha256);
-                fill_from_base(&mut tensors, base.tensors, &settings, &request.flags)?;
+                fill_from_base(&mut tensors, base.tensors, [&settings, &base.settings], &request.flags)?;
                 settings = with_blocks_of(settings, &base.settings);
             }
             Ok(Unmerged { tensors, settings, source })
@@ -62,10 +62,12 @@ fn with_blocks_of(settings: RunSettings, base: &RunSettings) -> RunSettings {
 }
 
 /// Adds the base's tensors where the checkpoint has none, its square grid of positions stretched to the run's size.
+///
+/// - `settings`: the run's and the base's
 fn fill_from_base(
     tensors: &mut BTreeMap<String, ArrayD<f32>>,
     base: BTreeMap<String, ArrayD<f32>>,
-    settings: &RunSettings,
+    [settings, of_base]: [&RunSettings; 2],
     flags: &ModelFlags,
 ) -> Result<(), ExportError> {
     if merging::detect(&base)? != Method::Clip {
@@ -82,11 +84,11 @@ fn fill_from_base(
     let (_, patch) = clip::vision_sizes(&Tensors::new(tensors))?;
     let stride = flags.stride.or(settings.stride).unwrap_or(patch);
     let (height, width) = flags.image_size_px.or(settings.image_size_px).unwrap_or(IMAGE_SIZE_PX);
-    let grid = Grid::new(height, width, patch, stride)?;
     let stored: Option<Array2<f32>> =
         tensors.get(IMAGE_POSITIONS).and_then(|stored| stored.clone().into_dimensionality::<Ix2>().ok());
     if let Some(stored) = stored {
-        tensors.insert(IMAGE_POSITIONS.to_owned(), geometry::fit_positions(stored, grid, true)?.into_dyn());
+        let fitted = geometry::fit_image_positions(stored, of_base, (height, width), patch, stride)?;
+        tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.into_dyn());
     }
     Ok(())
 }

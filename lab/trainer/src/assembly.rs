@@ -11,6 +11,7 @@ use crate::run::ModelShape;
 use crate::tower::TextBalance;
 use crate::{DeviceKind, DeviceSettings, Recipe, TrainError, TrainingPrecision};
 use candle_core::{DType, Device};
+use descry_export::RunSettings;
 use descry_model::method::clip::{PATCH_KERNEL, TEXT_POSITIONS, TOKEN_EMBEDDING, is_of_a_tower};
 use descry_model::method::dm_adapter::is_of_the_domain_prompt;
 use descry_model::method::up_person::{is_of_a_learner, is_prefix_alias};
@@ -31,6 +32,7 @@ pub(crate) struct Assembled {
 ///
 /// - `base`: tensors of a plain CLIP under OpenAI's names, or of an earlier run of the same method; `None` for a CLIP
 ///   that starts from nothing
+/// - `settings`: what is known of the base's own run
 /// - `vocabulary_size`: ids of the tokenizer
 ///
 /// # Errors
@@ -39,6 +41,7 @@ pub(crate) struct Assembled {
 pub(crate) fn assemble(
     recipe: &Recipe,
     base: Option<BTreeMap<String, ArrayD<f32>>>,
+    settings: &RunSettings,
     vocabulary_size: usize,
 ) -> Result<Assembled, TrainError> {
     let (device, name) = open_device(&recipe.device)?;
@@ -49,7 +52,7 @@ pub(crate) fn assemble(
     // Everything else of a checkpoint is left out.
     tensors.retain(|key, _| (is_of_a_tower(key) || is_of_a_learner(key)) && !is_prefix_alias(key));
     let shape = measure(recipe, &tensors)?;
-    positions::fit(recipe, &shape, &mut tensors)?;
+    positions::fit(recipe, &shape, settings, &mut tensors)?;
     shapes::check(&shape, &tensors)?;
     let added = match recipe.method {
         Method::Clip | Method::Rde => BTreeMap::new(),

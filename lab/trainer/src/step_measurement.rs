@@ -46,13 +46,14 @@ pub fn measure_steps(
         }
     };
     let recipe = sizes::recipe(benchmark, method, &tensors, &settings);
-    measure(benchmark, &recipe, tensors, is_cancelled)
+    measure(benchmark, &recipe, tensors, &settings, is_cancelled)
 }
 
 fn measure(
     benchmark: &StepBenchmark,
     recipe: &Recipe,
     tensors: BTreeMap<String, ArrayD<f32>>,
+    settings: &RunSettings,
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<StepTimes, TrainError> {
     recipe.validate()?;
@@ -61,12 +62,12 @@ fn measure(
         return Err(TrainError::Setting { name: "steps".to_owned(), reason });
     }
     // The tokenizer's size is for towers that start from nothing only.
-    let Assembled { model, shape, .. } = assemble(recipe, Some(tensors), 0)?;
+    let Assembled { model, shape, .. } = assemble(recipe, Some(tensors), settings, 0)?;
     memory::check(recipe, &shape)?;
     let batch = RandomBatch::new(recipe, shape.vocabulary_size, benchmark.seed)?;
     let input =
         StepInput { pixels: batch.pixels.view(), token_ids: batch.token_ids.view(), identities: &batch.identities };
-    let settings = StepSettings::from(recipe);
+    let step_settings = StepSettings::from(recipe);
     let mut adam = Adam::new(recipe.optimizer.clone());
     let mut step_ms = Vec::new();
     let mut last_loss = None;
@@ -75,7 +76,7 @@ fn measure(
             break;
         }
         let started = Instant::now();
-        let result = compute(&model, input, settings)?;
+        let result = compute(&model, input, step_settings)?;
         adam.step(model.parameters(), &result.gradients, recipe.optimizer.learning_rate, 1.0)?;
         // A GPU is behind with what it was told; the processor has nothing left to do.
         model.parameters().device().synchronize()?;

@@ -97,6 +97,7 @@ mod tests {
     use crate::initialization::new_clip;
     use crate::{Method, Recipe, TrainError};
     use descry_evaluation::DatasetLayout;
+    use descry_export::RunSettings;
     use ndarray::ArrayD;
 
     #[test]
@@ -105,8 +106,8 @@ mod tests {
         recipe.towers.vision_layers = 1;
         recipe.towers.text_layers = 1;
         recipe.towers.text_width = 64;
-        let base = new_clip(&recipe, 300);
-        assemble(&recipe, Some(base.clone()), 300).unwrap();
+        let (base, settings) = (new_clip(&recipe, 300), RunSettings::default());
+        assemble(&recipe, Some(base.clone()), &settings, 300).unwrap();
         for (name, values) in &base {
             let mut longer = values.shape().to_vec();
             if let Some(last) = longer.last_mut() {
@@ -114,11 +115,11 @@ mod tests {
             }
             let mut damaged = base.clone();
             damaged.insert(name.clone(), ArrayD::zeros(longer));
-            let error = assemble(&recipe, Some(damaged), 300).unwrap_err();
+            let error = assemble(&recipe, Some(damaged), &settings, 300).unwrap_err();
             assert!(matches!(error, TrainError::Tensor { .. }), "{name}: {error}");
             let mut damaged = base.clone();
             damaged.remove(name);
-            assert!(assemble(&recipe, Some(damaged), 300).is_err(), "{name}");
+            assert!(assemble(&recipe, Some(damaged), &settings, 300).is_err(), "{name}");
         }
     }
 }

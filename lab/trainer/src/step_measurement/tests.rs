@@ -76,6 +76,7 @@ fn tensors_show_the_methods_sizes() {
             Method::DmAdapter => assert_eq!(found.dm_adapter, made_with.dm_adapter),
             Method::Clip | Method::UpPerson | Method::Rde => assert_eq!(found.up_person, made_with.up_person),
         }
+        }
         assert_eq!((found.batch_size, found.input.context_length, found.input.height_px), (6, 7, 32));
     }
 }
@@ -87,7 +88,7 @@ fn what_the_method_trains_is_stepped_and_timed() {
         let all: usize = tensors.values().map(ArrayD::len).sum();
         let benchmark = benchmark(method);
         let recipe = sizes::recipe(&benchmark, method, &tensors, &settings());
-        let times = measure(&benchmark, &recipe, tensors, &|| false).unwrap();
+        let times = measure(&benchmark, &recipe, tensors, &settings(), &|| false).unwrap();
         assert_eq!(times.step_ms.len(), 2);
         assert!(times.last_loss.is_some_and(f64::is_finite), "{times:?}");
         let trained = if method == Method::Clip { all } else { added };
@@ -100,7 +101,7 @@ fn what_cannot_be_measured_is_told() {
     let (_, tensors) = tensors(&small(Method::Clip));
     let message = |benchmark: &StepBenchmark| {
         let recipe = sizes::recipe(benchmark, Method::Clip, &tensors, &settings());
-        measure(benchmark, &recipe, tensors.clone(), &|| false).unwrap_err().to_string()
+        measure(benchmark, &recipe, tensors.clone(), &settings(), &|| false).unwrap_err().to_string()
     };
     let good = benchmark(Method::Clip);
     assert!(message(&StepBenchmark { steps: 0, ..good.clone() }).contains("steps"));
@@ -113,6 +114,6 @@ fn a_cancelled_measurement_has_what_there_was() {
     let (_, tensors) = tensors(&small(Method::Clip));
     let benchmark = benchmark(Method::Clip);
     let recipe = sizes::recipe(&benchmark, Method::Clip, &tensors, &settings());
-    let times = measure(&benchmark, &recipe, tensors, &|| true).unwrap();
+    let times = measure(&benchmark, &recipe, tensors, &settings(), &|| true).unwrap();
     assert_eq!((times.step_ms.len(), times.last_loss), (0, None));
 }

@@ -8,7 +8,7 @@ use crate::parameters::saved;
 use crate::report::{Position, StartReport, TrainRequest};
 use crate::run::{ModelShape, RunDescription, RunFolder, TrainingState};
 use crate::{DeviceKind, Recipe, TrainError, memory};
-use descry_export::{Activation, Checkpoint, ExportError};
+use descry_export::{Activation, Checkpoint, ExportError, RunSettings};
 use descry_model::method::clip::{CLASS_EMBEDDING, HEAD_WIDTH, TOKEN_EMBEDDING};
 use descry_model::text_input::read_limited;
 use descry_model::{MAX_TOKENIZER_BYTES, TextInput, TextTokenizer, Vocabulary};
@@ -92,8 +92,8 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
     let recipe = &description.recipe;
     let (tokenizer, vocabulary) = read_tokenizer(&folder.tokenizer_path(), recipe)?;
     let ids = usize::try_from(vocabulary.highest_id).unwrap_or_default() + 1;
-    let base = read_base(&description)?;
-    let Assembled { mut model, shape, device } = assemble(recipe, base, ids)?;
+    let (base, settings) = read_base(&description)?;
+    let Assembled { mut model, shape, device } = assemble(recipe, base, &settings, ids)?;
     memory::check(recipe, &shape)?;
     if let Some(state) = state {
         restore(&mut model, &state.tensors).map_err(|reason| folder.damaged_state(&reason))?;
@@ -140,14 +140,15 @@ fn check_base(base: &Checkpoint) -> Result<(), TrainError> {
     Ok(())
 }
 
-fn read_base(description: &RunDescription) -> Result<Option<BTreeMap<String, ArrayD<f32>>>, TrainError> {
-    let Some(path) = &description.base else { return Ok(None) };
+/// The base's tensors, where there is one, and what is known of its own run.
+fn read_base(description: &RunDescription) -> Result<(Option<BTreeMap<String, ArrayD<f32>>>, RunSettings), TrainError> {
+    let Some(path) = &description.base else { return Ok((None, RunSettings::default())) };
     let base = Checkpoint::open(path)?;
     if description.base_sha256.as_ref().is_some_and(|digest| *digest != base.source_sha256) {
         let reason = "it is another file than the one the run was started from; put that one back".to_owned();
         return Err(TrainError::RunFolder { path: path.clone(), reason });
     }
-    Ok(Some(base.tensors))
+    Ok((Some(base.tensors), base.settings))
 }
 
 /// Checks that a run goes on with the pairs it began with. One that does not know yet, because it begins now or began
@@ -202,7 +203,6 @@ fn restore(model: &mut Model, state: &BTreeMap<String, ArrayD<f32>>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use descry_export::RunSettings;
 
     /// A base whose towers are 128 and 64 wide.
     fn check(settings: RunSettings) -> Result<(), String> {
