@@ -83,7 +83,7 @@ pub(crate) struct Arguments {
     /// Random weights in a published size instead of a checkpoint: vit-b-16, vit-b-32 or vit-l-14.
     #[arg(long, value_name = "SIZE", conflicts_with = "checkpoint")]
     random: Option<Preset>,
-    /// The method of the random weights: clip, dm-adapter, up-person or rde.
+    /// The method of the random weights: clip, dm-adapter, up-person, irra, rde or tbps-clip.
     #[arg(long, value_name = "NAME", default_value = "clip", requires = "random")]
     family: Method,
     /// Seed of the random weights.

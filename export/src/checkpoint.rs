@@ -21,6 +21,7 @@ pub use run_settings::{PixelSettings, RunSettings};
 
 use crate::ExportError;
 use descry_model::Method;
+use descry_model::method::irra::is_its_patch_kernel;
 use named_tensors::NamedTensors;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ impl Checkpoint {
     /// # Errors
     /// [`ExportError::UnknownMethod`] for what is no vision transformer, or has parts of two methods.
     pub fn method(&self) -> Result<Method, ExportError> {
-        crate::merging::detect(&self.tensors)
+        crate::merging::detect(&self.tensors, self.settings.saved_by)
     }
 
     fn read(
@@ -88,6 +89,7 @@ impl Checkpoint {
                 }
             }
         }
+        let is_of_irras_class = tensors.keys().any(|name| is_its_patch_kernel(name));
         let tensors = named_tensors::unwrap(tensors)?;
         let mut element_types = BTreeMap::new();
         for tensor in tensors.values() {
@@ -98,13 +100,25 @@ impl Checkpoint {
             settings = settings.or(hugging_face::read_config(&weights.location)?);
             tensors = hugging_face::rename(tensors)?;
         } else if tbps_clip::has_its_names(&tensors) {
-            settings = settings.or(tbps_clip::published_settings());
+            settings = settings.or(published_settings(Method::TbpsClip));
             tensors = tbps_clip::rename(tensors);
+        } else if is_of_irras_class {
+            settings = settings.or(published_settings(Method::Irra));
         } else {
             settings = settings.or(open_clip::read_config(&weights.location)?);
             tensors = open_clip::rename(tensors);
         }
         Ok(Self { path: path.to_owned(), source_sha256, tensors, element_types, settings })
+    }
+}
+
+/// What the published code of a method fixes and neither tensors under OpenAI's names nor a run's settings tell.
+pub(crate) fn published_settings(method: Method) -> RunSettings {
+    match method {
+        Method::TbpsClip => tbps_clip::published_settings(),
+        Method::Irra => RunSettings { saved_by: Some(method), ..RunSettings::default() },
+        // By their tensors, these are known under any prefix.
+        Method::Clip | Method::DmAdapter | Method::UpPerson | Method::Rde => RunSettings::default(),
     }
 }
 

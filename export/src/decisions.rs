@@ -109,13 +109,13 @@ pub(crate) fn decide(
     let (activations, activation_origin) = decide_activations(tensors, method, settings, flags);
     origins.extend([("attention heads", heads_origin), ("activation", activation_origin)]);
     if settings.caption_rules.is_some() {
-        let origin = settings.published_code.map_or_else(|| "the settings".to_owned(), published);
+        let origin = settings.saved_by.map_or_else(|| "the settings".to_owned(), published);
         origins.push(("caption preparation", origin));
     }
     let pixels = settings.pixels.unwrap_or_default();
     if pixels != PixelSettings::default() {
         let filter = pixels.resize_filter.unwrap_or(ResizeFilter::PillowBilinear).name();
-        let origin = settings.published_code.map_or_else(|| "the settings".to_owned(), published);
+        let origin = settings.saved_by.map_or_else(|| "the settings".to_owned(), published);
         origins.push(("image preparation", format!("{filter}, {origin}; whole images, nothing is cropped")));
     }
     let [vision_facts, text_facts] =
@@ -123,8 +123,16 @@ pub(crate) fn decide(
     Ok(Decisions { grid, top_k: top_k.value().unwrap_or(TOP_K), may_resize, vision_facts, text_facts, pixels, origins })
 }
 
-fn published(code: &str) -> String {
-    format!("as the published code of {code} has it")
+fn published(method: Method) -> String {
+    format!("as the published code of {method} has it")
+}
+
+/// Whether the method's images are square where nobody says otherwise.
+fn is_square_by_birth(method: Method) -> bool {
+    match method {
+        Method::Clip | Method::TbpsClip => true,
+        Method::Irra | Method::DmAdapter | Method::UpPerson | Method::Rde => false,
+    }
 }
 
 /// Heads of the vision and the text tower, and who says so. Any number that divides the width gives a model that runs, so it
@@ -154,7 +162,7 @@ fn decide_heads(
             return Err(fault(format!("{heads} heads do not share the {name} tower's width of {width} equally")));
         }
     }
-    let assumed = if method != Method::Clip || settings.published_code.is_some() {
+    let assumed = if method != Method::Clip {
         "as the published code computes".to_owned()
     } else {
         format!("nobody says it: one head per {HEAD_WIDTH} of the width is assumed")
@@ -177,9 +185,6 @@ fn decide_activations(
     let show = |(vision, text): (Activation, Activation)| {
         if vision == text { vision.to_string() } else { format!("{vision} (vision), {text} (text)") }
     };
-    if settings.published_code.is_some() && given.is_none() {
-        return ([vision, text], format!("{}, as the published code computes", show((vision, text))));
-    }
     let assumed = if method != Method::Clip {
         "as the published code computes"
     } else if tensors.contains(OPENAI_ONLY) {
@@ -193,11 +198,10 @@ fn decide_activations(
 
 /// The size where nobody states one: CLIP's own images are square, those of the retrieval papers are not.
 fn unstated_size(method: Method, positions: usize, patch: usize, stride: usize) -> Result<(usize, usize), ExportError> {
-    let is_square_by_birth = method == Method::Clip;
     match square_side(positions) {
         // CLIP's own patches do not overlap; a given stride changes the grid, not the image.
-        Some(side) if is_square_by_birth => Ok((side * patch, side * patch)),
-        None if is_square_by_birth && !fits_the_published_size(positions, patch, stride) => {
+        Some(side) if is_square_by_birth(method) => Ok((side * patch, side * patch)),
+        None if is_square_by_birth(method) && !fits_the_published_size(positions, patch, stride) => {
             let reason =
                 format!("{positions} position embeddings are of no square image; give --image-size HEIGHTxWIDTH");
             Err(ExportError::Setting { name: "image-size".to_owned(), reason })
@@ -223,7 +227,7 @@ fn describe_size(
     stretched_from: Option<usize>,
     is_stated: bool,
 ) -> String {
-    let assumed = if method == Method::Clip && (grid.height_px, grid.width_px) != IMAGE_SIZE_PX {
+    let assumed = if is_square_by_birth(method) && (grid.height_px, grid.width_px) != IMAGE_SIZE_PX {
         "the square grid of the position embeddings".to_owned()
     } else {
         let (height, width) = IMAGE_SIZE_PX;

@@ -13,7 +13,6 @@ use crate::tensors::Tensors;
 use crate::tower::{TextTower, VisionTower};
 use crate::up_person::{self, UpPerson};
 use descry_model::method::clip::{PATCH_KERNEL, RESNET_KERNEL, TEXT_POSITIONS};
-use descry_model::method::up_person::is_prefix_alias;
 use descry_model::method::{self, Method, Side};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -36,7 +35,9 @@ pub(crate) struct Model {
 }
 
 /// Finds the method by the keys that only it has.
-pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Method, ExportError> {
+///
+/// - `saved_by`: what the file's names told before they became those of OpenAI's CLIP
+pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>, saved_by: Option<Method>) -> Result<Method, ExportError> {
     let any = |is_its: fn(&str) -> bool| tensors.keys().any(|key| is_its(key));
     let unknown = |reason: &str| Err(ExportError::UnknownMethod { reason: reason.to_owned() });
     let is_rde = any(method::rde::is_added);
@@ -48,7 +49,10 @@ pub(crate) fn detect(tensors: &BTreeMap<String, ArrayD<f32>>) -> Result<Method, 
         (true, false) => Ok(Method::DmAdapter),
         (false, true) => Ok(Method::UpPerson),
         (false, false) if is_rde => Ok(Method::Rde),
-        (false, false) if tensors.contains_key(PATCH_KERNEL) => Ok(Method::Clip),
+        (false, false) if tensors.contains_key(PATCH_KERNEL) => {
+            let is_irra = any(method::irra::is_training_only);
+            Ok(saved_by.unwrap_or(if is_irra { Method::Irra } else { Method::Clip }))
+        }
         (false, false) if tensors.contains_key(RESNET_KERNEL) => {
             unknown("its vision tower is a ResNet; only vision transformers are supported")
         }
@@ -74,7 +78,7 @@ pub(crate) fn read_model(
     settings: &RunSettings,
     flags: &ModelFlags,
 ) -> Result<Model, ExportError> {
-    let method = detect(all)?;
+    let method = detect(all, settings.saved_by)?;
     let mut tensors = Tensors::new(all);
     if !tensors.contains(PATCH_KERNEL) {
         let expected = "CLIP's weights; give them with --base if this checkpoint holds the trained part only";
@@ -84,7 +88,7 @@ pub(crate) fn read_model(
         decide(&tensors, method, settings, flags)?;
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match method {
-        Method::Clip | Method::Rde => &PlainClip,
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => &PlainClip,
         Method::DmAdapter => &dm_adapter,
         Method::UpPerson => &UpPerson,
     };
@@ -112,7 +116,7 @@ pub(crate) fn read_model(
         }
         origins.push(("share of selected tokens", ratio_origin));
     }
-    let keys = tensors.unread(is_training_only);
+    let keys = tensors.unread(|key| method.leaves_out(key));
     if !keys.is_empty() {
         let count = keys.len();
         let keys = keys.into_iter().take(5).collect();
@@ -131,15 +135,6 @@ pub(crate) fn read_model(
         text,
         origins,
     })
-}
-
-fn is_training_only(key: &str) -> bool {
-    method::clip::NOT_IN_A_TOWER.contains(&key)
-        || method::tbps_clip::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
-        || method::dm_adapter::TRAINING_ONLY.contains(&key)
-        || method::up_person::TRAINING_ONLY.iter().any(|start| key.starts_with(start))
-        || method::rde::is_unused(key)
-        || is_prefix_alias(key)
 }
 
 fn context_length(text: &TextTower, settings: &RunSettings) -> Result<usize, ExportError> {
@@ -164,11 +159,16 @@ pub(crate) fn summarise(model: &Model, all: &BTreeMap<String, ArrayD<f32>>) -> B
     let mut put = |name: &str, value: String| {
         summary.insert(name.to_owned(), value);
     };
-    let parameters: usize = all.iter().filter(|(key, _)| !is_prefix_alias(key)).map(|(_, tensor)| tensor.len()).sum();
-    let trained: usize = all.iter().filter(|(key, _)| model.method.adds(key)).map(|(_, tensor)| tensor.len()).sum();
-    put("parameters", parameters.to_string());
-    if model.method != Method::Clip {
-        put("parameters trained by the method", trained.to_string());
+    let count = |is_meant: &dyn Fn(&str) -> bool| -> usize {
+        all.iter().filter(|(key, _)| is_meant(key)).map(|(_, tensor)| tensor.len()).sum()
+    };
+    put("parameters", count(&|key| !model.method.leaves_out(key)).to_string());
+    let added = count(&|key| model.method.adds(key) && !model.method.leaves_out(key)).to_string();
+    match model.method {
+        Method::Clip | Method::Irra | Method::TbpsClip => {}
+        Method::DmAdapter | Method::UpPerson => put("parameters trained by the method", added),
+        // It trains CLIP's as well.
+        Method::Rde => put("parameters added by the method", added),
     }
     let Grid { patch, stride, .. } = model.grid;
     let vision_width = model.vision.class_embedding.len();
@@ -209,4 +209,31 @@ pub(crate) fn summarise(model: &Model, all: &BTreeMap<String, ArrayD<f32>>) -> B
         }
     }
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A method by its own names, else by what the file's names told, else by the heads beside the towers.
+    #[test]
+    fn what_only_one_method_has_tells_it() {
+        let of = |keys: &[&str], saved_by| {
+            let keys = keys.iter().chain(&[PATCH_KERNEL]);
+            detect(&keys.map(|key| ((*key).to_owned(), ArrayD::zeros(vec![1]))).collect(), saved_by).unwrap()
+        };
+        assert_eq!(of(&[], None), Method::Clip);
+        assert_eq!(of(&["classifier.weight"], None), Method::Irra);
+        assert_eq!(of(&["visual.ln_post.weight"], None), Method::Clip);
+        assert_eq!(of(&[], Some(Method::Irra)), Method::Irra);
+        assert_eq!(of(&["classifier.weight"], Some(Method::TbpsClip)), Method::TbpsClip);
+        // What was built on IRRA's code has its names, too.
+        for (key, method) in [
+            ("visul_emb_layer.fc.weight", Method::Rde),
+            ("visual.transformer.resblocks.0.feed_forward.experts.0.down.weight", Method::DmAdapter),
+            ("LORA_learner.lora_image.0.lora_A.0", Method::UpPerson),
+        ] {
+            assert_eq!(of(&["mlm_head.fc.weight", key], Some(Method::Irra)), method, "{key}");
+        }
+    }
 }

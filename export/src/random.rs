@@ -90,7 +90,7 @@ pub(crate) fn random_tensors_for_grid(
             let keys = side.block(layer);
             dict.block(keys, width);
             match method {
-                Method::Clip | Method::Rde => {}
+                Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => {}
                 Method::DmAdapter => dict.mixture(keys, width),
                 Method::UpPerson => dict.up_person(keys, width),
             }

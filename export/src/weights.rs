@@ -1,12 +1,12 @@
 //! Where the weights of an export come from: a checkpoint, alone or over a base, or random numbers.
 
-use crate::checkpoint::{Checkpoint, RunSettings};
+use crate::checkpoint::{Checkpoint, RunSettings, published_settings};
 use crate::geometry::Grid;
 use crate::request::{ExportRequest, ModelFlags, ModelSource};
 use crate::tensors::Tensors;
-use crate::{ExportError, clip, geometry, merging, random};
-use descry_model::method::IMAGE_SIZE_PX;
+use crate::{ExportError, clip, geometry, random};
 use descry_model::method::clip::IMAGE_POSITIONS;
+use descry_model::method::{IMAGE_SIZE_PX, tbps_clip};
 use descry_model::{Method, Source};
 use ndarray::{Array2, ArrayD, Ix2};
 use std::collections::BTreeMap;
@@ -31,6 +31,10 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             let mut settings = checkpoint.settings;
             if let Some(base) = base {
                 let base = Checkpoint::open(base)?;
+                if base.method()? != Method::Clip {
+                    let reason = "the base is fine-tuned itself; give plain CLIP".to_owned();
+                    return Err(ExportError::Setting { name: "base".to_owned(), reason });
+                }
                 source.base = Some(base.source_sha256);
                 fill_from_base(&mut tensors, base.tensors, [&settings, &base.settings], &request.flags)?;
                 settings = with_blocks_of(settings, &base.settings);
@@ -38,12 +42,13 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             Ok(Unmerged { tensors, settings, source })
         }
         ModelSource::Random { preset, method, seed } => {
-            let (height, width) = request.flags.image_size_px.unwrap_or(IMAGE_SIZE_PX);
+            let published_size_px = if *method == Method::TbpsClip { tbps_clip::IMAGE_SIZE_PX } else { IMAGE_SIZE_PX };
+            let (height, width) = request.flags.image_size_px.unwrap_or(published_size_px);
             let stride = request.flags.stride;
             let tensors = random::random_tensors_for_grid(*preset, *method, *seed, |patch| {
                 Ok(Grid::new(height, width, patch, stride.unwrap_or(patch))?.positions())
             })?;
-            let settings = RunSettings { image_size_px: Some((height, width)), ..RunSettings::default() };
+            let settings = RunSettings { image_size_px: Some((height, width)), ..published_settings(*method) };
             let checkpoint = format!("random {preset:?} {method}, seed {seed}");
             Ok(Unmerged { tensors, settings, source: Source { checkpoint, base: None } })
         }
@@ -70,10 +75,6 @@ fn fill_from_base(
     [settings, of_base]: [&RunSettings; 2],
     flags: &ModelFlags,
 ) -> Result<(), ExportError> {
-    if merging::detect(&base)? != Method::Clip {
-        let reason = "the base is fine-tuned itself; give plain CLIP".to_owned();
-        return Err(ExportError::Setting { name: "base".to_owned(), reason });
-    }
     let lacks_positions = !tensors.contains_key(IMAGE_POSITIONS);
     for (key, tensor) in base {
         tensors.entry(key).or_insert(tensor);

@@ -4,7 +4,7 @@
 #![cfg(test)]
 
 use descry_export::{Activation, ExportError, ExportRequest, ModelFlags, ModelSource, TowerForm, export};
-use descry_model::{Manifest, ResizeFilter};
+use descry_model::{Manifest, Method, ResizeFilter};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 use std::fs;
@@ -104,10 +104,10 @@ fn a_model_is_the_same_behind_any_wrappers() {
 fn as_many_positions_as_the_published_size_has_are_taken_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("best.safetensors");
-    for prefix in ["base_model.", ""] {
+    for (prefix, family) in [("base_model.", Method::Irra), ("", Method::Clip)] {
         write(&path, &clip(&Shape { positions: 193, ..SMALL }), |key| format!("{prefix}{key}"));
         let found = manifest(&path, ModelFlags::default()).unwrap();
-        assert_eq!((found.image.height_px, found.image.width_px), (384, 128));
+        assert_eq!((found.image.height_px, found.image.width_px, found.family), (384, 128, family));
         let origin = &found.summary["image size taken from"];
         assert!(origin.contains("published 384x128 is assumed") && origin.contains("128x384 would fit"), "{origin}");
     }

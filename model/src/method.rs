@@ -10,6 +10,7 @@
 mod block_keys;
 pub mod clip;
 pub mod dm_adapter;
+pub mod irra;
 pub mod rde;
 pub mod tbps_clip;
 pub mod up_person;
@@ -41,17 +42,21 @@ pub const TOWER_WRAPPER_PREFIXES: [&str; 6] = ["_orig_mod.", "module.", "model."
 pub enum Method {
     /// Plain CLIP (Radford et al., 2021), all of whose weights are trained.
     Clip,
+    /// IRRA (CVPR 2023) and what was built on its code without parts of its own: CLIP fine-tuned as a whole.
+    Irra,
     /// DM-Adapter (AAAI 2025): a sparse mixture of adapters beside every MLP, with a domain-aware router.
     DmAdapter,
     /// UP-Person (TCSVT 2025): prefix, LoRA and adapter in one.
     UpPerson,
     /// RDE (CVPR 2024): a second embedding, of the tokens that matter most.
     Rde,
+    /// TBPS-CLIP (AAAI 2024): CLIP fine-tuned as a whole, with a resize, numbers and caption rules of its own.
+    TbpsClip,
 }
 
 impl Method {
     /// Every method, for help texts.
-    pub const ALL: [Self; 4] = [Self::Clip, Self::DmAdapter, Self::UpPerson, Self::Rde];
+    pub const ALL: [Self; 6] = [Self::Clip, Self::DmAdapter, Self::UpPerson, Self::Irra, Self::Rde, Self::TbpsClip];
 
     /// Those that the trainer can train.
     pub const TRAINABLE: [Self; 3] = [Self::Clip, Self::DmAdapter, Self::UpPerson];
@@ -60,9 +65,11 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Clip => "clip",
+            Self::Irra => "irra",
             Self::DmAdapter => "dm-adapter",
             Self::UpPerson => "up-person",
             Self::Rde => "rde",
+            Self::TbpsClip => "tbps-clip",
         }
     }
 
@@ -71,14 +78,28 @@ impl Method {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// Whether a tensor is one that the method adds to CLIP; those are the ones that its published code trains.
+    /// Whether a tensor is one that the method adds to CLIP. DM-Adapter and UP-Person train no others.
     pub fn adds(self, key: &str) -> bool {
         match self {
-            Self::Clip => false,
+            Self::Clip | Self::Irra | Self::TbpsClip => false,
             Self::DmAdapter => dm_adapter::is_added(key),
             Self::UpPerson => up_person::is_added(key),
             Self::Rde => rde::is_added(key),
         }
+    }
+
+    /// Whether a tensor is one that is saved with the method's models and never used to encode.
+    pub fn leaves_out(self, key: &str) -> bool {
+        // All published code here but CLIP's own was built on IRRA's or took its losses over.
+        let is_a_head = self != Self::Clip && irra::is_training_only(key);
+        let is_its_own = match self {
+            Self::Clip | Self::Irra => false,
+            Self::DmAdapter => dm_adapter::TRAINING_ONLY.contains(&key),
+            Self::UpPerson => up_person::is_training_only(key) || up_person::is_prefix_alias(key),
+            Self::Rde => rde::is_unused(key),
+            Self::TbpsClip => key.starts_with(tbps_clip::TRAINING_ONLY),
+        };
+        is_a_head || is_its_own || clip::NOT_IN_A_TOWER.contains(&key)
     }
 }
 
@@ -139,6 +160,28 @@ mod tests {
             }
             let alias = block.prefix_alias("key.tokens");
             assert!(up_person::is_prefix_alias(&alias) && !Method::UpPerson.adds(&alias), "{alias}");
+        }
+    }
+
+    /// What is saved beside the towers belongs to a family, and plain CLIP has none of it.
+    #[test]
+    fn what_is_left_out_is_left_out_by_its_own_families() {
+        let by = |key: &str| Method::ALL.into_iter().filter(|method| method.leaves_out(key)).collect::<Vec<_>>();
+        let built_on_irra = [Method::DmAdapter, Method::UpPerson, Method::Irra, Method::Rde, Method::TbpsClip];
+        for head in
+            ["classifier", "cross_attn", "cross_modal_transformer", "ln_pre_t", "ln_pre_i", "ln_post", "mlm_head"]
+        {
+            assert_eq!(by(&format!("{head}.weight")), built_on_irra, "{head}");
+        }
+        assert_eq!(by("simclr_mlp.0.weight"), [Method::TbpsClip]);
+        assert_eq!(by("vision_param"), [Method::DmAdapter]);
+        assert_eq!(by("prompt_learner.ctx"), [Method::UpPerson]);
+        for unused in ["visul_emb_layer.linear.bias", "texual_emb_layer.mlp.bns.1.running_var"] {
+            assert_eq!(by(unused), [Method::Rde], "{unused}");
+        }
+        assert_eq!(by("logit_scale"), Method::ALL);
+        for used in ["visual.ln_post.weight", "visul_emb_layer.fc.weight", "texual_emb_layer.linear.weight"] {
+            assert_eq!(by(used), [], "{used}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::ExportError;
 use crate::activation::Activation;
 use descry_model::text_input::{decode_text, read_limited};
-use descry_model::{CaptionRules, ResizeFilter};
+use descry_model::{CaptionRules, Method, ResizeFilter};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -59,8 +59,9 @@ pub struct RunSettings {
     pub pixels: Option<PixelSettings>,
     /// What happens to captions first, of the latter.
     pub caption_rules: Option<CaptionRules>,
-    /// Name of published code that is known by the tensors' names and fixes what stands in no file.
-    pub published_code: Option<&'static str>,
+    /// The method whose published code saved the file, where names tell it that are gone once the tensors have those of
+    /// OpenAI's CLIP.
+    pub saved_by: Option<Method>,
     /// Id of the start-of-text token; only a Hugging Face `config.json` says it.
     pub start_of_text_id: Option<usize>,
     /// Id of the end-of-text token; only a Hugging Face `config.json` says it.
@@ -134,7 +135,7 @@ impl RunSettings {
             text_heads: self.text_heads.or(other.text_heads),
             pixels: self.pixels.or(other.pixels),
             caption_rules: self.caption_rules.or(other.caption_rules),
-            published_code: self.published_code.or(other.published_code),
+            saved_by: self.saved_by.or(other.saved_by),
             start_of_text_id: self.start_of_text_id.or(other.start_of_text_id),
             end_of_text_id: self.end_of_text_id.or(other.end_of_text_id),
         }

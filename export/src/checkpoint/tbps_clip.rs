@@ -1,10 +1,9 @@
 //! TBPS-CLIP's key names, and the inputs that its published code trains with.
 
 use super::run_settings::{PixelSettings, RunSettings};
-use crate::activation::Activation;
-use descry_model::ResizeFilter;
 use descry_model::method::clip::TOKEN_EMBEDDING;
 use descry_model::method::tbps_clip::{PIXEL_MEAN, PIXEL_STD, TEXT_MODULE, caption_rules};
+use descry_model::{Method, ResizeFilter};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -25,9 +24,7 @@ pub(super) fn rename(tensors: BTreeMap<String, ArrayD<f32>>) -> BTreeMap<String,
 /// What its code fixes and no tensor says.
 pub(super) fn published_settings() -> RunSettings {
     RunSettings {
-        published_code: Some("TBPS-CLIP"),
-        vision_activation: Some(Activation::QuickGelu),
-        text_activation: Some(Activation::QuickGelu),
+        saved_by: Some(Method::TbpsClip),
         pixels: Some(PixelSettings {
             mean: Some(PIXEL_MEAN),
             std: Some(PIXEL_STD),

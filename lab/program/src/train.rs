@@ -194,6 +194,10 @@ mod tests {
         let message = recipe_of("--method up-person --set loss.balancing_weight=1").unwrap_err().to_string();
         assert!(message.contains("loss.balancing_weight is for dm-adapter"), "{message}");
         assert!(recipe_of("--method up-person --no-prefix --no-lora --no-adapter").is_err());
+        for method in ["irra", "rde", "tbps-clip"] {
+            let message = recipe_of(&format!("--method {method}")).unwrap_err().to_string();
+            assert!(message.contains(method) && message.contains("clip, dm-adapter, up-person"), "{message}");
+        }
         assert!(recipe_of("--method clip --set epoch=3").unwrap_err().to_string().contains("epoch"));
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn assemble(
     positions::fit(recipe, &shape, settings, &mut tensors)?;
     shapes::check(&shape, &tensors)?;
     let added = match recipe.method {
-        Method::Clip | Method::Rde => BTreeMap::new(),
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => BTreeMap::new(),
         Method::DmAdapter => Initializer::new(recipe).dm_adapter(&tensors, &layers(&shape))?,
         Method::UpPerson => Initializer::new(recipe).up_person(&tensors, &layers(&shape))?,
     };

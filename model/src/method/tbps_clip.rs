@@ -7,17 +7,11 @@ use crate::CaptionRules;
 /// What the names of its text tower start with: a module of its own.
 pub const TEXT_MODULE: &str = "encode_text.";
 
-/// Parts of its training losses that the published code saves beside the towers.
-pub const TRAINING_ONLY: [&str; 8] = [
-    "simclr_mlp.",
-    "classifier.",
-    "mlm_head.",
-    "cross_attn.",
-    "cross_modal_transformer.",
-    "ln_pre_t.",
-    "ln_pre_i.",
-    "ln_post.",
-];
+/// The head of its self-supervised loss, saved beside the towers. Those of its other losses have IRRA's names.
+pub const TRAINING_ONLY: &str = "simclr_mlp.";
+
+/// Image height and width in pixels with which it trains.
+pub const IMAGE_SIZE_PX: (usize, usize) = (224, 224);
 
 /// Subtracted from each channel after division by 255: ImageNet's mean.
 pub const PIXEL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];

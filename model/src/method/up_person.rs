@@ -31,18 +31,13 @@ const LEARNERS: [&str; 3] = ["LORA_learner.", "vit_prefix_learner.", "text_prefi
 /// Names that only the method's own tensors in CLIP's blocks contain.
 const ADDED: [&str; 3] = [".adapter_ln_", ".scale_1", ".scale_2"];
 
-/// Parts of the training losses that the published code may have saved beside the towers.
-pub const TRAINING_ONLY: [&str; 9] = [
-    "classifier.",
-    "mlm_head.",
-    "cross_attn.",
-    "cross_modal_transformer.",
-    "ln_pre_t.",
-    "ln_pre_i.",
-    "ln_post.",
-    "logit_scale",
-    "prompt_learner.",
-];
+/// What the published code may have saved beside the towers besides IRRA's heads.
+const TRAINING_ONLY: &str = "prompt_learner.";
+
+/// Whether a tensor serves training only.
+pub fn is_training_only(key: &str) -> bool {
+    key.starts_with(TRAINING_ONLY)
+}
 
 /// Whether a tensor belongs to a learner, which the published code saves beside the wrapped CLIP.
 pub fn is_of_a_learner(key: &str) -> bool {

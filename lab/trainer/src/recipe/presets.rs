@@ -180,7 +180,7 @@ fn published_optimizer(method: Method, dataset: DatasetLayout) -> OptimizerSetti
             bias_learning_rate_factor: 1.0,
             ..adapters
         },
-        Method::Clip | Method::Rde => OptimizerSettings {
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => OptimizerSettings {
             learning_rate: 1e-3,
             bias_learning_rate_factor: 1.0,
             weight_decay: 0.0,
@@ -200,7 +200,9 @@ fn published_loss(method: Method) -> LossSettings {
         Method::UpPerson => sdm,
         Method::DmAdapter => LossSettings { balancing_weight: dm_adapter::BALANCING_WEIGHT, ..sdm },
         // Softer than the fine-tuning's: from nothing, a cosine is not worth much at first.
-        Method::Clip | Method::Rde => LossSettings { matching: MatchingLoss::Itc, temperature: 0.05, ..sdm },
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => {
+            LossSettings { matching: MatchingLoss::Itc, temperature: 0.05, ..sdm }
+        }
     }
 }
 

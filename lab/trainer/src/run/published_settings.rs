@@ -121,7 +121,7 @@ fn of_recipe(recipe: &Recipe) -> Vec<(&'static str, Scalar)> {
 fn of_method(recipe: &Recipe, shape: &ModelShape) -> Vec<(&'static str, Scalar)> {
     let layers = shape.vision_layers.max(shape.text_layers);
     match recipe.method {
-        Method::Clip | Method::Rde => Vec::new(),
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => Vec::new(),
         Method::DmAdapter => vec![
             ("num_experts", Scalar::Int(recipe.dm_adapter.experts)),
             ("reduction", Scalar::Int(recipe.dm_adapter.reduction)),

@@ -37,7 +37,7 @@ fn tensors(recipe: &Recipe) -> (usize, BTreeMap<String, ArrayD<f32>>) {
     let mut tensors = new_clip(recipe, 20);
     let initializer = Initializer::new(recipe);
     let added = match recipe.method {
-        Method::Clip | Method::Rde => BTreeMap::new(),
+        Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => BTreeMap::new(),
         Method::DmAdapter => initializer.dm_adapter(&tensors, &LAYERS).unwrap(),
         Method::UpPerson => initializer.up_person(&tensors, &LAYERS).unwrap(),
     };
@@ -74,8 +74,10 @@ fn tensors_show_the_methods_sizes() {
         let found = sizes::recipe(&benchmark(method), method, &tensors, &settings());
         match method {
             Method::DmAdapter => assert_eq!(found.dm_adapter, made_with.dm_adapter),
-            Method::Clip | Method::UpPerson | Method::Rde => assert_eq!(found.up_person, made_with.up_person),
-        }
+            Method::UpPerson => assert_eq!(found.up_person, made_with.up_person),
+            Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => {
+                unreachable!("they add no parts of their own")
+            }
         }
         assert_eq!((found.batch_size, found.input.context_length, found.input.height_px), (6, 7, 32));
     }

@@ -37,6 +37,17 @@ fn numbers_out_of_range_are_named() {
     refused("loading.max_image_pixels", |recipe| recipe.loading.max_image_pixels = 0);
 }
 
+/// What `descry export` reads beyond what is trained here: a run would quietly train plain CLIP instead.
+#[test]
+fn methods_without_their_losses_are_refused() {
+    for method in [Method::Irra, Method::Rde, Method::TbpsClip] {
+        let message = Recipe::published(method, DatasetLayout::CuhkPedes).validate().unwrap_err().to_string();
+        let expected =
+            format!("method: is {method}, whose losses are not here; give one of clip, dm-adapter, up-person");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
 #[test]
 fn numbers_that_do_not_fit_together_are_named() {
     refused("dm_adapter.top_k", |recipe| recipe.dm_adapter.top_k = 7);
