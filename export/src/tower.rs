@@ -149,13 +149,14 @@ impl VisionTower {
     }
 
     /// Additions and multiplications of one image in 10⁹, so that a measurement can be held against what a machine can do.
-    /// Products only; softmax, normalisations and activations come on top. `plain` graphs compute the last block for all
-    /// positions.
+    /// Products only; softmax, normalisations and activations come on top. The last block is computed for the class token
+    /// and the selected tokens, in `plain` graphs for all positions.
     pub(crate) fn image_gflop(&self, plain: bool) -> f64 {
         let positions = self.positional_embedding.nrows();
         let last = self.blocks.len().saturating_sub(1);
         let blocks = self.blocks.iter().enumerate().map(|(layer, block)| {
-            let asking = if layer == last && !plain && self.selection.is_none() { 1 } else { positions };
+            let selected = self.selection.as_ref().map_or(0, |selection| selection.count);
+            let asking = if layer == last && !plain { 1 + selected } else { positions };
             block_products(block, positions, asking)
         });
         let patches = (positions - 1) * self.patch_kernel.len();

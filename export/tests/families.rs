@@ -96,3 +96,27 @@ fn a_bundle_keeps_its_fingerprint_under_its_old_family() {
     assert_eq!(bundle.manifest().family, Method::Clip);
     assert_eq!(bundle.fingerprint().as_str(), made.fingerprint);
 }
+
+/// Products of RDE's vision tower, counted by hand from its shapes.
+#[test]
+fn the_work_of_rdes_images_is_counted() {
+    let count = |form: TowerForm| {
+        let folder = tempfile::tempdir().unwrap();
+        export_to(folder.path(), of_checkpoint(fixture("rde/best.pth")), form).image_gflop
+    };
+    // 24 x 8 patches of 16 x 16 pixels in three colours, a width of 128.
+    let patches = 192 * (3 * 16 * 16) * 128;
+    // Query, key, value and output; scores and their sums over values; the MLP.
+    let block = |asking: usize| {
+        193 * 2 * (128 * 128) + asking * 2 * (128 * 128) + 2 * asking * 193 * 128 + asking * 2 * (128 * 512)
+    };
+    // The class token's query, brought to the tokens' space, meets them in each of two heads.
+    let row = 128 * 128 + 128 * 128 + 2 * 193 * 128;
+    // Of 192 patches 0.3 are 57. They and the class token are projected, 128 to 64; they alone go on, 64 to 128 directly and
+    // through 64 hidden values.
+    let behind = 58 * (128 * 64) + 57 * (64 * 128 + 64 * 64 + 64 * 128);
+    let expect = |last: usize| 2.0 * (patches + 2 * block(193) + last + row + behind) as f64 / 1e9;
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}, not {expected}");
+    close(count(TowerForm::FP32), expect(block(58)));
+    close(count(TowerForm { plain: true, ..TowerForm::FP32 }), expect(block(193)));
+}

@@ -18,7 +18,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) mask: Option<MaskWriter<'a>>,
     /// Which positions hold an input's own tokens rather than padding, `[batch, tokens, 1]`; `None` where all do.
     pub(super) counted: Option<Value>,
-    /// Picks the asking token out of `[batch, tokens, width]`, leaving `[batch, 1, width]`.
+    /// Picks what asks out of `[batch, tokens, width]`: the one token, `[batch, 1, width]`, or it and the selected ones.
     pub(super) pick: &'a dyn Fn(&mut GraphBuilder<'_>, &Value) -> Value,
 }
 
@@ -48,20 +48,21 @@ pub(super) fn write_block(
     write_behind_norm(graph, name, block, [x, &normed], asking_only, around)
 }
 
-/// Writes a block for all tokens, and how much the asking token attends to each in it, averaged over heads: `[batch, tokens]`.
-pub(super) fn write_block_and_row(
+/// Writes a block's first half where its attention selects tokens: what the attention reads, `[batch, tokens, width]`, for
+/// [`write_behind_norm`], and how much the asking token attends to each token, averaged over heads, `[batch, tokens]`.
+pub(super) fn write_norm_and_row(
     graph: &mut GraphBuilder<'_>,
     name: &str,
     block: &Block,
     x: &Value,
     around: &Surroundings<'_>,
-) -> (Value, Value) {
+) -> [Value; 2] {
     let normed = write_normed(graph, name, block, x);
     let asking = (around.pick)(graph, &normed);
     let mask = around.mask.map(|write| write(graph, MaskOf { prefix_length: 0, asking_only: true }));
     let row_name = format!("{name}.attn.row");
     let row = write_attention_row(graph, &row_name, &block.attention, &asking, &normed, mask.as_ref());
-    (write_behind_norm(graph, name, block, [x, &normed], false, around), row)
+    [normed, row]
 }
 
 fn write_normed(graph: &mut GraphBuilder<'_>, name: &str, block: &Block, x: &Value) -> Value {
@@ -71,7 +72,9 @@ fn write_normed(graph: &mut GraphBuilder<'_>, name: &str, block: &Block, x: &Val
     graph.node("Add", &[&normed, &change])
 }
 
-fn write_behind_norm(
+/// Writes what follows a block's first normalisation, for all tokens or (`asking_only`) for those that are picked:
+/// `[batch, tokens, width]` to the same or less. Keys and values come from all tokens either way.
+pub(super) fn write_behind_norm(
     graph: &mut GraphBuilder<'_>,
     name: &str,
     block: &Block,

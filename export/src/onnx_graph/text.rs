@@ -1,11 +1,13 @@
 //! The text tower's graph.
 
-use super::block::{MaskOf, Surroundings, write_block, write_block_and_row};
+use super::block::{MaskOf, Surroundings, write_behind_norm, write_block, write_norm_and_row};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
-use super::token_selection::{Candidates, Projection, write_both_embeddings, write_words};
+use super::token_selection::{
+    Candidates, Projection, pick_places, write_both_embeddings, write_places, write_text_positions, write_words,
+};
 use crate::ExportError;
 use crate::tower::TextTower;
 use descry_model::method::Side;
@@ -52,16 +54,21 @@ pub(crate) fn write_text(
         if layer == last
             && let Some(selection) = &tower.selection
         {
-            let (x, row) = write_block_and_row(&mut graph, &name, block, &x, &around);
+            let [normed, row] = write_norm_and_row(&mut graph, &name, block, &x, &around);
+            let x = write_behind_norm(&mut graph, &name, block, [&x, &normed], false, &around);
             output_routing(&mut graph);
-            let [scores, words] = write_words(&mut graph, context_length, [&token_ids, &row, &tokens, &end]);
+            let positions = write_text_positions(&mut graph, context_length, &tokens);
+            let [scores, words] = write_words(&mut graph, [&token_ids, &row, &positions, &end]);
             // A batch may be shorter than what is selected at most; then all its words are.
             let most = graph.ints("selection.count", &[selection.count as i64]);
             let count = graph.node("Min", &[&most, &tokens]);
-            let candidates = Candidates { asking: &end, scores: &scores, count: &count, limit: Some(&words) };
+            let candidates = Candidates { asking: &end, positions: &positions, scores: &scores, count: &count };
+            let places = write_places(&mut graph, &candidates);
+            let x = pick_places(&mut graph, &x, &places);
             let (norm, matrix) = (&tower.ln_final, &tower.projection);
             let projection = Projection { norm_name: "ln_final", norm, name: "text_projection", matrix };
-            let features = write_both_embeddings(&mut graph, Side::Text, &x, &candidates, &projection, selection);
+            let limit = Some([&words, &count]);
+            let features = write_both_embeddings(&mut graph, Side::Text, &x, limit, &projection, selection);
             graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.dimension())]);
             return graph.finish("text");
         }

@@ -53,14 +53,48 @@ pub(super) fn write_attention_row(
 
 /// Which tokens may be selected.
 pub(super) struct Candidates<'a> {
-    /// The position of the asking token, `[batch, 1]`.
+    /// The position of the asking token, `[batch, 1]` i64.
     pub(super) asking: &'a Value,
-    /// By what tokens are ranked, `[batch, tokens]`.
+    /// All positions, `[tokens]` i64.
+    pub(super) positions: &'a Value,
+    /// By what tokens are ranked, `[batch, tokens]` f32.
     pub(super) scores: &'a Value,
-    /// How many are selected at most, a vector of one number.
+    /// How many are selected, a vector of one number.
     pub(super) count: &'a Value,
-    /// How many of the first count, `[batch, 1]` i64; `None`: all.
-    pub(super) limit: Option<&'a Value>,
+}
+
+/// Writes where the asking token and behind it the selected ones stand, the highest score first: `[batch, 1 + count, 1]` i64.
+///
+/// Of equal scores the first token's ranks higher. Runtimes settle that as they like, and not the same for every number of
+/// tokens; so tokens are selected by their ranks, of which no two are equal.
+pub(super) fn write_places(graph: &mut GraphBuilder<'_>, candidates: &Candidates<'_>) -> Value {
+    let Candidates { asking, positions, scores, count } = *candidates;
+    let [column, line] = [("selection.column", 2), ("selection.line", 1)].map(|(name, axis)| {
+        let axis = graph.ints(name, &[axis]);
+        graph.node("Unsqueeze", &[scores, &axis])
+    });
+    let [first_axis, second_axis] =
+        [("selection.own", 1), ("selection.other", 0)].map(|(name, axis)| graph.ints(name, &[axis]));
+    let own = graph.node("Unsqueeze", &[positions, &first_axis]);
+    let other = graph.node("Unsqueeze", &[positions, &second_axis]);
+    // [batch, tokens, tokens]: whether the token of the last axis ranks before that of the one in front of it.
+    let is_higher = graph.node("Greater", &[&line, &column]);
+    let is_equal = graph.node("Equal", &[&line, &column]);
+    let is_earlier = graph.node("Less", &[&other, &own]);
+    let is_first_of_equals = graph.node("And", &[&is_equal, &is_earlier]);
+    let is_before = graph.node("Or", &[&is_higher, &is_first_of_equals]);
+    let is_before = graph.cast(&is_before, DataType::Float);
+    let last_axis = graph.ints("selection.last_axis", &[-1]);
+    let ranks = graph.node_with("ReduceSum", &[&is_before, &last_axis], vec![("keepdims", Attribute::Int(0))]);
+    let order = graph.node("Neg", &[&ranks]);
+    let [_, chosen] = graph.top_k(&order, count);
+    let places = graph.node_with("Concat", &[asking, &chosen], vec![("axis", Attribute::Int(1))]);
+    graph.node("Unsqueeze", &[&places, &last_axis])
+}
+
+/// Picks the tokens at `places` out of `[batch, tokens, width]`: `[batch, 1 + count, width]`.
+pub(super) fn pick_places(graph: &mut GraphBuilder<'_>, x: &Value, places: &Value) -> Value {
+    graph.node_with("GatherND", &[x, places], vec![("batch_dims", Attribute::Int(1))])
 }
 
 /// What stands behind a tower's blocks.
@@ -71,23 +105,20 @@ pub(super) struct Projection<'a> {
     pub(super) matrix: &'a Array2<f32>,
 }
 
-/// Writes `features`, `[batch, dimension + selection's dimension]` of unit length, from `[batch, tokens, width]` behind the
-/// last block.
+/// Writes `features`, `[batch, dimension + selection's dimension]` of unit length.
+///
+/// - `tokens`: the asking token and the selected ones behind the last block, `[batch, 1 + count, width]`
+/// - `limit`: how many of the selected count, `[batch, 1]` i64, and of how many, a vector of one number; `None`: all
 pub(super) fn write_both_embeddings(
     graph: &mut GraphBuilder<'_>,
     side: Side,
-    x: &Value,
-    candidates: &Candidates<'_>,
+    tokens: &Value,
+    limit: Option<[&Value; 2]>,
     projection: &Projection<'_>,
     weights: &TokenSelection,
 ) -> Value {
     let module = selection(side);
-    let [_, chosen] = graph.top_k(candidates.scores, candidates.count);
-    let places = graph.node_with("Concat", &[candidates.asking, &chosen], vec![("axis", Attribute::Int(1))]);
-    let last_axis = graph.ints("selection.last_axis", &[-1]);
-    let places = graph.node("Unsqueeze", &[&places, &last_axis]);
-    let tokens = graph.node_with("GatherND", &[x, &places], vec![("batch_dims", Attribute::Int(1))]);
-    let tokens = graph.layer_norm(projection.norm_name, &tokens, projection.norm);
+    let tokens = graph.layer_norm(projection.norm_name, tokens, projection.norm);
     let matrix = graph.floats(projection.name, projection.matrix);
     let tokens = graph.node("MatMul", &[&tokens, &matrix]);
     let [first, second, end, axis] = [("first", 0), ("second", 1), ("end", i64::MAX), ("axis", 1)]
@@ -101,11 +132,12 @@ pub(super) fn write_both_embeddings(
     let outer = graph.linear(&format!("{module}.mlp.layers.1"), &inner, &weights.outer);
     let straight = graph.linear(&direct(side), &parts, &weights.direct);
     let mut parts = graph.node("Add", &[&straight, &outer]);
-    if let Some(limit) = candidates.limit {
+    if let Some([limit, count]) = limit {
         let ranks: Vec<i64> = (0..weights.count as i64).collect();
         let ranks = graph.ints("selection.ranks", &ranks);
-        let ranks = graph.node("Slice", &[&ranks, &first, candidates.count, &first]);
+        let ranks = graph.node("Slice", &[&ranks, &first, count, &first]);
         let counts = graph.node("Less", &[&ranks, limit]);
+        let last_axis = graph.shared_ints("selection.last_axis", &[-1]);
         let counts = graph.node("Unsqueeze", &[&counts, &last_axis]);
         let none = graph.scalar("selection.none", f32::NEG_INFINITY);
         parts = graph.node("Where", &[&counts, &parts, &none]);
@@ -124,23 +156,16 @@ pub(super) fn write_both_embeddings(
 /// an empty text has an embedding, too; the published code has none for it.
 ///
 /// # Shapes
-/// - `token_ids`, `row`: `[batch, tokens]`; `end`: `[batch, 1]`
+/// - `token_ids`, `row`: `[batch, tokens]`; `positions`: `[tokens]`; `end`: `[batch, 1]`
 /// - returns: `[batch, tokens]` f32, `[batch, 1]` i64
-pub(super) fn write_words(
-    graph: &mut GraphBuilder<'_>,
-    context_length: usize,
-    [token_ids, row, tokens, end]: [&Value; 4],
-) -> [Value; 2] {
-    let positions: Vec<i64> = (0..context_length as i64).collect();
-    let positions = graph.ints("selection.positions", &positions);
-    let zero = graph.ints("selection.zero", &[0]);
-    let positions = graph.node("Slice", &[&positions, &zero, tokens, &zero]);
-    let is_inside = graph.node("Greater", &[&positions, &zero]);
-    let is_before = graph.node("Less", &[&positions, end]);
+pub(super) fn write_words(graph: &mut GraphBuilder<'_>, [token_ids, row, positions, end]: [&Value; 4]) -> [Value; 2] {
+    let zero = graph.shared_ints("selection.zero", &[0]);
+    let is_inside = graph.node("Greater", &[positions, &zero]);
+    let is_before = graph.node("Less", &[positions, end]);
     let is_filled = graph.node("Greater", &[token_ids, &zero]);
     let is_word = graph.node("And", &[&is_inside, &is_before]);
     let is_word = graph.node("And", &[&is_word, &is_filled]);
-    let is_end = graph.node("Equal", &[&positions, end]);
+    let is_end = graph.node("Equal", &[positions, end]);
     let behind = graph.scalar("selection.behind", -0.5);
     let never = graph.scalar("selection.never", -1.0);
     let others = graph.node("Where", &[&is_end, &behind, &never]);
@@ -151,6 +176,16 @@ pub(super) fn write_words(
     let one = graph.ints("selection.one", &[1]);
     let words = graph.node("Max", &[&words, &one]);
     [scores, words]
+}
+
+/// The positions of texts of a batch's length, `[tokens]` i64.
+///
+/// - `tokens`: the length, a vector of one number
+pub(super) fn write_text_positions(graph: &mut GraphBuilder<'_>, context_length: usize, tokens: &Value) -> Value {
+    let positions: Vec<i64> = (0..context_length as i64).collect();
+    let positions = graph.ints("selection.positions", &positions);
+    let zero = graph.shared_ints("selection.zero", &[0]);
+    graph.node("Slice", &[&positions, &zero, tokens, &zero])
 }
 
 /// The patches of images for [`Candidates`]: the class token's own column never counts.

@@ -1,11 +1,13 @@
 //! The vision tower's graph.
 
-use super::block::{Surroundings, write_block, write_block_and_row};
+use super::block::{Surroundings, write_behind_norm, write_block, write_norm_and_row};
 use super::builder::{Attribute, GraphBuilder, Size, Value};
 use super::experts::output_routing;
 use super::graph_form::GraphForm;
 use super::proto::tensor_proto::DataType;
-use super::token_selection::{Candidates, Projection, write_both_embeddings, write_patch_scores};
+use super::token_selection::{
+    Candidates, Projection, pick_places, write_both_embeddings, write_patch_scores, write_places,
+};
 use crate::ExportError;
 use crate::geometry::Grid;
 use crate::tower::VisionTower;
@@ -31,18 +33,28 @@ pub(crate) fn write_vision(tower: &VisionTower, grid: Grid, form: GraphForm<'_>)
         if layer == last
             && let Some(selection) = &tower.selection
         {
-            let (x, row) = write_block_and_row(&mut graph, &name, block, &x, &around);
-            output_routing(&mut graph);
+            let [normed, row] = write_norm_and_row(&mut graph, &name, block, &x, &around);
             let zero = graph.ints("selection.class", &[0]);
             let one = graph.ints("selection.class.room", &[1]);
             let room = graph.node_with("Concat", &[&batch, &one], vec![("axis", Attribute::Int(0))]);
             let asking = graph.node("Expand", &[&zero, &room]);
             let scores = write_patch_scores(&mut graph, &row, grid.positions());
             let count = graph.ints("selection.count", &[selection.count as i64]);
-            let candidates = Candidates { asking: &asking, scores: &scores, count: &count, limit: None };
+            let positions: Vec<i64> = (0..grid.positions() as i64).collect();
+            let positions = graph.ints("selection.positions", &positions);
+            let candidates = Candidates { asking: &asking, positions: &positions, scores: &scores, count: &count };
+            let places = write_places(&mut graph, &candidates);
+            // They were selected by what the block's attention reads, so the block need not be computed for the others.
+            let pick_all = |graph: &mut GraphBuilder<'_>, x: &Value| pick_places(graph, x, &places);
+            let around = Surroundings { pick: &pick_all, ..around };
+            let mut x = write_behind_norm(&mut graph, &name, block, [&x, &normed], !form.plain, &around);
+            if form.plain {
+                x = pick_all(&mut graph, &x);
+            }
+            output_routing(&mut graph);
             let (norm, matrix) = (&tower.ln_post, &tower.projection);
             let projection = Projection { norm_name: "visual.ln_post", norm, name: "visual.proj", matrix };
-            let features = write_both_embeddings(&mut graph, Side::Vision, &x, &candidates, &projection, selection);
+            let features = write_both_embeddings(&mut graph, Side::Vision, &x, None, &projection, selection);
             graph.output(&features, &[Size::Dynamic("batch"), Size::Fixed(tower.dimension())]);
             return graph.finish("vision");
         }
