@@ -3,7 +3,7 @@
 use descry_encoder::{EncoderConfig, open_towers};
 use descry_export::ModelFlags;
 use descry_model::Bundle;
-use descry_tests::{demo_folder, descry, export_fixture, golden_folder, stored_zip};
+use descry_tests::{demo_folder, descry, export_fixture, golden_folder, stored_zip, write_safetensors};
 use std::fs;
 use std::path::Path;
 
@@ -92,7 +92,7 @@ fn trained_parameters_alone_need_their_base() {
         .partition(|(key, _)| ["feed_forward", "ln_3", "task_param"].iter().any(|mark| key.contains(mark)));
     let write = |name: &str, tensors: Vec<(String, ndarray::ArrayD<f32>)>| {
         let path = folder.path().join(name);
-        write_safetensors(&path, &tensors);
+        write_safetensors(&path, tensors.iter().map(|(key, tensor)| (key, tensor)));
         path
     };
     let (trained, base) = (write("trained.safetensors", trained), write("base.safetensors", base));
@@ -103,23 +103,6 @@ fn trained_parameters_alone_need_their_base() {
     let joined = Bundle::open(&out).unwrap();
     let whole = export_fixture(&fixture("dm-adapter/best.pth"), ModelFlags::default(), folder.path());
     assert_eq!(joined.fingerprint(), whole.fingerprint());
-}
-
-/// The format is a length, a JSON header, and the bytes.
-fn write_safetensors(path: &Path, tensors: &[(String, ndarray::ArrayD<f32>)]) {
-    let mut header = serde_json::Map::new();
-    let mut data = Vec::new();
-    for (key, tensor) in tensors {
-        let start = data.len();
-        data.extend(tensor.iter().flat_map(|value| value.to_le_bytes()));
-        let entry = serde_json::json!({"dtype": "F32", "shape": tensor.shape(), "data_offsets": [start, data.len()]});
-        header.insert(key.clone(), entry);
-    }
-    let header = serde_json::Value::from(header).to_string();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.as_bytes());
-    file.extend(data);
-    fs::write(path, file).unwrap();
 }
 
 #[test]
@@ -146,7 +129,7 @@ fn damaged_and_foreign_checkpoints_are_named() {
         .collect();
     let export_of = |name: &str, tensors: &[(String, ndarray::ArrayD<f32>)], mentions: &[&str]| {
         let path = folder.path().join(name);
-        write_safetensors(&path, tensors);
+        write_safetensors(&path, tensors.iter().map(|(key, tensor)| (key, tensor)));
         check_refused(&path, &["--image-size", "128x48"], mentions);
     };
     let position = |tensors: &[(String, ndarray::ArrayD<f32>)], key: &str| {

@@ -6,7 +6,7 @@ use descry_encoder::{
 };
 use descry_export::{ModelFlags, TowerForm};
 use descry_model::{Bundle, Dialect, Manifest, Precision};
-use descry_tests::{demo_bundle, demo_folder, descry, export_form};
+use descry_tests::{demo_bundle, demo_folder, descry, export_form, fixture_with_tokenizer};
 use ndarray::{Array2, ArrayView1, Axis, s};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,10 @@ fn calibration_folder(folder: &Path) -> PathBuf {
 }
 
 fn export_demo(checkpoint: &str, out: &Path, more: &[&str]) -> Result<Bundle, String> {
-    let checkpoint = demo_folder().join(checkpoint);
+    export(&demo_folder().join(checkpoint), out, more)
+}
+
+fn export(checkpoint: &Path, out: &Path, more: &[&str]) -> Result<Bundle, String> {
     let mut arguments = vec!["export", "--checkpoint", checkpoint.to_str().unwrap(), "--out", out.to_str().unwrap()];
     arguments.extend(more);
     let output = descry(arguments);
@@ -98,19 +101,23 @@ fn least_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f64 {
     a.outer_iter().zip(b.outer_iter()).map(|(a, b)| cosine(a, b)).fold(f64::INFINITY, f64::min)
 }
 
-/// Exports both methods in a narrower format; they must stay close to float32, and rows must not feel each other.
+/// Exports the demo's methods and RDE in a narrower format; they must stay close to float32, and rows must not feel each
+/// other.
 fn check_precision(arguments: &[&str], precision: Precision, dialect: Dialect, closeness: f64) {
-    for checkpoint in ["dm_adapter.safetensors", "up_person.safetensors"] {
+    let copy = tempfile::tempdir().unwrap();
+    let rde = fixture_with_tokenizer("rde", "best.pth", 512, copy.path());
+    for checkpoint in [demo_folder().join("dm_adapter.safetensors"), demo_folder().join("up_person.safetensors"), rde] {
         let folder = tempfile::tempdir().unwrap();
-        let bundle = export_demo(checkpoint, &folder.path().join("narrow"), arguments).unwrap();
+        let bundle = export(&checkpoint, &folder.path().join("narrow"), arguments).unwrap();
         assert_eq!((bundle.manifest().precision, bundle.manifest().dialect), (precision, dialect));
-        let whole = export_demo(checkpoint, &folder.path().join("fp32"), &[]).unwrap();
+        let whole = export(&checkpoint, &folder.path().join("fp32"), &[]).unwrap();
         assert_ne!(bundle.fingerprint(), whole.fingerprint());
         let [expected, _] = encode(&whole);
         let [found, alone] = encode(&bundle);
         let [images, texts] =
             [least_cosine(&found.images, &expected.images), least_cosine(&found.texts, &expected.texts)];
-        assert!(images > closeness && texts > closeness, "{checkpoint}: images {images}, texts {texts}");
+        let name = checkpoint.display();
+        assert!(images > closeness && texts > closeness, "{name}: images {images}, texts {texts}");
         let bound = 1.0 - f64::from(bundle.manifest().row_independence.max_cosine_distance);
         assert!(least_cosine(&found.images, &alone.images) >= bound);
         assert!(least_cosine(&found.texts, &alone.texts) >= bound);

@@ -25,6 +25,8 @@ mod encoders;
 mod exports;
 // Number formats below float32, and devices.
 mod forms;
+// A bundle of every family behind the services; what RDE's selection of tokens must keep to.
+mod families;
 // The one command for a machine with a GPU, rehearsed without one.
 mod gpu_check;
 // Input made to break things: each gives its named error, and the service goes on.

@@ -2,6 +2,8 @@
 
 use descry_export::{ExportRequest, ModelFlags, ModelSource, TowerForm, export};
 use descry_model::Bundle;
+use ndarray::ArrayD;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -57,4 +59,75 @@ pub fn demo_bundle() -> &'static Path {
         (folder, path)
     });
     path
+}
+
+/// The letters of [`fixture_with_tokenizer`].
+const LETTERS: &str = "acdeort";
+
+/// Copies a published fixture's checkpoint into `folder`, with a tokenizer of `vocabulary_size` ids beside it that can spell
+/// words of the letters in "a red coat". Returns the checkpoint: the folder itself, or a file in it.
+///
+/// # Panics
+/// When files cannot be copied or written.
+pub fn fixture_with_tokenizer(name: &str, file: &str, vocabulary_size: usize, folder: &Path) -> PathBuf {
+    let entries = golden_folder().join("fixtures").join(name).read_dir().unwrap_or_else(|error| panic!("{error}"));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("{error}")).path();
+        let name = path.file_name().unwrap_or_default();
+        std::fs::copy(&path, folder.join(name)).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let tokenizer = small_tokenizer(vocabulary_size).to_string();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap_or_else(|error| panic!("{error}"));
+    if file.is_empty() { folder.to_owned() } else { folder.join(file) }
+}
+
+/// A letter a token, within a word and at its end; the first id is the padding's, the last two are the marks'.
+fn small_tokenizer(vocabulary_size: usize) -> Value {
+    let marks = [descry_model::START_OF_TEXT, descry_model::END_OF_TEXT];
+    let mut tokens = vec!["<padding>".to_owned()];
+    tokens.extend(LETTERS.chars().flat_map(|letter| [letter.to_string(), format!("{letter}</w>")]));
+    tokens.extend((tokens.len()..vocabulary_size - marks.len()).map(|id| format!("<unused {id}>")));
+    tokens.extend(marks.map(str::to_owned));
+    let vocabulary: Map<String, Value> =
+        tokens.into_iter().enumerate().map(|(id, token)| (token, Value::from(id))).collect();
+    let added: Vec<Value> = marks
+        .iter()
+        .map(|mark| {
+            json!({
+                "id": vocabulary[*mark], "content": mark, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true,
+            })
+        })
+        .collect();
+    json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
+            "vocab": vocabulary, "merges": [],
+        },
+    })
+}
+
+/// Writes tensors as a safetensors file: a length, a JSON header, and the bytes.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_safetensors<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a String, &'a ArrayD<f32>)>) {
+    let mut header = Map::new();
+    let mut data = Vec::new();
+    for (key, tensor) in tensors {
+        let start = data.len();
+        data.extend(tensor.iter().flat_map(|value| value.to_le_bytes()));
+        let entry = json!({"dtype": "F32", "shape": tensor.shape(), "data_offsets": [start, data.len()]});
+        header.insert(key.clone(), entry);
+    }
+    let header = Value::from(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(data);
+    std::fs::write(path, file).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -8,6 +8,8 @@ mod program;
 mod stack;
 
 pub use forged::{enormous_png, stored_zip};
-pub use golden::{demo_bundle, demo_folder, export_fixture, export_form, golden_folder};
+pub use golden::{
+    demo_bundle, demo_folder, export_fixture, export_form, fixture_with_tokenizer, golden_folder, write_safetensors,
+};
 pub use program::{descry, program};
 pub use stack::TestStack;
