@@ -34,24 +34,22 @@ pub(super) fn fit(
 /// The export names its own flags.
 fn with_our_names(error: ExportError) -> TrainError {
     const SIZE: &str = "input.height_px, input.width_px";
-    match error {
-        ExportError::Setting { name, reason } => {
-            let name = match name.as_str() {
-                "image-size" => SIZE.to_owned(),
-                "stride" => "input.stride_px".to_owned(),
-                _ => name,
-            };
-            TrainError::Setting { name, reason }
-        }
-        ExportError::OtherGrid { given, stated, stated_size } => {
-            let reason = format!(
-                "come to {given}; the settings beside the base say {stated}, which are as many, and on which its position \
-                 embeddings were trained; give {stated_size}"
-            );
-            TrainError::Setting { name: SIZE.to_owned(), reason }
-        }
-        other => other.into(),
+    if let ExportError::Setting { name, reason } = error {
+        let name = match name.as_str() {
+            "image-size" => SIZE.to_owned(),
+            "stride" => "input.stride_px".to_owned(),
+            _ => name,
+        };
+        return TrainError::Setting { name, reason };
     }
+    if let ExportError::OtherGrid { given, stated, stated_size } = error {
+        let reason = format!(
+            "come to {given}; the settings beside the base say {stated}, which are as many, and on which its position \
+             embeddings were trained; give {stated_size}"
+        );
+        return TrainError::Setting { name: SIZE.to_owned(), reason };
+    }
+    error.into()
 }
 
 #[cfg(test)]

@@ -92,7 +92,10 @@ pub(super) fn prepare(folder: &mut RunFolder, state: Option<&TrainingState>) -> 
     let recipe = &description.recipe;
     let (tokenizer, vocabulary) = read_tokenizer(&folder.tokenizer_path(), recipe)?;
     let ids = usize::try_from(vocabulary.highest_id).unwrap_or_default() + 1;
-    let (base, settings) = read_base(&description)?;
+    let (base, settings) = match read_base(&description)? {
+        Some(base) => (Some(base.tensors), base.settings),
+        None => (None, RunSettings::default()),
+    };
     let Assembled { mut model, shape, device } = assemble(recipe, base, &settings, ids)?;
     memory::check(recipe, &shape)?;
     if let Some(state) = state {
@@ -140,15 +143,14 @@ fn check_base(base: &Checkpoint) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The base's tensors, where there is one, and what is known of its own run.
-fn read_base(description: &RunDescription) -> Result<(Option<BTreeMap<String, ArrayD<f32>>>, RunSettings), TrainError> {
-    let Some(path) = &description.base else { return Ok((None, RunSettings::default())) };
+fn read_base(description: &RunDescription) -> Result<Option<Checkpoint>, TrainError> {
+    let Some(path) = &description.base else { return Ok(None) };
     let base = Checkpoint::open(path)?;
     if description.base_sha256.as_ref().is_some_and(|digest| *digest != base.source_sha256) {
         let reason = "it is another file than the one the run was started from; put that one back".to_owned();
         return Err(TrainError::RunFolder { path: path.clone(), reason });
     }
-    Ok((Some(base.tensors), base.settings))
+    Ok(Some(base))
 }
 
 /// Checks that a run goes on with the pairs it began with. One that does not know yet, because it begins now or began
