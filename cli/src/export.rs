@@ -30,7 +30,7 @@ Examples:
   descry export --random vit-b-16 --family dm-adapter --seed 7 --out bundles/random")]
 pub(crate) struct Arguments {
     /// PyTorch checkpoint, .safetensors file or Hugging Face CLIPModel folder; or where one is fetched from:
-    /// hf://OWNER/REPO[@REVISION][/FILE] or https://...
+    /// `hf://OWNER/REPO[@REVISION][/FILE]` or `https://...`
     #[arg(long, value_name = "PATH", required_unless_present_any = ["random", "list"])]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]

@@ -46,7 +46,8 @@ impl TimePattern {
                 || wrong(format!("{zone:?} is no time zone that is known; give UTC, or an offset such as +02:00"));
             Clocks::Ahead(offset(zone).ok_or_else(unknown)?)
         } else {
-            let reason = format!("{pattern:?} does not say by which clocks; give --pattern-zone, such as UTC or +02:00");
+            let reason =
+                format!("{pattern:?} does not say by which clocks; give --pattern-zone, such as UTC or +02:00");
             return Err(wrong(reason));
         };
         let pattern = Self { pattern: pattern.to_owned(), clocks };
