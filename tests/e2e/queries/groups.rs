@@ -72,7 +72,7 @@ impl Street {
             let metadata = ImageMetadata {
                 person_id: (person > 0).then(|| person.to_string()),
                 camera_id: [Some("a"), Some("b"), None][(number % 3) as usize].map(str::to_owned),
-                track_id: (number % 5 > 0).then(|| (person % 4).to_string()),
+                track_id: (!number.is_multiple_of(5)).then(|| (person % 4).to_string()),
                 ..ImageMetadata::default()
             };
             let embedding = sum(&[(1.0, &common), (0.8, &own)]);
@@ -122,7 +122,7 @@ impl Street {
             let weighted: Vec<(f32, &[f32])> = images.iter().map(|image| (1.0, image.embedding.as_slice())).collect();
             let mean = cosine(&sum(&weighted), query);
             let shown = images.iter().find(|image| image.image_id == hit.image_id).expect("an image of the group");
-            assert!((of(&shown) - best).abs() < 1e-4, "its best image stands for it");
+            assert!((of(shown) - best).abs() < 1e-4, "its best image stands for it");
             let expected = if pool == Pool::Mean { mean } else { best };
             assert!((hit.score - expected).abs() < 1e-4, "{by:?} {pool:?}: {} instead of {expected}", hit.score);
             assert_eq!(hit.sighting_count, images.len() as u64, "{:?}", group_of(hit, by));
