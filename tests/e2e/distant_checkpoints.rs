@@ -127,9 +127,9 @@ fn small_checkpoint(family: &str) -> (&'static str, &'static str) {
     match family {
         "CLIP, Hugging Face form" | "CLIP, OpenAI's own file" => ("clip-hf", "clip"),
         "OpenCLIP" => ("openclip", "clip"),
-        "IRRA" | "MLLM4Text-ReID" | "HAM" | "GA-DMS" | "FMFA" => ("irra", "clip"),
+        "IRRA" | "MLLM4Text-ReID" | "HAM" | "GA-DMS" | "FMFA" => ("irra", "irra"),
         "RDE" | "ICL" => ("rde", "rde"),
-        "TBPS-CLIP" => ("tbps-clip", "clip"),
+        "TBPS-CLIP" => ("tbps-clip", "tbps-clip"),
         "DM-Adapter" => ("dm-adapter", "dm-adapter"),
         "UP-Person" => ("up-person", "up-person"),
         _ => panic!("{family} is in the list, and no test reads a checkpoint of its layout"),
