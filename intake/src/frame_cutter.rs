@@ -121,7 +121,10 @@ impl FrameCutter {
             let [left, top, wide, high] = sides;
             let is_sound = sides.iter().all(|side| side.abs() <= MAX_SIDE_PX) && wide > 0.0 && high > 0.0;
             if !is_sound {
-                return skip(String::new(), format!("a box of {wide} x {high} pixels at {left}, {top} is none"));
+                return skip(
+                    String::new(),
+                    format!("a box of {wide:?} x {high:?} pixels at {left:?}, {top:?} is none"),
+                );
             }
             let rounded = sides.map(|side| side.round() as i64);
             let image_id = format!("{frame_id}#{},{},{},{}", rounded[0], rounded[1], rounded[2], rounded[3]);

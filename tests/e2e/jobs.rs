@@ -2,6 +2,7 @@
 
 mod copies;
 mod embedding;
+mod frames;
 mod galleries;
 mod inputs;
 mod interruptions;
