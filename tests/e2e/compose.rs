@@ -35,6 +35,23 @@ fn output(command: &mut Command) -> String {
     stdout.trim().to_owned()
 }
 
+/// The files of a container that could be run: neither libraries, nor what the engine puts there itself.
+fn programs_in(container: &str) -> Vec<String> {
+    let mut export = Command::new("docker").args(["export", container]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut archive = tar::Archive::new(export.stdout.take().unwrap());
+    let mut programs = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let is_program = entry.header().entry_type().is_file() && entry.header().mode().unwrap() & 0o111 != 0;
+        if is_program && entry.size() > 0 && !path.contains(".so") && !path.starts_with("dev/") {
+            programs.push(path);
+        }
+    }
+    assert!(export.wait().unwrap().success());
+    programs
+}
+
 fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
@@ -190,6 +207,10 @@ async fn the_stack_comes_up_in_order_and_keeps_its_galleries() {
         assert!(processes.all(|process| process.split_whitespace().next() == Some("65532")), "{service}: {users}");
         let inspect = ["inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", &container];
         assert_eq!(output(Command::new("docker").args(inspect)), "true", "{service} may write beside its volumes");
+        let inspect = ["inspect", "--format", "{{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}", &container];
+        assert_eq!(output(Command::new("docker").args(inspect)), "[ALL] [no-new-privileges:true]", "{service}");
+        let others = programs_in(&container);
+        assert_eq!(others, [format!("opt/descry/{service}-service")], "{service}: whoever gets in finds programs to run");
     }
 
     let replies = index(&mut stack.search().await, "lobby", demo_images(12)).await;
