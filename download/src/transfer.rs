@@ -1,14 +1,18 @@
 //! One file over the wire: breaks, and servers that say one thing and send another.
 
-use crate::asking::{Chunks, Client, broken, header_of, pause, refused, shown, wrong};
+mod answer;
+
+use crate::asking::{Chunks, Client, broken, pause, shown, wrong};
 use crate::error::at;
 use crate::{DownloadError, Progress};
+use answer::Answer;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use ureq::Body;
-use ureq::http::{Response, StatusCode};
 use url::Url;
+
+/// So much of a file tells whether it is a web page.
+const HEAD_BYTES: usize = 64;
 
 /// What is known of a file before it comes.
 pub(crate) struct Wanted<'a> {
@@ -30,6 +34,19 @@ impl Wanted<'_> {
         }
         Ok(())
     }
+
+    /// Whether a part of so many bytes is of no use: the rest may be that of another file, or there is none.
+    fn is_useless(&self, part_bytes: u64) -> bool {
+        let has_name = self.is_hashed || self.tag.is_some();
+        part_bytes > 0 && (!has_name || self.size_bytes.is_some_and(|size| part_bytes > size))
+    }
+}
+
+/// How an attempt ended that did not fail.
+enum Ended {
+    Whole,
+    /// The part that was here belongs to another file, and is gone.
+    Discarded,
 }
 
 /// Fetches a file into `part`, going on after breaks. `keep_tag` learns the entity tag of what is in it.
@@ -44,14 +61,18 @@ pub(crate) fn fetch_part(
     let mut most = length(part)?;
     let mut retries = client.retries();
     loop {
-        let before = length(part)?;
-        // Without a hash or a tag, the rest may be that of another file.
-        if before > 0 && !wanted.is_hashed && wanted.tag.is_none() {
-            File::create(part).map_err(at(part))?;
-        } else if wanted.size_bytes.is_some_and(|size| before == size && size > 0) {
+        let here = length(part)?;
+        if wanted.is_useless(here) {
+            empty(part)?;
+        } else if wanted.size_bytes.is_some_and(|size| here == size && size > 0) {
             return Ok(());
         }
-        let Err(failure) = attempt(client, wanted, part, progress, &mut keep_tag) else { return Ok(()) };
+        let failure = match attempt(client, wanted, part, progress, &mut keep_tag) {
+            Ok(Ended::Whole) => return Ok(()),
+            // An empty part can't be discarded again, so this ends.
+            Ok(Ended::Discarded) => continue,
+            Err(failure) => failure,
+        };
         let after = length(part)?;
         if after > most {
             most = after;
@@ -67,78 +88,66 @@ fn attempt(
     part: &Path,
     progress: &mut dyn FnMut(Progress<'_>),
     keep_tag: &mut impl FnMut(Option<&str>) -> Result<(), DownloadError>,
-) -> Result<(), DownloadError> {
-    let url = &wanted.url.clone();
+) -> Result<Ended, DownloadError> {
+    let url = wanted.url.clone();
     let here = length(part)?;
-    let mut headers = Vec::new();
+    let mut headers = vec![("accept-encoding", "identity".to_owned())];
     if here > 0 {
         headers.push(("range", format!("bytes={here}-")));
         headers.extend(wanted.tag.clone().map(|tag| ("if-range", tag)));
     }
-    let reply = client.ask(url, &headers)?.last;
-    let start = match reply.status() {
-        StatusCode::PARTIAL_CONTENT if here > 0 => match range(&reply) {
-            Some((start, total)) if start == here && wanted.size_bytes.is_none_or(|size| total == Some(size)) => here,
-            _ => return Err(wrong(url, "sends another part than it was asked for")),
-        },
-        // The server knows no parts, or the file has changed since: from the beginning.
-        StatusCode::OK => 0,
-        StatusCode::RANGE_NOT_SATISFIABLE => {
-            File::create(part).map_err(at(part))?;
-            return Err(broken(url, "the file is another one than the part that is here"));
-        }
-        _ => return Err(refused(url, &reply)),
+    let reply = client.ask(&url, &headers)?.last;
+    let answer = Answer::of(&url, &reply, here)?;
+    let Some(answer) = answer.filter(|answer| answer.continues(wanted)) else {
+        empty(part)?;
+        wanted.tag = None;
+        return Ok(Ended::Discarded);
     };
-    if header_of(&reply, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
-        return Err(wrong(url, "sends a web page where a file was asked for; is this the address of the file itself?"));
-    }
-    let announced = header_of(&reply, "content-length").and_then(|length| length.parse::<u64>().ok());
-    let total = announced.map(|length| start.saturating_add(length));
-    wanted.check_size(total)?;
-    if let (Some(total), Some(size)) = (total, wanted.size_bytes)
+    wanted.check_size(answer.total_bytes)?;
+    if let (Some(total), Some(size)) = (answer.total_bytes, wanted.size_bytes)
         && total != size
     {
-        return Err(wrong(url, &format!("announces {total} bytes of a file that has {size}")));
+        return Err(wrong(&url, &format!("announces {total} bytes of a file that has {size}")));
     }
-    let total = total.or(wanted.size_bytes);
+    let total_bytes = answer.total_bytes.or(wanted.size_bytes);
     let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(part).map_err(at(part))?;
-    if start == 0 {
-        file.set_len(0).map_err(at(part))?;
-        // A weak tag names no bytes, so no part may be joined to another by it.
-        let tag = header_of(&reply, "etag").filter(|tag| !tag.starts_with("W/"));
-        keep_tag(tag.as_deref())?;
-        wanted.tag = tag.filter(|_| !wanted.is_hashed);
+    if answer.start == 0 {
+        if here > 0 {
+            file.set_len(0).map_err(at(part))?;
+        }
+        keep_tag(answer.tag.as_deref())?;
+        wanted.tag = answer.tag.filter(|_| !wanted.is_hashed);
     }
-    file.seek(SeekFrom::Start(start)).map_err(at(part))?;
-    let mut done_bytes = start;
-    let mut chunks = Chunks::of(url, reply.into_body(), client.settings);
+    file.seek(SeekFrom::Start(answer.start)).map_err(at(part))?;
+    let mut done_bytes = answer.start;
+    let mut head = Vec::new();
+    let mut chunks = Chunks::of(&url, reply.into_body(), client.settings);
     while let Some(chunk) = chunks.next()? {
-        if done_bytes == 0 && is_page(&chunk) {
-            return Err(wrong(url, "sends a web page where a file was asked for"));
+        if answer.start == 0 && head.len() < HEAD_BYTES {
+            head.extend(chunk.iter().take(HEAD_BYTES - head.len()));
+            refuse_page(&url, &head)?;
         }
         done_bytes += chunk.len() as u64;
         wanted.check_size(Some(done_bytes))?;
+        if answer.end.or(total_bytes).is_some_and(|end| done_bytes > end) {
+            return Err(wrong(&url, "sends more than it announced"));
+        }
         file.write_all(&chunk).map_err(at(part))?;
-        progress(Progress { file: wanted.name, done_bytes, total_bytes: total });
+        progress(Progress { file: wanted.name, done_bytes, total_bytes });
     }
     file.sync_all().map_err(at(part))?;
-    match total {
-        Some(total) if done_bytes < total => Err(broken(url, format!("ends at {done_bytes} of {total} bytes"))),
-        Some(total) if done_bytes > total => Err(wrong(url, &format!("sends more than the file's {total} bytes"))),
-        _ => Ok(()),
+    match total_bytes {
+        Some(total) if done_bytes < total => Err(broken(&url, format!("ends at {done_bytes} of {total} bytes"))),
+        _ => Ok(Ended::Whole),
     }
 }
 
-/// Start and whole length of `bytes START-END/TOTAL`.
-fn range(reply: &Response<Body>) -> Option<(u64, Option<u64>)> {
-    let range = header_of(reply, "content-range")?;
-    let (part, total) = range.strip_prefix("bytes ")?.split_once('/')?;
-    Some((part.split_once('-')?.0.parse().ok()?, total.parse().ok()))
-}
-
-fn is_page(chunk: &[u8]) -> bool {
-    let beginning = String::from_utf8_lossy(&chunk[..chunk.len().min(64)]).trim_start().to_ascii_lowercase();
-    beginning.starts_with("<!doctype html") || beginning.starts_with("<html")
+fn refuse_page(url: &Url, head: &[u8]) -> Result<(), DownloadError> {
+    let beginning = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
+    if beginning.starts_with("<!doctype html") || beginning.starts_with("<html") {
+        return Err(wrong(url, "sends a web page where a file was asked for"));
+    }
+    Ok(())
 }
 
 fn length(path: &Path) -> Result<u64, DownloadError> {
@@ -147,4 +156,8 @@ fn length(path: &Path) -> Result<u64, DownloadError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(at(path)(error)),
     }
+}
+
+fn empty(path: &Path) -> Result<(), DownloadError> {
+    File::create(path).map(drop).map_err(at(path))
 }

@@ -165,3 +165,58 @@ fn a_busy_server_is_asked_again_and_a_strict_one_is_not() {
         assert_eq!(server.asked().len(), 1, "{status} does not pass");
     }
 }
+
+#[test]
+fn a_rest_that_ends_early_is_no_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(|asked, earlier| {
+        let body = weights();
+        let part = |from: usize, to: usize, headers: &str| {
+            let range = format!("etag: \"a\"\r\ncontent-range: bytes {from}-{}/{}\r\n{headers}", to - 1, body.len());
+            reply("206 Partial Content", &range, &body[from..to])
+        };
+        match (asked.start(), earlier) {
+            (None, 0) => reply("200 OK", "content-length: 200000\r\netag: \"a\"\r\n", &body[..90_000]),
+            // What it announces is what it sends, and yet not all that is missing.
+            (Some(90_000), _) => part(90_000, 120_000, "content-length: 30000\r\n"),
+            // Its length is nowhere but in the range.
+            (Some(120_000), _) => part(120_000, 150_000, ""),
+            (Some(start), _) => rest(&body, start, "etag: \"a\"\r\n"),
+            (None, _) => reply("500 Wrong", "", b""),
+        }
+    });
+    assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
+    assert_eq!(server.asked().last().unwrap().start(), Some(150_000));
+}
+
+#[test]
+fn a_rest_of_another_file_is_not_joined_to_the_part_that_is_here() {
+    for headers in ["etag: \"b\"\r\n", "", "etag: W/\"a\"\r\n"] {
+        let folder = tempfile::tempdir().unwrap();
+        // It does not know `if-range`, so it sends the rest of whatever is there now.
+        let server = serve(move |asked, earlier| match (asked.start(), earlier) {
+            (_, 0) => reply("200 OK", "content-length: 200000\r\netag: \"a\"\r\n", &[1; 90_000]),
+            (Some(start), _) => rest(&weights(), start, headers),
+            (None, _) => whole(&weights(), headers),
+        });
+        assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights(), "{headers}");
+        assert_eq!(server.asked().last().unwrap().start(), None);
+    }
+}
+
+#[test]
+fn parts_that_were_not_asked_for_are_refused() {
+    let ranges = ["bytes 0-199999/200000", "bytes 90001-199999/200000", "bytes 90000-200000/200000", "bytes 90000-9/9"];
+    for range in ranges {
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(move |asked, _| match asked.start() {
+            None => reply("200 OK", "content-length: 200000\r\netag: \"a\"\r\n", &weights()[..90_000]),
+            Some(_) => {
+                let headers = format!("etag: \"a\"\r\ncontent-range: {range}\r\n");
+                reply("206 Partial Content", &headers, &weights()[90_000..])
+            }
+        });
+        let error = best(&server, folder.path()).unwrap_err().to_string();
+        assert!(error.contains("another part"), "{range}: {error}");
+    }
+}
