@@ -7,7 +7,9 @@ mod server;
 
 use descry_download::DownloadError;
 use server::{Server, get, reply, rest, serve, settings, sha256, weights, whole};
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 const NO_HUB: &str = "http://127.0.0.1:1";
@@ -28,7 +30,7 @@ fn goes_on_where_it_broke_off() {
         }
     });
     let path = best(&server, folder.path()).unwrap();
-    assert_eq!(std::fs::read(path).unwrap(), weights());
+    assert_eq!(fs::read(path).unwrap(), weights());
     let asked = server.asked();
     assert_eq!(asked[1].start(), Some(90_000));
     assert!(asked[1].headers.contains("if-range: \"a\""), "{}", asked[1].headers);
@@ -41,7 +43,7 @@ fn begins_again_where_parts_are_unknown_or_the_file_changed() {
         0 => reply("200 OK", "content-length: 200000\r\netag: \"a\"\r\n", &[1; 90_000]),
         _ => whole(&weights(), "etag: \"b\"\r\n"),
     });
-    assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
+    assert_eq!(fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn servers_that_send_more_than_they_announced_are_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     // The announced bytes are a file of their own, and a second answer on the same connection is not waited for.
     let server = serve(|_, _| reply("200 OK", "content-length: 9\r\n", &weights()));
-    assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights()[..9]);
+    assert_eq!(fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights()[..9]);
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn a_busy_server_is_asked_again_and_a_strict_one_is_not() {
         0 => reply("503 Busy", "content-length: 0\r\n", b""),
         _ => whole(&weights(), ""),
     });
-    assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
+    assert_eq!(fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
     for (status, advice) in [("401 No", "HF_TOKEN"), ("403 No", "gated"), ("404 No", "no such"), ("410 No", "no file")]
     {
         let server = serve(move |_, _| reply(status, "content-length: 0\r\n", b""));
@@ -185,7 +187,7 @@ fn a_rest_that_ends_early_is_no_whole_file() {
             (None, _) => reply("500 Wrong", "", b""),
         }
     });
-    assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
+    assert_eq!(fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights());
     assert_eq!(server.asked().last().unwrap().start(), Some(150_000));
 }
 
@@ -199,7 +201,7 @@ fn a_rest_of_another_file_is_not_joined_to_the_part_that_is_here() {
             (Some(start), _) => rest(&weights(), start, headers),
             (None, _) => whole(&weights(), headers),
         });
-        assert_eq!(std::fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights(), "{headers}");
+        assert_eq!(fs::read(best(&server, folder.path()).unwrap()).unwrap(), weights(), "{headers}");
         assert_eq!(server.asked().last().unwrap().start(), None);
     }
 }
@@ -219,4 +221,39 @@ fn parts_that_were_not_asked_for_are_refused() {
         let error = best(&server, folder.path()).unwrap_err().to_string();
         assert!(error.contains("another part"), "{range}: {error}");
     }
+}
+
+#[test]
+fn a_page_in_small_pieces_and_a_compressed_file_are_no_weights() {
+    let page = b"\n <!DOCTYPE HTML><p>Quota exceeded</p>";
+    let server = serve(move |_, _| {
+        let pieces: Vec<u8> = page.iter().flat_map(|byte| [b"1\r\n", &[*byte][..], b"\r\n"].concat()).collect();
+        reply("200 OK", "transfer-encoding: chunked\r\n", &[&pieces[..], b"0\r\n\r\n"].concat())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let error = best(&server, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("web page"), "{error}");
+    let server = serve(|_, _| whole(&weights(), "content-encoding: gzip\r\n"));
+    let error = best(&server, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("compressed"), "{error}");
+    assert!(server.asked()[0].headers.contains("accept-encoding: identity"));
+}
+
+#[test]
+fn a_full_disk_is_told_and_ends_the_download() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(|_, _| whole(&weights(), ""));
+    let place = format!("{}/best.pth", server.address);
+    let mut settings = settings(folder.path(), NO_HUB);
+    settings.offline = true;
+    let Err(DownloadError::Offline { cache, .. }) = get(&place, &settings) else { panic!("nothing is here") };
+    fs::create_dir_all(&cache).unwrap();
+    // A file that never has room for a byte.
+    symlink("/dev/full", cache.with_file_name("part.incomplete")).unwrap();
+    settings.offline = false;
+    let error = get(&place, &settings).unwrap_err();
+    assert!(matches!(error, DownloadError::Full { .. }), "{error:?}");
+    assert!(error.to_string().contains("no room") && error.to_string().contains("goes on"), "{error}");
+    assert_eq!(server.asked().len(), 1, "asking again makes no room");
+    assert!(!cache.join("best.pth").exists());
 }
