@@ -223,7 +223,8 @@ impl Snapshot<'_> {
         let Content { tag, size_bytes } = content;
         let blobs = self.folder.join("blobs");
         fs::create_dir_all(&blobs).map_err(at(&blobs))?;
-        let (blob, part) = (blobs.join(tag), blobs.join(format!("{tag}.incomplete")));
+        // Other clients of the hub keep parts of their own here, under a name that ends otherwise.
+        let (blob, part) = (blobs.join(tag), blobs.join(format!("{tag}.descry-incomplete")));
         let _lock = locked(&blobs.join(format!("{tag}.lock")))?;
         if blob.exists() {
             return Ok(());

@@ -263,3 +263,20 @@ fn a_repository_that_is_not_there_is_told() {
     let error = get(PLACE, &elsewhere).unwrap_err().to_string();
     assert!(error.contains("https://") && !error.contains("secret"), "{error}");
 }
+
+#[test]
+fn parts_of_other_clients_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = folder.path().join("hub/models--owner--name/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let part = |ending: &str| blobs.join(format!("{}.{ending}", sha256(&weights())));
+    // Of a client that reserves the room first, and of this one, which knows that what is here is right.
+    fs::write(part("incomplete"), vec![0; 200_000]).unwrap();
+    fs::write(part("descry-incomplete"), &weights()[..90_000]).unwrap();
+    let hub = hub([("model.safetensors", weights())]);
+    let path = get(PLACE, &settings(folder.path(), &hub.address)).unwrap();
+    assert_eq!(fs::read(path).unwrap(), weights());
+    assert_eq!(hub.asked().last().unwrap().start(), Some(90_000));
+    assert_eq!(fs::read(part("incomplete")).unwrap(), vec![0; 200_000]);
+    assert!(!part("descry-incomplete").exists());
+}
