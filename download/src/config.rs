@@ -29,7 +29,7 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long a server may fail without anything arriving. It is asked again meanwhile.
     pub patience: Duration,
-    /// The most that a file of weights may have.
+    /// The most that weights may have, all shards together.
     pub limit_bytes: u64,
     /// The most that a file beside the weights may have.
     pub small_limit_bytes: u64,

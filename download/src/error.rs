@@ -47,8 +47,8 @@ pub enum DownloadError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The file is larger than one of its kind may be.
-    #[error("{url} has more than {limit_bytes} bytes, the most that is fetched of such a file")]
+    /// A file is larger than one of its kind may be, or the shards of a model are it together.
+    #[error("{url} has more than {limit_bytes} bytes, the most that is fetched of its kind")]
     TooLarge {
         /// Where.
         url: String,

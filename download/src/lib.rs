@@ -6,6 +6,7 @@
 
 mod asking;
 mod config;
+mod content_hash;
 mod error;
 mod hub;
 mod place;

@@ -1,12 +1,12 @@
 //! One file from an address.
 
 use crate::asking::{Client, shown};
+use crate::content_hash::{ContentHash, hexadecimal};
 use crate::error::at;
 use crate::transfer::{Wanted, fetch_part};
 use crate::{DownloadError, Progress, Settings};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -53,14 +53,9 @@ pub(crate) fn fetch(
     Ok(target)
 }
 
-/// Refuses a file that is not the wanted one.
+/// Refuses a file that is not the wanted one, where one is wanted.
 pub(crate) fn check(file: &Path, sha256: Option<&str>, place: &str) -> Result<(), DownloadError> {
-    let Some(wanted) = sha256 else { return Ok(()) };
-    let found = sha256_of(file)?;
-    if found.eq_ignore_ascii_case(wanted) {
-        return Ok(());
-    }
-    Err(DownloadError::Wrong { url: place.to_owned(), reason: format!("has the SHA-256 {found}, not {wanted}") })
+    sha256.map_or(Ok(()), |wanted| ContentHash::Sha256(wanted.to_owned()).check(file, place))
 }
 
 /// A lock that ends with its process.
@@ -68,21 +63,4 @@ pub(crate) fn locked(path: &Path) -> Result<File, DownloadError> {
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
     file.lock().map_err(at(path))?;
     Ok(file)
-}
-
-fn sha256_of(path: &Path) -> Result<String, DownloadError> {
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path).map_err(at(path))?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let length = io::Read::read(&mut file, &mut buffer).map_err(at(path))?;
-        if length == 0 {
-            return Ok(hexadecimal(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..length]);
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,53 +3,15 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+mod hub_server;
 mod server;
 
-use descry_download::{DownloadError, Settings};
-use server::{Asked, Server, get, reply, rest, serve, settings, sha256, weights, whole};
+use descry_download::Settings;
+use hub_server::{PLACE, file, hub, hub_listing, index, offline};
+use server::{get, reply, serve, settings, sha256, weights, whole};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-
-const PLACE: &str = "hf://owner/name";
-
-/// What a hub sends of a file: the large ones lie elsewhere, under their hash.
-fn file(content: &[u8], asked: &Asked) -> Vec<u8> {
-    let headers = format!("etag: \"{}\"\r\n", sha256(content));
-    match asked.start() {
-        Some(start) => rest(content, start, &headers),
-        None => whole(content, &headers),
-    }
-}
-
-/// A hub with one repository of these files. `listed` is what it says it has.
-fn hub_listing(files: BTreeMap<&'static str, Vec<u8>>, listed: Vec<String>) -> Server {
-    serve(move |asked, _| {
-        if asked.path == "/api/models/owner/name/revision/main" {
-            let siblings: Vec<_> = listed.iter().map(|name| format!("{{\"rfilename\":{name:?}}}")).collect();
-            return whole(format!("{{\"sha\":\"c0ffee\",\"siblings\":[{}]}}", siblings.join(",")).as_bytes(), "");
-        }
-        let name = asked.path.strip_prefix("/owner/name/resolve/c0ffee/").unwrap_or_default();
-        match files.get(name) {
-            Some(content) => file(content, asked),
-            None => reply("404 Not Found", "content-length: 0\r\n", b""),
-        }
-    })
-}
-
-fn hub<const COUNT: usize>(files: [(&'static str, Vec<u8>); COUNT]) -> Server {
-    let listed = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-    hub_listing(files.into(), listed)
-}
-
-fn index(shards: &[&str]) -> Vec<u8> {
-    let map: Vec<_> = shards.iter().enumerate().map(|(number, name)| format!("\"{number}\":{name:?}")).collect();
-    format!("{{\"weight_map\":{{{}}}}}", map.join(",")).into_bytes()
-}
-
-fn offline(settings: &Settings) -> Settings {
-    Settings { offline: true, endpoint: "http://127.0.0.1:1".to_owned(), ..settings.clone() }
-}
 
 #[test]
 fn a_repository_comes_in_the_hubs_own_layout_and_the_token_stays_with_the_hub() {
@@ -66,7 +28,7 @@ fn a_repository_comes_in_the_hubs_own_layout_and_the_token_stays_with_the_hub() 
         "/owner/name/resolve/c0ffee/config.json" => {
             reply("307 Elsewhere", "location: /cache/config.json\r\ncontent-length: 0\r\n", b"")
         }
-        "/cache/config.json" => whole(b"{}", "etag: \"0123456789abcdef0123456789abcdef01234567\"\r\n"),
+        "/cache/config.json" => whole(b"{}", "etag: \"9e26dfeeb6e641a33dae4961196235bdb965b21b\"\r\n"),
         "/owner/name/resolve/c0ffee/model.safetensors" => {
             let headers = format!(
                 "location: {elsewhere}/blob\r\netag: \"a-hash-of-another-kind\"\r\nx-linked-etag: \"{}\"\r\nx-linked-size: 200000\r\ncontent-length: 0\r\n",
@@ -151,54 +113,6 @@ fn shards_come_with_their_index_and_are_found_offline_when_all_are_here() {
 }
 
 #[test]
-fn a_hash_is_compared_before_anything_comes_and_offline_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let hub = hub([("model.safetensors", weights())]);
-    let right = Settings { sha256: Some(sha256(&weights())), ..settings(folder.path(), &hub.address) };
-    let other = Settings { sha256: Some("00".repeat(32)), ..right.clone() };
-    let error = get(PLACE, &other).unwrap_err().to_string();
-    assert!(error.contains("SHA-256"), "{error}");
-    assert!(hub.asked().iter().all(|asked| asked.start() == Some(0) || asked.path.starts_with("/api")));
-    assert!(!folder.path().join("hub/models--owner--name/blobs").exists());
-    let path = get(PLACE, &right).unwrap();
-    assert_eq!(get(PLACE, &offline(&right)).unwrap(), path);
-    for other in [other.clone(), offline(&other)] {
-        let error = get(PLACE, &other).unwrap_err().to_string();
-        assert!(error.contains("SHA-256"), "{error}");
-    }
-}
-
-#[test]
-fn content_that_is_not_what_the_hub_names_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let hub = serve(|asked, _| {
-        if asked.path.starts_with("/api") {
-            return whole(br#"{"sha":"c0ffee","siblings":[{"rfilename":"model.safetensors"}]}"#, "");
-        }
-        whole(&weights(), &format!("etag: \"{}\"\r\n", sha256(b"another")))
-    });
-    let error = get(PLACE, &settings(folder.path(), &hub.address)).unwrap_err().to_string();
-    assert!(error.contains("SHA-256"), "{error}");
-    let blobs = fs::read_dir(folder.path().join("hub/models--owner--name/blobs")).unwrap();
-    let names: Vec<_> = blobs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names, [format!("{}.lock", sha256(b"another"))]);
-}
-
-#[test]
-fn small_files_and_listings_have_small_limits() {
-    let folder = tempfile::tempdir().unwrap();
-    let large = hub([("model.safetensors", weights()), ("config.json", vec![b' '; 2_000])]);
-    let error = get(PLACE, &settings(folder.path(), &large.address)).unwrap_err();
-    assert!(
-        matches!(&error, DownloadError::TooLarge { limit_bytes: 1024, url } if url.contains("config.json")),
-        "{error}"
-    );
-    let large = hub_listing(BTreeMap::new(), vec!["a-file-of-no-use".repeat(1_000); 1_100]);
-    let error = get(PLACE, &settings(folder.path(), &large.address)).unwrap_err();
-    assert!(matches!(&error, DownloadError::TooLarge { url, .. } if url.contains("/api/models/")), "{error}");
-}
-
-#[test]
 fn what_fails_for_a_moment_is_asked_again() {
     let folder = tempfile::tempdir().unwrap();
     // Each question fails once: the listing, the first one about a file, and the file itself.
@@ -262,21 +176,4 @@ fn a_repository_that_is_not_there_is_told() {
     let elsewhere = Settings { endpoint: "http://hub.example".to_owned(), ..settings(folder.path(), &hub.address) };
     let error = get(PLACE, &elsewhere).unwrap_err().to_string();
     assert!(error.contains("https://") && !error.contains("secret"), "{error}");
-}
-
-#[test]
-fn parts_of_other_clients_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = folder.path().join("hub/models--owner--name/blobs");
-    fs::create_dir_all(&blobs).unwrap();
-    let part = |ending: &str| blobs.join(format!("{}.{ending}", sha256(&weights())));
-    // Of a client that reserves the room first, and of this one, which knows that what is here is right.
-    fs::write(part("incomplete"), vec![0; 200_000]).unwrap();
-    fs::write(part("descry-incomplete"), &weights()[..90_000]).unwrap();
-    let hub = hub([("model.safetensors", weights())]);
-    let path = get(PLACE, &settings(folder.path(), &hub.address)).unwrap();
-    assert_eq!(fs::read(path).unwrap(), weights());
-    assert_eq!(hub.asked().last().unwrap().start(), Some(90_000));
-    assert_eq!(fs::read(part("incomplete")).unwrap(), vec![0; 200_000]);
-    assert!(!part("descry-incomplete").exists());
 }

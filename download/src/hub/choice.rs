@@ -22,6 +22,9 @@ const SETTINGS: [&str; 9] = [
     "special_tokens_map.json",
 ];
 
+/// The most shards that an index may name. Published models of hundreds of GiB have a few hundred.
+const SHARD_LIMIT: usize = 1_000;
+
 /// Whole models and the indices of such in shards: the first one that a repository has. Safetensors hold nothing but
 /// numbers, so these come first.
 const WEIGHTS: [&str; 7] = [
@@ -80,6 +83,9 @@ pub(super) fn shards(
         .map_err(|_| wrong("is no index of shards: it has no weight_map"))?;
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    if names.len() > SHARD_LIMIT {
+        return Err(wrong(&format!("names {} shards, and at most {SHARD_LIMIT} are fetched", names.len())));
+    }
     if names.is_empty() || !names.iter().all(|name| is_plain(name)) {
         return Err(wrong("names shards that are no files beside it"));
     }
