@@ -56,10 +56,28 @@ pub enum DownloadError {
         limit_bytes: u64,
     },
     /// Not here, and nothing may be fetched.
-    #[error("{what} is not in {}, and nothing is fetched offline", cache.display())]
+    #[error(
+        "{what} is not in {}, and nothing is fetched offline; the same command without --offline and HF_HUB_OFFLINE \
+         fetches it",
+        cache.display()
+    )]
     Offline {
         /// What was wanted.
         what: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// Weights are here, but not what says how they are to be read, and nothing may be fetched.
+    #[error(
+        "the weights of {place} are in {}, but neither {missing}, which may belong to them, nor a note that the repository \
+         lacks it; the same command without --offline and HF_HUB_OFFLINE fetches it",
+        cache.display()
+    )]
+    Unsettled {
+        /// Whose weights.
+        place: String,
+        /// What is missing.
+        missing: String,
         /// Where it was looked for.
         cache: PathBuf,
     },

@@ -1,5 +1,6 @@
 //! A repository of a model hub, in the hub's own cache layout.
 
+mod belonging;
 mod choice;
 mod kept;
 mod snapshot;
@@ -53,8 +54,12 @@ pub(crate) fn fetch(
     let snapshot = Snapshot { client, repository, snapshot: folder.join("snapshots").join(&commit), folder, commit };
     let missing = |reason: String| DownloadError::Place { place: place.clone(), reason };
     let weights = choice::weights(file, |name| names.contains(name)).ok_or_else(|| missing(describe(&names, file)))?;
-    for name in choice::settings(&weights).filter(|name| names.contains(name)) {
-        snapshot.fetch(&name, settings.small_limit_bytes, None, progress)?;
+    for name in choice::settings(&weights) {
+        if names.contains(&name) {
+            snapshot.fetch(&name, settings.small_limit_bytes, None, progress)?;
+        } else {
+            belonging::mark_absent(&snapshot.folder, &snapshot.commit, &name)?;
+        }
     }
     let found = if choice::is_index(&weights) {
         refuse_hash_of_many(&place, settings)?;

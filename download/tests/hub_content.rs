@@ -135,3 +135,24 @@ fn shards_count_together() {
         get(PLACE, &Settings { limit_bytes: 399_999, ..settings }).unwrap();
     }
 }
+
+#[test]
+fn weights_without_their_settings_are_not_taken_offline() {
+    let hub =
+        hub([("model.safetensors", weights()), ("config.json", b"{}".to_vec()), ("tokenizer.json", b"[]".to_vec())]);
+    for missing in ["config.json", "tokenizer.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), &hub.address);
+        let path = get(PLACE, &settings).unwrap();
+        assert_eq!(get(PLACE, &offline(&settings)).unwrap(), path);
+        // As another client leaves it that was asked for the weights alone.
+        fs::remove_file(path.with_file_name(missing)).unwrap();
+        let error = get(PLACE, &offline(&settings)).unwrap_err().to_string();
+        assert!(
+            error.contains(missing) && error.contains("owner/name") && error.contains("without --offline"),
+            "{error}"
+        );
+        assert_eq!(get(PLACE, &settings).unwrap(), path);
+        assert_eq!(get(PLACE, &offline(&settings)).unwrap(), path);
+    }
+}

@@ -60,7 +60,8 @@ pub(super) fn settings(weights: &str) -> impl Iterator<Item = String> {
     names.map(move |name| beside(&folder, &name))
 }
 
-fn beside(folder: &str, name: &str) -> String {
+/// The name of a file in a folder of the repository.
+pub(super) fn beside(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 

@@ -1,6 +1,7 @@
 //! What was fetched of a repository before.
 
-use super::{choice, refuse_hash_of_many};
+use super::belonging::Known;
+use super::{belonging, choice, refuse_hash_of_many};
 use crate::place::is_plain;
 use crate::web::check;
 use crate::{DownloadError, Settings};
@@ -20,8 +21,12 @@ impl Kept {
     /// The weights that are here, if all that belongs to them is here too.
     pub(super) fn take(self, file: Option<&str>, settings: &Settings) -> Result<PathBuf, DownloadError> {
         let absent = |what: String| DownloadError::Offline { what, cache: self.folder.clone() };
+        if !is_plain(&self.commit) {
+            return Err(absent(self.place.clone()));
+        }
         let snapshot = self.folder.join("snapshots").join(&self.commit);
-        let has = |name: &str| is_plain(&self.commit) && snapshot.join(name).is_file();
+        let known = |name: &str| belonging::known(&self.folder, &self.commit, name);
+        let has = |name: &str| known(name) == Known::Here;
         let Some(weights) = choice::weights(file, has) else { return Err(absent(self.place.clone())) };
         let found = snapshot.join(&weights);
         if choice::is_index(&weights) {
@@ -30,6 +35,10 @@ impl Kept {
             if let Some(missing) = shards.iter().find(|shard| !has(shard)) {
                 return Err(absent(format!("{missing} of {}", self.place)));
             }
+        }
+        if let Some(missing) = belonging::first_unknown(&weights, known) {
+            let (place, cache) = (self.place.clone(), self.folder.clone());
+            return Err(DownloadError::Unsettled { place, missing, cache });
         }
         check(&found, settings.sha256.as_deref(), &self.place)?;
         Ok(found)
