@@ -1,14 +1,12 @@
 //! Questions to servers: redirects, refusals, patience, and who gets to see the token.
 
-use crate::place::is_private;
-use crate::{DownloadError, Settings};
+use crate::{Address, DownloadError, Settings};
 use descry_retry::{Again, Retries, RetryPolicy};
 use std::io::{self, Read as _};
 use std::sync::mpsc;
 use std::time::Duration;
 use ureq::http::{HeaderMap, HeaderValue, Response, header};
 use ureq::{Agent, Body};
-use url::Url;
 
 const REDIRECTS: usize = 8;
 const CHUNK_BYTES: usize = 256 << 10;
@@ -26,7 +24,6 @@ pub(crate) struct Reply {
 pub(crate) struct Client<'a> {
     pub(crate) settings: &'a Settings,
     agent: Agent,
-    hub: Option<Url>,
 }
 
 impl<'a> Client<'a> {
@@ -40,11 +37,11 @@ impl<'a> Client<'a> {
             .timeout_recv_response(Some(settings.stall_timeout))
             .user_agent("descry")
             .build();
-        Self { settings, agent: agent.into(), hub: Url::parse(&settings.endpoint).ok() }
+        Self { settings, agent: agent.into() }
     }
 
     /// Asks, and follows redirects: never to an open connection, and with the token for the hub's own host alone.
-    pub(crate) fn ask(&self, url: &Url, headers: &[(&str, String)]) -> Result<Reply, DownloadError> {
+    pub(crate) fn ask(&self, url: &Address, headers: &[(&str, String)]) -> Result<Reply, DownloadError> {
         let asked = url.origin();
         let mut url = url.clone();
         let mut said = HeaderMap::new();
@@ -58,21 +55,16 @@ impl<'a> Client<'a> {
             if !matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(Reply { said, last: reply });
             }
-            let next = header_of(&reply, "location").and_then(|location| url.join(&location).ok());
-            let Some(next) = next else { return Err(wrong(&url, "redirects without saying where to")) };
-            if url.scheme() == "https" && next.scheme() != "https" {
-                return Err(wrong(&url, "redirects from https:// to an open connection, which is not followed"));
-            }
-            url = next;
+            url = next(&url, header_of(&reply, "location").as_deref())?;
         }
         Err(wrong(&url, "redirects without an end"))
     }
 
-    fn ask_once(&self, url: &Url, headers: &[(&str, String)]) -> Result<Response<Body>, DownloadError> {
-        if !is_private(url) {
+    fn ask_once(&self, url: &Address, headers: &[(&str, String)]) -> Result<Response<Body>, DownloadError> {
+        if !url.is_private() {
             return Err(wrong(url, "http:// is for this machine alone, anything else needs https://"));
         }
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.agent.get(url.with_secrets());
         if url.scheme() == "http" {
             // No proxy knows what is on this machine.
             request = request.config().proxy(None).build();
@@ -80,9 +72,9 @@ impl<'a> Client<'a> {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let is_the_hub = self.hub.as_ref().is_some_and(|hub| hub.origin() == url.origin());
+        let is_the_hub = self.settings.endpoint.origin() == url.origin();
         if let Some(token) = self.settings.token.as_ref().filter(|_| is_the_hub) {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.with_secrets()))
                 .map_err(|_| wrong(url, "HF_TOKEN, or the hub's file with a token, has what is no token"))?;
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
@@ -112,12 +104,12 @@ impl<'a> Client<'a> {
     }
 
     /// All of a body of at most so many bytes.
-    pub(crate) fn read(&self, url: &Url, reply: Reply, limit_bytes: u64) -> Result<Vec<u8>, DownloadError> {
+    pub(crate) fn read(&self, url: &Address, reply: Reply, limit_bytes: u64) -> Result<Vec<u8>, DownloadError> {
         let (mut chunks, mut content) = (Chunks::of(url, reply.last.into_body(), self.settings), Vec::new());
         while let Some(chunk) = chunks.next()? {
             content.extend_from_slice(&chunk);
             if content.len() as u64 > limit_bytes {
-                return Err(DownloadError::TooLarge { url: shown(url), limit_bytes });
+                return Err(DownloadError::TooLarge { url: url.to_string(), limit_bytes });
             }
         }
         Ok(content)
@@ -139,13 +131,13 @@ pub(crate) fn pause(retries: &mut Retries, failure: DownloadError) -> Result<(),
 
 /// A body, piece by piece. A thread reads it, because a read that hangs can't be taken back.
 pub(crate) struct Chunks {
-    url: Url,
+    url: Address,
     stall_timeout: Duration,
     receiver: mpsc::Receiver<io::Result<Vec<u8>>>,
 }
 
 impl Chunks {
-    pub(crate) fn of(url: &Url, body: Body, settings: &Settings) -> Self {
+    pub(crate) fn of(url: &Address, body: Body, settings: &Settings) -> Self {
         let (sender, receiver) = mpsc::sync_channel(4);
         std::thread::spawn(move || {
             let mut reader = body.into_reader();
@@ -183,7 +175,7 @@ pub(crate) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// What a status says, and what can be done.
-pub(crate) fn refused<B>(url: &Url, reply: &Response<B>) -> DownloadError {
+pub(crate) fn refused<B>(url: &Address, reply: &Response<B>) -> DownloadError {
     let status = reply.status().as_u16();
     let advice = match status {
         401 => "it wants a token (HF_TOKEN), or there is no such repository",
@@ -192,35 +184,69 @@ pub(crate) fn refused<B>(url: &Url, reply: &Response<B>) -> DownloadError {
         408 | 429 | 500..=599 => {
             let seconds = header_of(reply, "retry-after").and_then(|seconds| seconds.trim().parse().ok());
             let reason = format!("the server answers {status}");
-            return DownloadError::Broken { url: shown(url), reason, retry_after: seconds.map(Duration::from_secs) };
+            return DownloadError::Broken {
+                url: url.to_string(),
+                reason,
+                retry_after: seconds.map(Duration::from_secs),
+            };
         }
         _ => "that is no file",
     };
-    DownloadError::Refused { url: shown(url), status, advice }
+    DownloadError::Refused { url: url.to_string(), status, advice }
 }
 
 /// A question that got no answer.
-fn failed(url: &Url, error: &ureq::Error) -> DownloadError {
+fn failed(url: &Address, error: &ureq::Error) -> DownloadError {
     use ureq::Error::{ConnectionFailed, HostNotFound, Io, Protocol, Timeout};
     // A certificate that is wrong stays wrong; its failure comes as invalid data.
     let passes = matches!(error, Io(error) if error.kind() != io::ErrorKind::InvalidData)
         || matches!(error, Timeout(_) | Protocol(_) | HostNotFound | ConnectionFailed);
-    if passes { broken(url, error.to_string()) } else { wrong(url, &error.to_string()) }
+    if matches!(error, ureq::Error::BadUri(_)) {
+        // Its message has all of the address in it.
+        wrong(url, "is no address that can be asked")
+    } else if passes {
+        broken(url, error.to_string())
+    } else {
+        wrong(url, &error.to_string())
+    }
 }
 
-pub(crate) fn broken(url: &Url, reason: impl Into<String>) -> DownloadError {
-    DownloadError::Broken { url: shown(url), reason: reason.into(), retry_after: None }
+pub(crate) fn broken(url: &Address, reason: impl Into<String>) -> DownloadError {
+    DownloadError::Broken { url: url.to_string(), reason: reason.into(), retry_after: None }
 }
 
-pub(crate) fn wrong(url: &Url, reason: &str) -> DownloadError {
-    DownloadError::Wrong { url: shown(url), reason: reason.to_owned() }
+pub(crate) fn wrong(url: &Address, reason: &str) -> DownloadError {
+    DownloadError::Wrong { url: url.to_string(), reason: reason.to_owned() }
 }
 
-/// An address without what may be secret in it: its signature, its name and password.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
+/// Where a redirect leads to, if it may be followed.
+fn next(url: &Address, location: Option<&str>) -> Result<Address, DownloadError> {
+    let next = location.and_then(|location| url.redirected(location));
+    let next = next.ok_or_else(|| wrong(url, "redirects without saying where to"))?;
+    if url.scheme() == "https" && next.scheme() != "https" {
+        return Err(wrong(url, "redirects from https:// to an open connection, which is not followed"));
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_encrypted_and_take_no_password_elsewhere() {
+        let from = Address::parse("https://user:secret@example.org/a/b?signature=secret").unwrap();
+        for open in ["http://example.org/a/b", "http://127.0.0.1:8080/b", "ftp://example.org/b", "file:///b"] {
+            let error = next(&from, Some(open)).unwrap_err().to_string();
+            assert!(error.contains("https://example.org/a/b") && !error.contains("secret"), "{error}");
+        }
+        assert!(next(&from, None).is_err() && next(&from, Some("https://[")).is_err());
+        for (location, wanted) in [
+            ("https://other.example/c?d=e", "https://other.example/c?d=e"),
+            ("//other.example/c", "https://other.example/c"),
+            ("/c", "https://user:secret@example.org/c"),
+        ] {
+            assert_eq!(next(&from, Some(location)).unwrap().with_secrets(), wanted);
+        }
+    }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A failure of a download. No message has a token, a password or a signed address in it.
+/// A failure of a download. No message has a token, a password or a signed address in it: what is shown of an address is what
+/// [`crate::Address`] shows of itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadError {
@@ -16,9 +17,14 @@ pub enum DownloadError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A variable of the environment is unusable.
-    #[error("the environment's HF_ and XDG_ variables")]
-    Environment(#[from] config::ConfigError),
+    /// A variable of the environment is unusable. What is in it is not shown, since it may be the token.
+    #[error("{variable}: {reason}")]
+    Environment {
+        /// Which variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The server refuses.
     #[error("{url} answers {status}: {advice}")]
     Refused {

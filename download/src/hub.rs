@@ -8,14 +8,13 @@ mod snapshot;
 use crate::asking::{Client, refused, wrong};
 use crate::error::at;
 use crate::place::is_plain;
-use crate::{DownloadError, Progress, Settings};
+use crate::{Address, DownloadError, Progress, Settings};
 use kept::Kept;
 use serde::Deserialize;
 use snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use url::Url;
 
 /// A repository of ten thousand files takes a tenth of it.
 const LISTING_LIMIT_BYTES: u64 = 16 << 20;
@@ -111,7 +110,7 @@ fn describe(names: &BTreeSet<String>, file: Option<&str>) -> String {
 
 /// The commit that a revision stands for, and the files that it has.
 fn list(client: &Client<'_>, repository: &str, revision: &str) -> Result<(String, BTreeSet<String>), DownloadError> {
-    let url = address(client.settings, &format!("api/models/{repository}/revision/{revision}"))?;
+    let url = address(client.settings, ["api", "models"], repository, ["revision", revision]);
     let text = client.patiently(|| {
         let reply = client.ask(&url, &[])?;
         if reply.last.status() != 200 {
@@ -129,7 +128,12 @@ fn list(client: &Client<'_>, repository: &str, revision: &str) -> Result<(String
     Ok((listing.sha, listing.siblings.into_iter().map(|sibling| sibling.rfilename).filter(is_inside).collect()))
 }
 
-fn address(settings: &Settings, rest: &str) -> Result<Url, DownloadError> {
-    let text = format!("{}/{rest}", settings.endpoint);
-    Url::parse(&text).map_err(|_| DownloadError::Place { place: text, reason: "HF_ENDPOINT is no address".to_owned() })
+/// The address of something that a repository has.
+fn address<'a>(
+    settings: &Settings,
+    before: impl IntoIterator<Item = &'a str>,
+    repository: &'a str,
+    behind: impl IntoIterator<Item = &'a str>,
+) -> Address {
+    settings.endpoint.below(before.into_iter().chain(repository.split('/')).chain(behind))
 }

@@ -4,6 +4,7 @@
 //! (`models--OWNER--REPO/{blobs,refs,snapshots}`), so that what its usual client fetched is found here, and the other way
 //! round. A file that is on its way has a name of its own, and gets the final one when it is whole and checked.
 
+mod address;
 mod asking;
 mod config;
 mod content_hash;
@@ -14,6 +15,7 @@ mod transfer;
 mod web;
 
 pub use self::config::Settings;
+pub use address::{Address, Token};
 pub use error::DownloadError;
 pub use place::Place;
 

@@ -1,8 +1,8 @@
 //! Where a checkpoint lies.
 
-use crate::DownloadError;
+use crate::address::shown_text;
+use crate::{Address, DownloadError};
 use std::path::PathBuf;
-use url::{Host, Url};
 
 /// A path, a repository of a model hub, or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,27 +19,29 @@ pub enum Place {
         file: Option<String>,
     },
     /// One file on the web.
-    Web(Url),
+    Web(Address),
 }
 
 impl Place {
     /// Reads a place as it is written on a command line. Whatever names no scheme is a path.
     ///
     /// # Errors
-    /// For an address that says too little, or would go unencrypted over a network.
+    /// For an address that says too little, would go unencrypted over a network, or is of another kind.
     pub fn parse(text: &str) -> Result<Self, DownloadError> {
-        let wrong = |reason: &str| DownloadError::Place { place: text.to_owned(), reason: reason.to_owned() };
-        if let Some(rest) = text.strip_prefix("hf://") {
-            return hub(rest).ok_or_else(|| wrong("a place on the hub is hf://OWNER/REPO[@REVISION][/FILE]"));
+        let wrong = |reason: &str| DownloadError::Place { place: shown_text(text), reason: reason.to_owned() };
+        let Some((scheme, rest)) = text.split_once("://") else { return Ok(Self::Local(PathBuf::from(text))) };
+        match scheme.to_ascii_lowercase().as_str() {
+            "hf" => hub(rest).ok_or_else(|| wrong("a place on the hub is hf://OWNER/REPO[@REVISION][/FILE]")),
+            "https" | "http" => {
+                let address = Address::parse(text).ok_or_else(|| wrong("this is no address"))?;
+                if !address.is_private() {
+                    return Err(wrong("http:// is for this machine alone, anything else needs https://"));
+                }
+                Ok(Self::Web(address))
+            }
+            _ if scheme.contains('/') => Ok(Self::Local(PathBuf::from(text))),
+            _ => Err(wrong("a place elsewhere is hf://OWNER/REPO[@REVISION][/FILE] or https://...")),
         }
-        if !text.starts_with("https://") && !text.starts_with("http://") {
-            return Ok(Self::Local(PathBuf::from(text)));
-        }
-        let url = Url::parse(text).map_err(|_| wrong("this is no address"))?;
-        if !is_private(&url) {
-            return Err(wrong("http:// is for this machine alone, anything else needs https://"));
-        }
-        Ok(Self::Web(url))
     }
 }
 
@@ -63,20 +65,6 @@ pub(crate) fn is_plain(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')
         && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-}
-
-/// Whether nobody on the way can read or change what comes from there.
-pub(crate) fn is_private(url: &Url) -> bool {
-    match url.scheme() {
-        "https" => true,
-        "http" => match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -103,8 +91,29 @@ mod tests {
             "hf://a/b@../c",
             "http://example.org/x",
             "https://",
+            "ftp://example.org/x",
         ] {
             assert!(Place::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(matches!(Place::parse("HTTPS://example.org/x").unwrap(), Place::Web(_)));
+        assert!(matches!(Place::parse("runs/a://b").unwrap(), Place::Local(_)));
+    }
+
+    #[test]
+    fn places_show_no_secret() {
+        for text in [
+            "https://user:secret@example.org/x?signature=secret",
+            "http://user:secret@example.org/x?signature=secret",
+            "https://user:secret@[/x",
+            "ftp://user:secret@example.org/x",
+            "hf://user:secret@example.org/x",
+            "hf://owner/name?token=secret",
+        ] {
+            let shown = match Place::parse(text) {
+                Ok(place) => format!("{place:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("secret"), "{shown}");
         }
     }
 }

@@ -2,21 +2,20 @@
 
 mod answer;
 
-use crate::asking::{Chunks, Client, broken, pause, shown, wrong};
+use crate::asking::{Chunks, Client, broken, pause, wrong};
 use crate::error::at;
-use crate::{DownloadError, Progress};
+use crate::{Address, DownloadError, Progress};
 use answer::Answer;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use url::Url;
 
 /// So much of a file tells whether it is a web page.
 const HEAD_BYTES: usize = 64;
 
 /// What is known of a file before it comes.
 pub(crate) struct Wanted<'a> {
-    pub(crate) url: Url,
+    pub(crate) url: Address,
     /// As progress shows it.
     pub(crate) name: &'a str,
     pub(crate) size_bytes: Option<u64>,
@@ -30,7 +29,7 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     fn check_size(&self, size_bytes: Option<u64>) -> Result<(), DownloadError> {
         if size_bytes.is_some_and(|size| size > self.limit_bytes) {
-            return Err(DownloadError::TooLarge { url: shown(&self.url), limit_bytes: self.limit_bytes });
+            return Err(DownloadError::TooLarge { url: self.url.to_string(), limit_bytes: self.limit_bytes });
         }
         Ok(())
     }
@@ -142,7 +141,7 @@ fn attempt(
     }
 }
 
-fn refuse_page(url: &Url, head: &[u8]) -> Result<(), DownloadError> {
+fn refuse_page(url: &Address, head: &[u8]) -> Result<(), DownloadError> {
     let beginning = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
     if beginning.starts_with("<!doctype html") || beginning.starts_with("<html") {
         return Err(wrong(url, "sends a web page where a file was asked for"));

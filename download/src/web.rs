@@ -1,38 +1,37 @@
 //! One file from an address.
 
-use crate::asking::{Client, shown};
+use crate::asking::Client;
 use crate::content_hash::{ContentHash, hexadecimal};
 use crate::error::at;
 use crate::transfer::{Wanted, fetch_part};
-use crate::{DownloadError, Progress, Settings};
+use crate::{Address, DownloadError, Progress, Settings};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use url::Url;
 
 /// Fetches a file, or takes the one that is here where its hash is the wanted one or nothing may be fetched.
 pub(crate) fn fetch(
-    url: &Url,
+    url: &Address,
     settings: &Settings,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf, DownloadError> {
-    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    let name = url.file_name();
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let name: String = name.chars().filter(|character| plain(*character)).collect();
     let name = if name.is_empty() || name.starts_with('.') { "checkpoint".to_owned() } else { name };
     // Files of the same name from other addresses lie beside it, each in a folder of its own.
-    let key = hexadecimal(&Sha256::digest(url.as_str()));
+    let key = hexadecimal(&Sha256::digest(url.with_secrets()));
     let folder = settings.web_cache.join(key.get(..16).unwrap_or(&key)).join("file");
     let target = folder.join(&name);
     let sha256 = settings.sha256.as_deref();
     if settings.offline {
         if !target.is_file() {
-            return Err(DownloadError::Offline { what: shown(url), cache: folder });
+            return Err(DownloadError::Offline { what: url.to_string(), cache: folder });
         }
-        check(&target, sha256, &shown(url))?;
+        check(&target, sha256, &url.to_string())?;
         return Ok(target);
     }
-    if target.is_file() && sha256.is_some() && check(&target, sha256, &shown(url)).is_ok() {
+    if target.is_file() && sha256.is_some() && check(&target, sha256, &url.to_string()).is_ok() {
         return Ok(target);
     }
     fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -47,7 +46,7 @@ pub(crate) fn fetch(
     fetch_part(&Client::new(settings), &mut wanted, &part, progress, |found| {
         fs::write(&tag, found.unwrap_or_default()).map_err(at(&tag))
     })?;
-    check(&part, sha256, &shown(url)).inspect_err(|_| drop(fs::remove_file(&part)))?;
+    check(&part, sha256, &url.to_string()).inspect_err(|_| drop(fs::remove_file(&part)))?;
     fs::rename(&part, &target).map_err(at(&target))?;
     fs::remove_file(&tag).map_err(at(&tag))?;
     Ok(target)

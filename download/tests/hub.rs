@@ -6,7 +6,7 @@
 mod hub_server;
 mod server;
 
-use descry_download::Settings;
+use descry_download::{Address, Settings};
 use hub_server::{PLACE, file, hub, hub_listing, index, offline};
 use server::{get, reply, serve, settings, sha256, weights, whole};
 use std::collections::BTreeMap;
@@ -173,7 +173,7 @@ fn a_repository_that_is_not_there_is_told() {
     let hub = hub([]);
     let error = get("hf://owner/other", &settings(folder.path(), &hub.address)).unwrap_err().to_string();
     assert!(error.contains("404") && error.contains("no such repository"), "{error}");
-    let elsewhere = Settings { endpoint: "http://hub.example".to_owned(), ..settings(folder.path(), &hub.address) };
+    let elsewhere = Settings { endpoint: Address::parse("http://hub.example").unwrap(), ..settings(folder.path(), &hub.address) };
     let error = get(PLACE, &elsewhere).unwrap_err().to_string();
     assert!(error.contains("https://") && !error.contains("secret"), "{error}");
 }

@@ -6,11 +6,10 @@ use crate::content_hash::ContentHash;
 use crate::error::at;
 use crate::transfer::{Wanted, fetch_part};
 use crate::web::{check, locked};
-use crate::{DownloadError, Progress};
+use crate::{Address, DownloadError, Progress};
 use std::fs;
 use std::path::{Path, PathBuf};
 use ureq::http::HeaderMap;
-use url::Url;
 
 /// One commit of a repository, here and there.
 pub(super) struct Snapshot<'a> {
@@ -25,7 +24,7 @@ pub(super) struct Snapshot<'a> {
 
 /// What the hub says of a file.
 pub(super) struct Content {
-    url: Url,
+    url: Address,
     /// What it is called in the cache: the SHA-256 of large files, git's name of small ones.
     tag: String,
     hash: ContentHash,
@@ -42,7 +41,7 @@ impl Snapshot<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<PathBuf, DownloadError> {
         let link = self.snapshot.join(name);
-        let url = self.address(name)?;
+        let url = self.address(name);
         if !link.exists() {
             let content = self.content(name)?;
             if let (Some(wanted), ContentHash::Sha256(found)) = (sha256, &content.hash)
@@ -52,7 +51,7 @@ impl Snapshot<'_> {
             }
             self.fetch_content(&content, name, limit_bytes, progress)?;
         }
-        check(&link, sha256, url.as_str())?;
+        check(&link, sha256, &url.to_string())?;
         Ok(link)
     }
 
@@ -91,13 +90,14 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn address(&self, name: &str) -> Result<Url, DownloadError> {
-        address(self.client.settings, &format!("{}/resolve/{}/{name}", self.repository, self.commit))
+    fn address(&self, name: &str) -> Address {
+        let file = ["resolve", self.commit.as_str()].into_iter().chain(name.split('/'));
+        address(self.client.settings, [], self.repository, file)
     }
 
     /// Asks what a file is called in the cache, for which its first byte is enough.
     fn content(&self, name: &str) -> Result<Content, DownloadError> {
-        let url = self.address(name)?;
+        let url = self.address(name);
         let asked = self.client.patiently(|| {
             let headers = [("accept-encoding", "identity".to_owned()), ("range", "bytes=0-0".to_owned())];
             let asked = self.client.ask(&url, &headers)?;
@@ -134,7 +134,7 @@ impl Snapshot<'_> {
             // The hash tells in the end whether parts of different days belong together.
             let mut wanted = Wanted { url, name, size_bytes, limit_bytes, is_hashed: true, tag: None };
             fetch_part(&self.client, &mut wanted, &part, progress, |_| Ok(()))?;
-            hash.check(&part, wanted.url.as_str()).inspect_err(|_| drop(fs::remove_file(&part)))?;
+            hash.check(&part, &wanted.url.to_string()).inspect_err(|_| drop(fs::remove_file(&part)))?;
             fs::rename(&part, &blob).map_err(at(&blob))?;
         }
         lead(&self.snapshot.join(name), name, tag)

@@ -1,11 +1,10 @@
 //! What a server says of the bytes that it is about to send.
 
 use super::Wanted;
-use crate::DownloadError;
 use crate::asking::{header_of, refused, wrong};
+use crate::{Address, DownloadError};
 use ureq::Body;
 use ureq::http::{Response, StatusCode};
-use url::Url;
 
 const ANOTHER_PART: &str = "sends another part than it was asked for";
 
@@ -24,7 +23,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads a reply to a question for all that is behind `here` bytes. `None` where the file has no such bytes.
-    pub(super) fn of(url: &Url, reply: &Response<Body>, here: u64) -> Result<Option<Self>, DownloadError> {
+    pub(super) fn of(url: &Address, reply: &Response<Body>, here: u64) -> Result<Option<Self>, DownloadError> {
         let tag = header_of(reply, "etag").filter(|tag| !tag.starts_with("W/"));
         let length = header_of(reply, "content-length").and_then(|length| length.parse().ok());
         let answer = match reply.status() {

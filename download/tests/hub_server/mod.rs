@@ -1,7 +1,7 @@
 //! A hub with one repository.
 
 use crate::server::{Asked, Server, reply, rest, serve, sha256, whole};
-use descry_download::Settings;
+use descry_download::{Address, Settings};
 use std::collections::BTreeMap;
 
 pub(crate) const PLACE: &str = "hf://owner/name";
@@ -41,5 +41,5 @@ pub(crate) fn index(shards: &[&str]) -> Vec<u8> {
 }
 
 pub(crate) fn offline(settings: &Settings) -> Settings {
-    Settings { offline: true, endpoint: "http://127.0.0.1:1".to_owned(), ..settings.clone() }
+    Settings { offline: true, endpoint: Address::parse("http://127.0.0.1:1").unwrap(), ..settings.clone() }
 }

@@ -1,6 +1,6 @@
 //! A server that behaves as servers do on bad days.
 
-use descry_download::{DownloadError, Place, Settings, fetch};
+use descry_download::{Address, DownloadError, Place, Settings, Token, fetch};
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -83,8 +83,8 @@ pub(crate) fn rest(body: &[u8], start: usize, headers: &str) -> Vec<u8> {
 /// Limits and patience that fit a test.
 pub(crate) fn settings(folder: &Path, endpoint: &str) -> Settings {
     Settings {
-        endpoint: endpoint.to_owned(),
-        token: Some("secret-token".to_owned()),
+        endpoint: Address::parse(endpoint).unwrap(),
+        token: Token::new("secret-token"),
         hub_cache: folder.join("hub"),
         web_cache: folder.join("web"),
         offline: false,
