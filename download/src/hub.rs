@@ -8,13 +8,14 @@ mod snapshot;
 use crate::asking::{Client, refused, wrong};
 use crate::error::at;
 use crate::place::is_plain;
+use crate::web::locked;
 use crate::{Address, DownloadError, Progress, Settings};
 use kept::Kept;
 use serde::Deserialize;
 use snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A repository of ten thousand files takes a tenth of it.
 const LISTING_LIMIT_BYTES: u64 = 16 << 20;
@@ -40,7 +41,8 @@ pub(crate) fn fetch(
     settings: &Settings,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf, DownloadError> {
-    let place = format!("hf://{repository}@{revision}{}", file.map(|file| format!("/{file}")).unwrap_or_default());
+    let written = revision.replace('/', "%2F");
+    let place = format!("hf://{repository}@{written}{}", file.map(|file| format!("/{file}")).unwrap_or_default());
     let folder = settings.hub_cache.join(format!("models--{}", repository.replace('/', "--")));
     let reference = folder.join("refs").join(revision);
     if settings.offline {
@@ -73,12 +75,20 @@ pub(crate) fn fetch(
         snapshot.fetch(&weights, settings.limit_bytes, settings.sha256.as_deref(), progress)?
     };
     if revision != snapshot.commit {
-        if let Some(parent) = reference.parent() {
-            fs::create_dir_all(parent).map_err(at(parent))?;
-        }
-        fs::write(&reference, &snapshot.commit).map_err(at(&reference))?;
+        keep_reference(&snapshot.folder, &reference, &snapshot.commit)?;
     }
     Ok(found)
+}
+
+/// Writes down which commit a revision stands for. Other clients read it too, and whatever else lies beside it; so it is
+/// replaced whole, from a file that lies elsewhere in the repository's folder.
+fn keep_reference(folder: &Path, reference: &Path, commit: &str) -> Result<(), DownloadError> {
+    let Some(parent) = reference.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(at(parent))?;
+    let _lock = locked(&folder.join("reference.descry-lock"))?;
+    let new = folder.join("reference.descry-incomplete");
+    fs::write(&new, commit).map_err(at(&new))?;
+    fs::rename(&new, reference).map_err(at(reference))
 }
 
 fn refuse_hash_of_many(place: &str, settings: &Settings) -> Result<(), DownloadError> {

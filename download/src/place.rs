@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum Place {
     /// On this machine.
     Local(PathBuf),
-    /// `hf://OWNER/REPO[@REVISION][/FILE]`
+    /// `hf://OWNER/REPO[@REVISION][/FILE]`. A revision with slashes, such as `refs/pr/1`, is written with `%2F` for each.
     Hub {
         /// `OWNER/REPO`
         repository: String,
@@ -49,15 +49,14 @@ fn hub(rest: &str) -> Option<Place> {
     let mut parts = rest.splitn(3, '/');
     let (owner, name, file) = (parts.next()?, parts.next()?, parts.next());
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
+    let revision = revision.replace("%2F", "/").replace("%2f", "/");
     let file = file.map(|file| file.trim_end_matches('/')).filter(|file| !file.is_empty());
-    if ![owner, name, revision].into_iter().all(is_plain) || !file.is_none_or(|file| file.split('/').all(is_plain)) {
+    if ![owner, name].into_iter().chain(revision.split('/')).all(is_plain)
+        || !file.is_none_or(|file| file.split('/').all(is_plain))
+    {
         return None;
     }
-    Some(Place::Hub {
-        repository: format!("{owner}/{name}"),
-        revision: revision.to_owned(),
-        file: file.map(str::to_owned),
-    })
+    Some(Place::Hub { repository: format!("{owner}/{name}"), revision, file: file.map(str::to_owned) })
 }
 
 /// Whether a part of a path is a name, and nothing that leads out of a folder. Addresses take it as it is, too.
@@ -81,6 +80,7 @@ mod tests {
         assert_eq!(Place::parse("runs/best.pth").unwrap(), Place::Local("runs/best.pth".into()));
         assert_eq!(Place::parse("hf://a/b").unwrap(), hub("a/b", "main", None));
         assert_eq!(Place::parse("hf://a/b@v1.0/c/d.pth").unwrap(), hub("a/b", "v1.0", Some("c/d.pth")));
+        assert_eq!(Place::parse("hf://a/b@refs%2Fpr%2f1/c.pth").unwrap(), hub("a/b", "refs/pr/1", Some("c.pth")));
         assert!(matches!(Place::parse("http://127.0.0.1:80/x").unwrap(), Place::Web(_)));
         for wrong in [
             "hf://a",
@@ -89,6 +89,9 @@ mod tests {
             "hf://a/b/../c",
             "hf://a/b/c//d",
             "hf://a/b@../c",
+            "hf://a/b@x%2F..%2Fc",
+            "hf://a/b@x%2F%2Fc",
+            "hf://a/b@x%20c",
             "http://example.org/x",
             "https://",
             "ftp://example.org/x",

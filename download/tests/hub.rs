@@ -173,7 +173,42 @@ fn a_repository_that_is_not_there_is_told() {
     let hub = hub([]);
     let error = get("hf://owner/other", &settings(folder.path(), &hub.address)).unwrap_err().to_string();
     assert!(error.contains("404") && error.contains("no such repository"), "{error}");
-    let elsewhere = Settings { endpoint: Address::parse("http://hub.example").unwrap(), ..settings(folder.path(), &hub.address) };
+    let elsewhere =
+        Settings { endpoint: Address::parse("http://hub.example").unwrap(), ..settings(folder.path(), &hub.address) };
     let error = get(PLACE, &elsewhere).unwrap_err().to_string();
     assert!(error.contains("https://") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn branches_tags_and_commits_are_taken_and_kept_for_offline() {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let folder = tempfile::tempdir().unwrap();
+    let hub = serve(|asked, _| match asked.path.rsplit_once("/revision/") {
+        Some(("/api/models/owner/name", "main" | "v1.0" | "refs%2Fpr%2F1" | "0123456" | COMMIT)) => {
+            let siblings = r#"[{"rfilename":"pytorch_model.bin"},{"rfilename":"config.json"}]"#;
+            whole(format!("{{\"sha\":{COMMIT:?},\"siblings\":{siblings}}}").as_bytes(), "")
+        }
+        None if asked.path == format!("/owner/name/resolve/{COMMIT}/config.json") => file(b"{}", asked),
+        None if asked.path.contains(COMMIT) => file(&weights(), asked),
+        _ => reply("404 Not Found", "content-length: 0\r\n", b""),
+    });
+    let settings = settings(folder.path(), &hub.address);
+    let repository = folder.path().join("hub/models--owner--name");
+    for (revision, reference) in
+        [("main", "main"), ("v1.0", "v1.0"), ("refs%2Fpr%2F1", "refs/pr/1"), ("0123456", "0123456")]
+    {
+        let place = format!("{PLACE}@{revision}");
+        let error = get(&place, &offline(&settings)).unwrap_err().to_string();
+        assert!(error.contains(&place) && error.contains("without --offline"), "{error}");
+        let path = get(&place, &settings).unwrap();
+        assert_eq!(path, repository.join("snapshots").join(COMMIT).join("pytorch_model.bin"));
+        assert_eq!(get(&place, &offline(&settings)).unwrap(), path);
+        assert_eq!(fs::read_to_string(repository.join("refs").join(reference)).unwrap(), COMMIT);
+    }
+    // A commit is its own name.
+    let place = format!("{PLACE}@{COMMIT}");
+    assert_eq!(get(&place, &settings).unwrap(), get(&place, &offline(&settings)).unwrap());
+    assert!(!repository.join("refs").join(COMMIT).exists());
+    let error = get(&format!("{PLACE}@other"), &settings).unwrap_err().to_string();
+    assert!(error.contains("404") && error.contains("revision"), "{error}");
 }

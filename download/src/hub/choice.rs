@@ -92,3 +92,42 @@ pub(super) fn shards(
     }
     Ok(names.iter().map(|name| beside(folder, name)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a repository is asked for, without a FILE.
+    fn chosen(names: &[&str]) -> Option<String> {
+        weights(None, |name| names.contains(&name))
+    }
+
+    #[test]
+    fn numbers_alone_are_preferred_and_whole_files_to_shards() {
+        let safe = "model.safetensors";
+        let (safe_index, index) = ("model.safetensors.index.json", "pytorch_model.bin.index.json");
+        let bin = "pytorch_model.bin";
+        for (names, wanted) in [
+            // As plain CLIP is published: its weights for other frameworks are not taken.
+            (&["flax_model.msgpack", bin, "tf_model.h5", "config.json"][..], Some(bin)),
+            (&[bin, safe], Some(safe)),
+            (&[bin, safe_index, "model-00001-of-00002.safetensors"], Some(safe_index)),
+            (&[safe_index, safe], Some(safe)),
+            (&[index, "pytorch_model-00001-of-00002.bin"], Some(index)),
+            (&["open_clip_pytorch_model.bin", "open_clip_model.safetensors"], Some("open_clip_model.safetensors")),
+            (&["best.pth", "configs.yaml"], Some("best.pth")),
+            (&["tf_model.h5", "model.fp16.safetensors", "folder/model.safetensors"], None),
+        ] {
+            assert_eq!(chosen(names).as_deref(), wanted, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn settings_lie_beside_the_weights_and_are_named_once() {
+        let names: Vec<String> = settings("runs/model.safetensors").collect();
+        for name in ["config.json", "tokenizer.json", "vocab.json", "merges.txt", "model.yaml"] {
+            assert!(names.contains(&format!("runs/{name}")), "{name}");
+        }
+        assert_eq!(settings("configs.pth").filter(|name| name == "configs.yaml").count(), 1);
+    }
+}
