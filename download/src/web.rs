@@ -6,7 +6,7 @@ use crate::error::at;
 use crate::transfer::{Wanted, fetch_part};
 use crate::{Address, DownloadError, Progress, Settings};
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Fetches a file, or takes the one that is here where its hash is the wanted one or nothing may be fetched.
@@ -60,6 +60,13 @@ pub(crate) fn check(file: &Path, sha256: Option<&str>, place: &str) -> Result<()
 /// A lock that ends with its process.
 pub(crate) fn locked(path: &Path) -> Result<File, DownloadError> {
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
-    file.lock().map_err(at(path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            tracing::warn!("another process fetches the same; waiting for it");
+            file.lock().map_err(at(path))?;
+        }
+        Err(TryLockError::Error(error)) => return Err(at(path)(error)),
+    }
     Ok(file)
 }
