@@ -1,6 +1,8 @@
 //! Checkpoints from where they lie: a hub and an address give the bundle that the folder gives, and the commands of
 //! `descry export --list` read what they are for.
 
+mod bad_days;
+
 use descry_model::{Bundle, sha256_hex};
 use descry_tests::{golden_folder, program};
 use safetensors::tensor::{Dtype, TensorView};
@@ -76,12 +78,17 @@ fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 
 /// Runs `descry` in a folder that is its home and its working directory.
 fn descry(folder: &Path, endpoint: &str, arguments: &[&str]) -> Output {
+    command(folder, endpoint, arguments).output().unwrap()
+}
+
+fn command(folder: &Path, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("descry"));
     command.args(arguments).current_dir(folder).env("HF_ENDPOINT", endpoint).env("HF_HOME", folder.join("hub-home"));
     for variable in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
         command.env_remove(variable);
     }
-    command.env("XDG_CACHE_HOME", folder.join("caches")).output().unwrap()
+    command.env("XDG_CACHE_HOME", folder.join("caches"));
+    command
 }
 
 #[track_caller]
