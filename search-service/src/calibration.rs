@@ -43,8 +43,9 @@ pub struct Calibration {
     pub labelled_captions: u32,
     /// Milliseconds since the Unix epoch.
     pub calibrated_at_ms: i64,
-    /// What scores of persons and tracks mean. Empty in a calibration of an earlier version.
-    #[serde(default)]
+    /// What scores of persons and tracks mean. Empty in a calibration of an earlier version, and not written where it is empty,
+    /// so that what is kept of a gallery of images alone stays as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupCalibration>,
 }
 
@@ -242,7 +243,7 @@ mod tests {
         let of_images = fit(0.5);
         // As an earlier version kept it.
         let mut earlier = serde_json::to_value(&of_images).unwrap();
-        earlier.as_object_mut().unwrap().remove("groups");
+        assert_eq!(earlier.as_object_mut().unwrap().remove("groups"), None);
         let earlier: Calibration = serde_json::from_value(earlier).unwrap();
         assert_eq!(earlier, of_images);
         let image = earlier.match_probability(0.55, None);
@@ -253,6 +254,17 @@ mod tests {
         let mean = both.match_probability(0.75, grouping(GroupBy::Person, Pool::Mean)).unwrap();
         assert!((mean - image.unwrap()).abs() < 1e-3, "as far above what comes by chance: {mean}, {image:?}");
         assert_eq!(both.match_probability(0.55, grouping(GroupBy::Track, Pool::Mean)), None);
+    }
+
+    #[test]
+    fn a_calibration_without_groups_is_kept_as_earlier_releases_wrote_it() {
+        let earlier = concat!(
+            r#"{"fingerprint":"f","background_mean":0.5,"background_deviation":0.125,"#,
+            r#""presence":{"slope":1.5,"midpoint":0.5},"hit":{"slope":2.0,"midpoint":0.75},"#,
+            r#""background_captions":40,"labelled_captions":0,"calibrated_at_ms":7}"#
+        );
+        let calibration: Calibration = serde_json::from_str(earlier).unwrap();
+        assert_eq!(serde_json::to_string(&calibration).unwrap(), earlier);
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub struct SearchFilter {
     pub person_ids: Vec<String>,
     /// Any of these cameras.
     pub camera_ids: Vec<String>,
-    /// Any of these tracks, of whatever camera.
+    /// Any of these tracks, of whatever camera. Not written where there are none, so that earlier releases read what this one
+    /// wrote.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub track_ids: Vec<String>,
     /// Captured at or after this time (milliseconds since the Unix epoch). Images without a time never match.
     pub captured_from_ms: Option<i64>,
@@ -127,3 +129,22 @@ impl SearchFilter {
 
 /// Further back than any capture time, and exact in float64.
 const MAX_TIME_MS: i64 = 1 << 53;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a release without tracks wrote it. It reads no field that it does not know, and a watch that cannot be read finds
+    /// nobody.
+    const EARLIER: &str = r#"{"image_ids":[],"person_ids":["7"],"camera_ids":[],"captured_from_ms":null,"captured_before_ms":null,"indexed_from_ms":5,"indexed_before_ms":null,"attributes":[{"name":"coat","values":["red"]}],"all":[],"any":[],"none":[]}"#;
+
+    #[test]
+    fn earlier_releases_read_filters_that_name_no_track() {
+        let filter: SearchFilter = serde_json::from_str(EARLIER).unwrap();
+        assert_eq!(serde_json::to_string(&filter).unwrap(), EARLIER);
+        let tracks = SearchFilter { track_ids: vec!["1".to_owned()], ..filter };
+        let json = serde_json::to_string(&tracks).unwrap();
+        assert!(json.contains(r#""track_ids":["1"]"#), "{json}");
+        assert_eq!(serde_json::from_str::<SearchFilter>(&json).unwrap(), tracks);
+    }
+}
