@@ -59,8 +59,9 @@ impl Stand {
     }
 }
 
+/// Opens a file that another store of the same test may have just let go of: its threads end a moment after it is dropped.
 pub(super) async fn open_embedded(path: &Path) -> ByAddress {
-    let config = EmbeddedConfig { search_threads: 2, lock_wait_ms: 0, reserve_bytes: 0 };
+    let config = EmbeddedConfig { search_threads: 2, lock_wait_ms: 2_000, reserve_bytes: 0 };
     ByAddress(Arc::new(EmbeddedStore::open(path, config).await.unwrap()))
 }
 
