@@ -3,9 +3,14 @@
 use crate::IntakeError;
 use chrono::format::{Item, Parsed, StrftimeItems, parse_and_remainder};
 use chrono::{DateTime, FixedOffset, Utc};
+use std::ops::RangeInclusive;
 
 /// A time that every pattern can write: 2026-05-01T12:30:45Z.
 const EXAMPLE_S: i64 = 1_777_638_645;
+
+/// Digits of seconds since 1970 that are taken for a time: from 1973 on. Shorter rows are numbers of frames, longer ones
+/// milliseconds.
+const UNIX_DIGITS: RangeInclusive<usize> = 9..=11;
 
 /// Where in names times stand, and by which clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +41,10 @@ impl TimePattern {
         if items.contains(&Item::Error) {
             return Err(wrong(format!("{pattern:?} is no pattern of strftime's, such as %Y%m%d_%H%M%S")));
         }
-        let names_zone = ["%z", "%:z", "%#z", "%+"].iter().any(|part| pattern.contains(part));
-        let clocks = if pattern.contains("%s") {
+        // Two percent signs are one that stands in the name.
+        let directives = pattern.replace("%%", "");
+        let names_zone = ["%z", "%:z", "%#z", "%+"].iter().any(|part| directives.contains(part));
+        let clocks = if directives.contains("%s") {
             Clocks::Unix
         } else if names_zone {
             Clocks::Named
@@ -87,7 +94,11 @@ impl TimePattern {
         let rest = parse_and_remainder(&mut parsed, text, StrftimeItems::new(&self.pattern)).ok()?;
         let time_ms = match self.clocks {
             Clocks::Named => parsed.to_datetime().ok()?.timestamp_millis(),
-            Clocks::Unix => parsed.to_naive_datetime_with_offset(0).ok()?.and_utc().timestamp_millis(),
+            Clocks::Unix => {
+                let matched = text.get(..text.len() - rest.len())?;
+                let stands_there = digit_rows(matched).any(|row| row.parse().ok() == parsed.timestamp());
+                stands_there.then(|| parsed.to_naive_datetime_with_offset(0).ok())??.and_utc().timestamp_millis()
+            }
             Clocks::Ahead(offset) => {
                 let time = parsed.to_naive_datetime_with_offset(offset.local_minus_utc()).ok()?;
                 time.and_local_timezone(offset).single()?.timestamp_millis()
@@ -95,6 +106,11 @@ impl TimePattern {
         };
         Some((time_ms, rest))
     }
+}
+
+/// The rows of digits in a text that are long enough for seconds since 1970, and not so long that they are milliseconds.
+fn digit_rows(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_digit()).filter(|row| UNIX_DIGITS.contains(&row.len()))
 }
 
 fn is_digit(character: Option<char>) -> bool {
@@ -155,7 +171,14 @@ mod tests {
         {
             assert_eq!(time(stamp, "UTC", name), None, "{name}");
         }
+        // Neither a frame's number nor milliseconds are seconds since 1970, with zeros before them or without.
+        for name in ["img_000123.jpg", "7.jpg", "12345678", "000012345678", "1777638645250.jpg", "img_0001777638645"] {
+            assert_eq!(time("%s", "UTC", name), None, "{name}");
+            assert_eq!(time("img_%s", "UTC", &format!("img_{name}")), None, "{name}");
+        }
         for (pattern, zone, said) in [
+            ("%Y%m%d_%H%M%S%%s", None, "--pattern-zone"),
+            ("%Y%m%d_%H%M%S%%z", None, "--pattern-zone"),
             (stamp, None, "--pattern-zone"),
             (stamp, Some("Berlin"), "Berlin"),
             (stamp, Some("+2"), "+2"),
