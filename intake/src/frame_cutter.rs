@@ -1,8 +1,10 @@
 //! The crops of one frame after another.
 
-use crate::frame_boxes::{BoxOptions, BoxTable, GivenBox, SCORE, Sides, frame_names::FrameNames, origin};
+use crate::frame_boxes::frame_names::{FrameNames, folders_beyond, may_be_same};
+use crate::frame_boxes::{BoxOptions, BoxTable, GivenBox, SCORE, Sides, origin};
 use crate::frame_crop::Frame;
 use crate::{Content, CropBox, FileVersion, FrameCrop, ImageEntry, IntakeError, KnownMetadata, LeftOut, SkippedEntry};
+use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +21,8 @@ const MAX_SIDE_PX: f64 = 1e9;
 pub(crate) struct FrameCutter {
     options: BoxOptions,
     max_bytes: u64,
-    names: FrameNames,
-    /// By the frame's place in the input.
-    boxes: Vec<Vec<GivenBox>>,
+    /// Of each frame that was not taken up, in the order of the input.
+    boxes: VecDeque<Vec<GivenBox>>,
 }
 
 /// A frame and what is left to be cut out of it.
@@ -46,7 +47,7 @@ impl FrameCutter {
     ) -> Result<(Self, BoxTable), IntakeError> {
         let mut table = BoxTable::read(&options)?;
         let names = FrameNames::of(frame_ids.iter().copied());
-        let mut boxes = vec![Vec::new(); frame_ids.len()];
+        let mut boxes: Vec<Vec<GivenBox>> = vec![Vec::new(); frame_ids.len()];
         let (mut first_reason, mut found) = (None, 0_u64);
         for given in std::mem::take(&mut table.boxes) {
             match names.find(&given.frame).map(|place| boxes.get_mut(place)) {
@@ -66,7 +67,16 @@ impl FrameCutter {
             let reason = format!("none of its boxes is of any frame: {reason}; a frame is called {frame:?}");
             return Err(IntakeError::malformed(&options.path, reason));
         }
-        Ok((Self { options, max_bytes, names, boxes }, table))
+        for (of_frame, frame_id) in boxes.iter_mut().zip(frame_ids) {
+            if let Some(reason) = contradiction(of_frame, frame_id) {
+                let skipped = std::mem::take(of_frame).into_iter().map(|given| {
+                    let origin = origin(&options.path, given.place);
+                    SkippedEntry { image_id: String::new(), origin, reason: reason.clone() }
+                });
+                table.skipped.extend(skipped);
+            }
+        }
+        Ok((Self { options, max_bytes, boxes: boxes.into() }, table))
     }
 
     /// How many boxes wait to be cut.
@@ -74,7 +84,7 @@ impl FrameCutter {
         self.boxes.iter().map(|boxes| boxes.len() as u64).sum()
     }
 
-    /// Takes up a frame, of which a record may tell; none where nothing is to be cut out of it.
+    /// Takes up the next frame of the input, of which a record may tell; none where nothing is to be cut out of it.
     pub(crate) fn take_up(
         &mut self,
         frame_id: String,
@@ -82,8 +92,7 @@ impl FrameCutter {
         record: Option<KnownMetadata>,
         left_out: &mut LeftOut,
     ) -> Option<Cutting> {
-        let boxes = self.names.find(&frame_id).ok().and_then(|place| self.boxes.get_mut(place)).map(std::mem::take);
-        let boxes = boxes.unwrap_or_default();
+        let boxes = self.boxes.pop_front().unwrap_or_default();
         if boxes.is_empty() {
             left_out.add("frames without a box", || path.display().to_string());
             return None;
@@ -155,6 +164,25 @@ impl FrameCutter {
     }
 }
 
+/// Why boxes of one frame cannot all be of it, where they state folders that its own name does not have, and not the same ones.
+fn contradiction(boxes: &[GivenBox], frame_id: &str) -> Option<String> {
+    let mut stated: Option<(String, &str)> = None;
+    for GivenBox { frame, .. } in boxes.iter().filter(|given| given.frame.contains(['/', '\\'])) {
+        let folders = folders_beyond(frame, frame_id);
+        match &stated {
+            Some((known, name)) if !may_be_same(known, &folders) => {
+                return Some(format!(
+                    "{name:?} and {frame:?} cannot both be the frame {frame_id:?}; index the folder above them, so that the \
+                     frames have folders in their names"
+                ));
+            }
+            Some((known, _)) if known.len() >= folders.len() => {}
+            Some(_) | None => stated = Some((folders, frame)),
+        }
+    }
+    None
+}
+
 /// The part of a frame of this width and height that a box covers with its padding; none where less than half a pixel is left.
 fn part([left, top, wide, high]: [f64; 4], padding: [f64; 2], (width, height): (f64, f64)) -> Option<CropBox> {
     let edges = |start: f64, length: f64, padding: f64, most: f64| {
@@ -176,3 +204,6 @@ fn part_version(frame: FileVersion, part: CropBox) -> FileVersion {
     let bytes = u64::from(width_px) * u64::from(height_px) * 3;
     FileVersion { bytes, modified_ms: frame.modified_ms.wrapping_add(mixed.wrapping_mul(0x1_0000_0001)) }
 }
+
+#[cfg(test)]
+mod tests;

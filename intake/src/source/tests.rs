@@ -1,5 +1,4 @@
 use super::*;
-use crate::CropBox;
 
 const MAX_IMAGE_BYTES: u64 = 10;
 
@@ -137,83 +136,4 @@ fn archives_that_are_not_read_are_named() {
         let message = open(folder.path(), &[name], None).err().unwrap().to_string();
         assert!(message.contains("Zstandard") && message.contains("zstd -d"), "{message}");
     }
-}
-
-/// A frame whose pixels tell where they lie, as an uncompressed bitmap.
-fn frame(width: u32, height: u32) -> Vec<u8> {
-    let row_bytes = (width * 3).div_ceil(4) * 4;
-    let mut file = b"BM".to_vec();
-    for number in [54 + row_bytes * height, 0, 54, 40, width, height] {
-        file.extend(number.to_le_bytes());
-    }
-    file.extend([1, 0, 24, 0]);
-    file.extend([0; 24]);
-    // Rows go up, and blue stands first.
-    for row in (0..height).rev() {
-        let start = file.len();
-        file.extend((0..width).flat_map(|column| [7, row as u8, column as u8]));
-        file.resize(start + row_bytes as usize, 0);
-    }
-    file
-}
-
-#[test]
-fn boxes_are_cut_out_of_frames() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("c1")).unwrap();
-    for name in ["c1/1.bmp", "c1/2.bmp"] {
-        fs::write(folder.path().join(name), frame(40, 30)).unwrap();
-    }
-    fs::write(folder.path().join("c1/3.bmp"), b"no image").unwrap();
-    let boxes = folder.path().join("boxes.csv");
-    let rows = "1,-5,20,15,50\n1,10,5,4,6\n1,10,5,4,6\n1,50,5,4,6\n1,1e12,0,4,6\n1,NaN,0,4,6\n1,1,1,-4,6\n1,1,1,1,1\n\
-                2,0,0,1e9,1e9\n3,0,0,9,9\n4,0,0,9,9\n";
-    fs::write(&boxes, format!("frame,left,top,width,height\n{rows}")).unwrap();
-    // Of a frame's record all crops take what no record of their own says.
-    let metadata = folder.path().join("m.csv");
-    let records = "1.bmp,c7,2026-05-01T12:30:00Z\n\"1.bmp#10,5,4,6\",c8,\n2.bmp,,2026-05-01T12:30:01Z\n";
-    fs::write(&metadata, format!("image_id,camera_id,captured_at\n{records}")).unwrap();
-    let options = SourceOptions {
-        root: None,
-        metadata: Some(metadata),
-        prefix: String::new(),
-        allow_unmatched: false,
-        max_image_bytes: 1 << 20,
-        times: None,
-    };
-    let camera_id = Some("c1".to_owned());
-    let of_boxes =
-        BoxOptions { path: boxes, min_width_px: 2, max_frame_pixels: 2000, camera_id, ..BoxOptions::default() };
-    let mut source = ImageSource::open_frames(&[folder.path().join("c1")], options, of_boxes).unwrap();
-    let (mut cut, mut known, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-    for item in source.by_ref() {
-        match item {
-            Ok(entry) => {
-                let CropBox { left_px, top_px, width_px, height_px } = entry.metadata.crop_box.unwrap();
-                let image_id = entry.image_id.clone();
-                known
-                    .push((entry.metadata.camera_id.clone().unwrap(), entry.metadata.captured_at_ms.unwrap() % 60_000));
-                let pixels = descry_model::decode_image(&entry.read(1 << 20).unwrap(), 1 << 20, false).unwrap();
-                assert_eq!((pixels.width, pixels.height), (width_px as usize, height_px as usize));
-                let last = [left_px as u8 + width_px as u8 - 1, top_px as u8 + height_px as u8 - 1, 7];
-                assert_eq!(pixels.samples[..3], [left_px as u8, top_px as u8, 7]);
-                assert_eq!(pixels.samples[pixels.samples.len() - 3..], last);
-                cut.push((image_id, [left_px, top_px, width_px as i32, height_px as i32]));
-            }
-            Err(skipped) => reasons.push(skipped.reason),
-        }
-    }
-    let expected = [
-        ("1.bmp#-5,20,15,50", [0, 20, 10, 10]),
-        ("1.bmp#10,5,4,6", [10, 5, 4, 6]),
-        ("2.bmp#0,0,1000000000,1000000000", [0, 0, 40, 30]),
-    ];
-    assert_eq!(cut, expected.map(|(id, sides)| (id.to_owned(), sides)));
-    let said = ["another box", "outside", "is none", "is none", "is none", "its frame", "no frame \"4\""];
-    assert_eq!(known, [("c7", 0), ("c8", 0), ("c1", 1000)].map(|(camera, time_ms)| (camera.to_owned(), time_ms)));
-    assert_eq!(reasons.len(), said.len(), "{reasons:?}");
-    for (reason, said) in reasons.iter().zip(said) {
-        assert!(reason.contains(said), "{said}: {reason}");
-    }
-    assert!(source.summary().left_out.to_string().contains("least size"));
 }
