@@ -14,6 +14,24 @@ fn options(metadata: Option<PathBuf>) -> SourceOptions {
     }
 }
 
+#[test]
+fn whatever_changes_a_crop_changes_its_version() {
+    let part = CropBox { left_px: 1, top_px: 2, width_px: 30, height_px: 40 };
+    let frame = FileVersion { bytes: 1000, modified_ms: 5 };
+    let version = part_version(frame, false, part);
+    assert_eq!(part_version(frame, false, part), version);
+    assert_eq!(version.bytes, 30 * 40 * 3);
+    for other in [
+        part_version(FileVersion { bytes: 1001, ..frame }, false, part),
+        part_version(FileVersion { modified_ms: 6, ..frame }, false, part),
+        part_version(frame, true, part),
+        part_version(frame, false, CropBox { left_px: 2, ..part }),
+        part_version(frame, false, CropBox { left_px: 2, top_px: 1, ..part }),
+    ] {
+        assert_ne!(other, version);
+    }
+}
+
 /// A frame whose pixels tell where they lie, as an uncompressed bitmap.
 fn frame(width: u32, height: u32) -> Vec<u8> {
     let row_bytes = (width * 3).div_ceil(4) * 4;
