@@ -68,7 +68,7 @@ fn header(bytes: &[u8], max_pixels: u64) -> Option<Header> {
 }
 
 /// Where a BMP file's header says its width and height; a height below zero says that rows go down.
-fn bitmap_size(bytes: &[u8]) -> Option<(u32, u32)> {
+pub(crate) fn bitmap_size(bytes: &[u8]) -> Option<(u32, u32)> {
     /// Of the oldest headers, whose sides take two bytes each.
     const CORE_HEADER_BYTES: u32 = 12;
     let header = bytes.strip_prefix(b"BM")?.get(12..)?;

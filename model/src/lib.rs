@@ -8,8 +8,10 @@ mod bundle;
 mod caption_rules;
 mod embedding;
 mod error;
+mod exif;
 mod fingerprint;
 mod image_cost;
+mod image_header;
 mod image_preprocess;
 mod jpeg;
 pub mod manifest;
@@ -27,8 +29,10 @@ mod webp_file;
 pub use bundle::{Bundle, file_sha256};
 pub use embedding::Embedding;
 pub use error::ModelError;
+pub use exif::ExifTime;
 pub use fingerprint::{Fingerprint, sha256_hex};
 pub use image_cost::image_cost;
+pub use image_header::{ImageHeader, exif_time};
 pub use image_preprocess::{decode_image, preprocess_image, preprocess_patiently};
 pub use manifest::{
     CaptionRules, Dialect, ImageInput, Manifest, ParityBounds, Precision, ResizeFilter, Source, TextInput,
