@@ -61,7 +61,7 @@ pub use gallery_note::GalleryNote;
 pub use indexing::{EmbeddingJob, ImportJob, IndexJob, Survey};
 pub use job::{JobObserver, JobOptions, JobReport, Replacement};
 pub use listing::Listing;
-pub use metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, image_metadata, known_metadata};
+pub use metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, frame_part, image_metadata, known_metadata};
 pub use model_change::{
     Begun, Filled, ModelChange, ModelChangeObserver, ModelChangeOptions, PersonQuery, Quality, QualityComparison,
     Surplus,

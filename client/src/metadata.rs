@@ -1,7 +1,7 @@
 //! What is known of an image: between files and messages.
 
 use crate::time::{timestamp, unix_ms};
-use descry_intake::{CropBox, KnownMetadata};
+use descry_intake::{CropBox, FRAME_TURNED_ATTRIBUTE, FRAME_UPRIGHT, FramePart, KnownMetadata};
 use descry_proto::search::v1::{self as proto, ImageMetadata};
 
 /// The attribute that tells where an image came from, for contact sheets and for a change of the model.
@@ -42,15 +42,29 @@ pub fn known_metadata(metadata: ImageMetadata) -> KnownMetadata {
         camera_id: metadata.camera_id,
         track_id: metadata.track_id,
         frame_id: metadata.frame_id,
-        crop_box: metadata.r#box.map(|proto::CropBox { left, top, width, height }| CropBox {
-            left_px: left,
-            top_px: top,
-            width_px: width,
-            height_px: height,
-        }),
+        crop_box: metadata.r#box.map(crop_box),
         captured_at_ms: metadata.captured_at.as_ref().map(unix_ms),
         attributes: metadata.attributes.into_iter().collect(),
     }
+}
+
+/// Which part of its frame an image is that was cut out of one when it was indexed: then the file in its attribute
+/// [`PATH_ATTRIBUTE`] is the frame's. Its name tells, which is the frame's with the box behind it. None for any other image, also
+/// for one that somebody else cut and put into a file of its own.
+pub fn frame_part(image_id: &str, metadata: &ImageMetadata) -> Option<FramePart> {
+    let frame_id = metadata.frame_id.as_deref().filter(|frame_id| !frame_id.is_empty())?;
+    let (name, sides) = image_id.rsplit_once('#')?;
+    let sides: Vec<i64> = sides.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+    if !name.ends_with(frame_id) || sides.len() != 4 {
+        return None;
+    }
+    let turned = metadata.attributes.get(FRAME_TURNED_ATTRIBUTE);
+    let turns_upright = turned.is_some_and(|way_up| way_up == FRAME_UPRIGHT);
+    Some(FramePart { crop_box: crop_box(metadata.r#box?), turns_upright })
+}
+
+fn crop_box(proto::CropBox { left, top, width, height }: proto::CropBox) -> CropBox {
+    CropBox { left_px: left, top_px: top, width_px: width, height_px: height }
 }
 
 #[cfg(test)]
@@ -70,5 +84,29 @@ mod tests {
             attributes: BTreeMap::from([("weather".to_owned(), "rain".to_owned())]),
         };
         assert_eq!(known_metadata(image_metadata(known.clone())), known);
+    }
+    #[test]
+    fn only_what_was_cut_out_of_a_frame_is_part_of_one() {
+        let mut metadata = ImageMetadata {
+            frame_id: Some("c1/f.jpg".to_owned()),
+            r#box: Some(proto::CropBox { left: 1, top: 2, width: 3, height: 4 }),
+            ..ImageMetadata::default()
+        };
+        let expected = CropBox { left_px: 1, top_px: 2, width_px: 3, height_px: 4 };
+        for image_id in ["c1/f.jpg#1,2,3,4", "lobby/c1/f.jpg#-1,2,3,4"] {
+            let part = frame_part(image_id, &metadata).unwrap();
+            assert_eq!((part.crop_box, part.turns_upright), (expected, false), "{image_id}");
+        }
+        for image_id in
+            ["c1/f.jpg", "crop.jpg", "c1/g.jpg#1,2,3,4", "c1/f.jpg#1,2,3", "c1/f.jpg#1,2,3,4/x.jpg", "#1,2,3,4"]
+        {
+            assert_eq!(frame_part(image_id, &metadata), None, "{image_id}");
+        }
+        for (way_up, turns_upright) in [("upright", true), ("as_stored", false)] {
+            metadata.attributes.insert(FRAME_TURNED_ATTRIBUTE.to_owned(), way_up.to_owned());
+            assert_eq!(frame_part("c1/f.jpg#1,2,3,4", &metadata).unwrap().turns_upright, turns_upright);
+        }
+        metadata.r#box = None;
+        assert_eq!(frame_part("c1/f.jpg#1,2,3,4", &metadata), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::frame_boxes::frame_names::{FrameNames, folders_beyond, may_be_same};
 use crate::frame_boxes::{BoxOptions, BoxTable, GivenBox, SCORE, Sides, origin};
-use crate::frame_crop::Frame;
+use crate::frame_file::Frame;
 use crate::image_entry::id_digest;
 use crate::{Content, CropBox, FileVersion, FrameCrop, ImageEntry, IntakeError, KnownMetadata, LeftOut, SkippedEntry};
 use std::collections::VecDeque;
@@ -10,10 +10,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The attribute that tells that a box is of the frame after it was turned upright.
+/// The attribute of crops out of frames that lie on their side or head, which tells which way up the box is about.
 pub const TURNED: &str = "frame_turned";
-/// What it holds.
+/// What it holds where the frame was turned upright first.
 pub const UPRIGHT: &str = "upright";
+/// What it holds where it was not. It stands there because what a later run does not say of an image is kept.
+const AS_STORED: &str = "as_stored";
 
 /// Sides beyond it are no pixels of anything.
 const MAX_SIDE_PX: f64 = 1e9;
@@ -120,8 +122,8 @@ impl FrameCutter {
             let origin = format!("{} ({})", origin(&self.options.path, given.place), frame_id);
             let skip =
                 |image_id: String, reason: String| Some(Err(SkippedEntry { image_id, origin: origin.clone(), reason }));
-            let (width, height) = match frame.pixels() {
-                Ok(pixels) => (pixels.width as f64, pixels.height as f64),
+            let (width, height) = match frame.size_px() {
+                Ok((width, height)) => (f64::from(width), f64::from(height)),
                 Err(reason) => return skip(String::new(), format!("its frame: {reason}")),
             };
             let sides = match given.sides {
@@ -155,8 +157,9 @@ impl FrameCutter {
             }
             metadata.frame_id = Some(frame_id.clone());
             metadata.crop_box = Some(part);
-            if self.options.turns_upright {
-                metadata.attributes.insert(TURNED.to_owned(), UPRIGHT.to_owned());
+            if frame.may_be_turned() {
+                let way_up = if self.options.turns_upright { UPRIGHT } else { AS_STORED };
+                metadata.attributes.insert(TURNED.to_owned(), way_up.to_owned());
             }
             let version = part_version(*version, self.options.turns_upright, part);
             let content = Content::Crop(FrameCrop::of(Arc::clone(frame), part));

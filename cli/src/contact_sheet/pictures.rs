@@ -5,7 +5,8 @@
 //! regular files whose name ends as an image's. What is opened is shown on the sheet and goes nowhere else.
 
 use anyhow::Context as _;
-use descry_client::PATH_ATTRIBUTE;
+use descry_client::{PATH_ATTRIBUTE, frame_part};
+use descry_intake::FramePart;
 use descry_proto::search::v1::Hit;
 use descry_terminal::whole_file;
 use image::RgbImage;
@@ -51,12 +52,18 @@ impl Pictures {
         }
     }
 
-    /// The image, as large as fits, proportions kept; or why there is none.
+    /// The image, or the part of a frame that it was cut out of, as large as fits, proportions kept; or why there is none.
     pub(super) fn of(&self, hit: &Hit) -> Result<RgbImage, String> {
-        let content = whole_file::read_regular(&self.path_of(hit)?, whole_file::MAX_IMAGE_BYTES)
+        let part = hit.metadata.as_ref().and_then(|metadata| frame_part(&hit.image_id, metadata));
+        let path = self.path_of(hit, part)?;
+        let content = whole_file::read_regular(&path, whole_file::MAX_IMAGE_BYTES)
             .map_err(|error| descry_serving::explain(&error))?;
-        let decoded = descry_model::decode_image(&content, MAX_PIXELS, self.is_upright)
-            .map_err(|error| descry_serving::explain(&error))?;
+        let decoded = match part {
+            // What was cut out of a frame says itself which way up that was.
+            Some(part) => part.cut(&path, &content).map_err(|error| descry_serving::explain(&error))?,
+            None => descry_model::decode_image(&content, MAX_PIXELS, self.is_upright)
+                .map_err(|error| descry_serving::explain(&error))?,
+        };
         let (width, height) = (decoded.width as u32, decoded.height as u32);
         let picture = RgbImage::from_raw(width, height, decoded.samples).ok_or("the image has no pixels")?;
         let scale = (f64::from(WIDTH) / f64::from(width)).min(f64::from(HEIGHT) / f64::from(height));
@@ -64,9 +71,11 @@ impl Pictures {
         Ok(resize(&picture, fit(width, WIDTH), fit(height, HEIGHT), FilterType::Triangle))
     }
 
-    fn path_of(&self, hit: &Hit) -> Result<PathBuf, String> {
+    fn path_of(&self, hit: &Hit, part: Option<FramePart>) -> Result<PathBuf, String> {
         if let Some(folder) = &self.folder {
-            return below(folder, &hit.image_id);
+            // Of a crop out of a frame it is the frame that lies in the folder.
+            let frame_id = hit.metadata.as_ref().and_then(|metadata| metadata.frame_id.as_deref());
+            return below(folder, frame_id.filter(|_| part.is_some()).unwrap_or(&hit.image_id));
         }
         let attributes = hit.metadata.as_ref().map(|metadata| &metadata.attributes);
         let path = attributes.and_then(|attributes| attributes.get(PATH_ATTRIBUTE));
@@ -142,5 +151,26 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
         assert!(pictures.of(&hit("a", Some(&device))).unwrap_err().contains("a device"));
         assert!(pictures.of(&hit("a", None)).unwrap_err().contains("does not say"));
+    }
+    #[test]
+    fn of_a_frame_the_person_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let frame = folder.path().join("1.png");
+        // A red person in a white hall.
+        let person = |x, y| (10..16).contains(&x) && (4..20).contains(&y);
+        let red = image::Rgb([200, 0, 0]);
+        RgbImage::from_fn(60, 40, |x, y| if person(x, y) { red } else { image::Rgb([255; 3]) }).save(&frame).unwrap();
+        let mut hit = hit("lobby/1.png#10,4,6,16", Some(&frame));
+        let metadata = hit.metadata.as_mut().unwrap();
+        metadata.frame_id = Some("1.png".to_owned());
+        metadata.r#box = Some(descry_proto::search::v1::CropBox { left: 10, top: 4, width: 6, height: 16 });
+        for pictures in [Pictures::from(None, false).unwrap(), Pictures::from(Some(folder.path()), true).unwrap()] {
+            let picture = pictures.of(&hit).unwrap();
+            assert_eq!(picture.dimensions(), (108, 288));
+            assert!(picture.pixels().all(|pixel| *pixel == red));
+        }
+        // A frame that has become smaller shows nobody else.
+        RgbImage::new(8, 8).save(&frame).unwrap();
+        assert!(Pictures::from(None, false).unwrap().of(&hit).unwrap_err().contains("8 x 8"));
     }
 }

@@ -3,13 +3,10 @@
 use super::ModelChange;
 use crate::job::reader::{Item, MAX_IMAGE_BYTES};
 use crate::listing::{Listing, PAGE_IMAGES};
-use crate::metadata::PATH_ATTRIBUTE;
+use crate::metadata::{PATH_ATTRIBUTE, frame_part};
 use crate::time::unix_ms;
 use crate::{ClientError, Connection};
-use descry_intake::{
-    Content, CropBox, FRAME_TURNED_ATTRIBUTE, FileVersion, FrameCrop, ImageEntry, ImageSource, KnownMetadata,
-    SkippedEntry,
-};
+use descry_intake::{Content, FileVersion, FrameCrops, ImageEntry, ImageSource, KnownMetadata, SkippedEntry};
 use descry_proto::search::v1::{ImageMetadata, StoredImage};
 use prost_types::Timestamp;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -41,6 +38,7 @@ pub(super) struct MissingImages {
     /// With inputs: all ids that are missing, where they are known.
     wanted: Option<HashSet<String>>,
     ready: VecDeque<Item>,
+    crops: FrameCrops,
     /// Why the iteration ended early.
     error: Option<ClientError>,
 }
@@ -56,6 +54,7 @@ impl MissingImages {
             supply,
             wanted,
             ready: VecDeque::new(),
+            crops: FrameCrops::default(),
             error: None,
         }
     }
@@ -84,13 +83,18 @@ impl MissingImages {
                     return Ok(false);
                 }
                 let stored = self.list(&self.old_address, ids)?;
-                self.get_ready(stored.into_iter().map(with_entry).collect())
+                self.get_ready_with_files(stored)
             }
             Supply::Stored(listing) => match self.runtime.block_on(listing.next())? {
                 None => Ok(false),
-                Some(stored) => self.get_ready(stored.into_iter().map(with_entry).collect()),
+                Some(stored) => self.get_ready_with_files(stored),
             },
         }
+    }
+
+    fn get_ready_with_files(&mut self, stored: Vec<StoredImage>) -> Result<bool, ClientError> {
+        let candidates = stored.into_iter().map(|stored| with_entry(stored, &mut self.crops)).collect();
+        self.get_ready(candidates)
     }
 
     /// Leaves out what the new generation has, unless it is known that it has none of them.
@@ -180,22 +184,16 @@ fn by_id(images: Vec<StoredImage>) -> HashMap<String, StoredImage> {
     images.into_iter().map(|image| (image.image_id.clone(), image)).collect()
 }
 
-/// An image's file; or the part of its frame, where the image was cut out of one by us, which its name tells.
-fn content_of(stored: &StoredImage, path: PathBuf) -> Content {
-    let Some(metadata) = &stored.metadata else { return Content::File(path) };
-    let frame_id = metadata.frame_id.as_deref().unwrap_or_default();
-    match metadata.r#box {
-        Some(part) if !frame_id.is_empty() && stored.image_id.contains(&format!("{frame_id}#")) => {
-            let turns_upright = metadata.attributes.contains_key(FRAME_TURNED_ATTRIBUTE);
-            let part = CropBox { left_px: part.left, top_px: part.top, width_px: part.width, height_px: part.height };
-            Content::Crop(FrameCrop::new(path, part, turns_upright, MAX_IMAGE_BYTES))
-        }
-        _ => Content::File(path),
+/// An image's file; or the part of its frame, where the image was cut out of one by us.
+fn content_of(stored: &StoredImage, path: PathBuf, crops: &mut FrameCrops) -> Content {
+    match stored.metadata.as_ref().and_then(|metadata| frame_part(&stored.image_id, metadata)) {
+        Some(part) => Content::Crop(crops.crop(path, part, MAX_IMAGE_BYTES)),
+        None => Content::File(path),
     }
 }
 
 /// The file that an image was indexed from.
-fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEntry>) {
+fn with_entry(stored: StoredImage, crops: &mut FrameCrops) -> (StoredImage, Result<ImageEntry, SkippedEntry>) {
     let path = stored.metadata.as_ref().and_then(|metadata| metadata.attributes.get(PATH_ATTRIBUTE)).map(PathBuf::from);
     let image_id = stored.image_id.clone();
     let skip = |origin: String, reason: String| SkippedEntry { image_id: stored.image_id.clone(), origin, reason };
@@ -207,7 +205,7 @@ fn with_entry(stored: StoredImage) -> (StoredImage, Result<ImageEntry, SkippedEn
                 Ok(file) => {
                     let modified_ms = file.modified().map_or(0, |time| unix_ms(&Timestamp::from(time)));
                     let version = FileVersion { bytes: file.len(), modified_ms };
-                    let (metadata, content) = (KnownMetadata::default(), content_of(&stored, path));
+                    let (metadata, content) = (KnownMetadata::default(), content_of(&stored, path, crops));
                     Ok(ImageEntry { image_id, origin, version, metadata, content })
                 }
                 Err(error) => Err(skip(origin, format!("cannot be read: {error}"))),
@@ -231,17 +229,18 @@ mod tests {
     #[test]
     fn files_are_where_they_were_indexed() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let entry = with_entry(stored(file.path().to_str())).1.unwrap();
+        let with_entry = |stored| with_entry(stored, &mut FrameCrops::default()).1;
+        let entry = with_entry(stored(file.path().to_str())).unwrap();
         assert_eq!((entry.image_id.as_str(), entry.path()), ("a.jpg", Some(file.path())));
-        // What we cut out of a frame is cut again; a crop that somebody else cut is a file.
+        assert!(matches!(entry.content, Content::File(_)));
+        // What we cut out of a frame is cut again.
         let mut cut = stored(file.path().to_str());
         let metadata = cut.metadata.as_mut().unwrap();
         metadata.frame_id = Some("f.jpg".to_owned());
         metadata.r#box = Some(descry_proto::search::v1::CropBox { left: 1, top: 2, width: 3, height: 4 });
-        assert!(matches!(with_entry(cut.clone()).1.unwrap().content, Content::File(_)));
         cut.image_id = "f.jpg#1,2,3,4".to_owned();
-        assert!(matches!(with_entry(cut).1.unwrap().content, Content::Crop(_)));
-        assert!(with_entry(stored(Some("/nowhere/a.jpg"))).1.unwrap_err().reason.contains("cannot be read"));
-        assert!(with_entry(stored(None)).1.unwrap_err().reason.contains("--images"));
+        assert!(matches!(with_entry(cut).unwrap().content, Content::Crop(_)));
+        assert!(with_entry(stored(Some("/nowhere/a.jpg"))).unwrap_err().reason.contains("cannot be read"));
+        assert!(with_entry(stored(None)).unwrap_err().reason.contains("--images"));
     }
 }
