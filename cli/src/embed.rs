@@ -9,7 +9,7 @@ use crate::split_features::LostOfTexts;
 use crate::{model, progress};
 use anyhow::Context as _;
 use descry_encoder::encode_all_texts;
-use descry_intake::{EmbeddingArchive, FailureReport, ImageSource, SourceOptions, read_text};
+use descry_intake::{EmbeddingArchive, FailureReport, ImageSource, SourceOptions, TimeSources, read_text};
 use image_rows::{ImageRows, MAX_IMAGE_BYTES};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,7 +130,7 @@ fn open_images(arguments: &Arguments) -> anyhow::Result<Option<ImageSource>> {
         prefix: arguments.prefix.clone(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
-        times: None,
+        times: TimeSources::default(),
     };
     let source = ImageSource::open(&arguments.images, options)?;
     anyhow::ensure!(

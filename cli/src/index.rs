@@ -7,8 +7,9 @@ use crate::interrupt;
 use crate::job_arguments::{JobArguments, parse_rate};
 use crate::job_display::print_report;
 use crate::server::Target;
+use crate::time_arguments::TimeArguments;
 use descry_client::{EmbeddingJob, IndexJob};
-use descry_intake::{EmbeddingOptions, TimePattern};
+use descry_intake::EmbeddingOptions;
 use descry_model::Fingerprint;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ Examples:
   descry index crops/ --gallery lobby --metadata crops.csv --dry-run
   descry index --embeddings crops.npz --gallery lobby
   descry index frames/ --boxes det.txt --gallery lobby --camera c1 --min-box-height 64 --box-padding 0.05
+  descry index photos/ --time-from exif --clock-zone +02:00
 
 The metadata file (CSV or TSV with a header, JSON Lines, a JSON array, or Parquet) has the field image_id and optionally
 person_id, camera_id, track_id, frame_id, box and captured_at (2026-05-01T12:30:00Z); other fields become attributes. Where there is no image_id,
@@ -47,13 +49,8 @@ pub(crate) struct Arguments {
     /// What is known of the images (CSV, TSV, JSON or Parquet).
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
-    /// Take captured_at from names (an image's or a frame's path below the folder) where nothing else tells it: a pattern as
-    /// strftime has it, such as %Y%m%d_%H%M%S. Names that do not fit are counted.
-    #[arg(long, value_name = "PATTERN", conflicts_with = "embeddings")]
-    time_pattern: Option<String>,
-    /// How far the clocks behind --time-pattern are ahead of UTC: UTC, or an offset such as +02:00.
-    #[arg(long, value_name = "ZONE", requires = "time_pattern", allow_hyphen_values = true)]
-    pattern_zone: Option<String>,
+    #[command(flatten)]
+    times: TimeArguments,
     /// Index also where no record of the metadata fits any image; without it, nothing is sent then.
     #[arg(long)]
     allow_unmatched: bool,
@@ -115,14 +112,13 @@ impl Arguments {
     }
 
     fn index_job(&self, stop: CancellationToken) -> anyhow::Result<IndexJob> {
-        let times = self.time_pattern.as_deref().map(|pattern| TimePattern::new(pattern, self.pattern_zone.as_deref()));
         Ok(IndexJob {
             gallery: self.target.gallery.clone(),
             inputs: self.inputs.clone(),
             boxes: self.frames.options(),
             root: self.root.clone(),
             metadata: self.metadata.clone(),
-            times: times.transpose()?,
+            times: self.times.sources()?,
             prefix: self.prefix.clone(),
             allow_unmatched: self.allow_unmatched,
             clear_metadata: self.clear_metadata,

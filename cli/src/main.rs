@@ -26,6 +26,7 @@ mod serve;
 mod server;
 mod split_features;
 mod time;
+mod time_arguments;
 mod verified_export;
 mod watch;
 

@@ -14,7 +14,7 @@ use crate::job::{Job, SharedJournal, identity};
 use crate::metadata::{ARCHIVE_ATTRIBUTE, PATH_ATTRIBUTE, image_metadata};
 use crate::{ClientError, Connection, JobObserver, JobOptions, JobReport};
 use descry_intake::{
-    BoxOptions, ImageEntry, ImageSource, IntakeError, JobIdentity, LeftOut, SkippedEntry, SourceOptions, TimePattern,
+    BoxOptions, ImageEntry, ImageSource, IntakeError, JobIdentity, LeftOut, SkippedEntry, SourceOptions, TimeSources,
 };
 use descry_proto::search::v1::index_images_request::Start;
 use descry_proto::search::v1::{CreateGalleryRequest, GallerySettings};
@@ -35,8 +35,8 @@ pub struct IndexJob {
     pub root: Option<PathBuf>,
     /// What is known of the images: a table in text with a header, JSON, or Parquet.
     pub metadata: Option<PathBuf>,
-    /// How names tell when images, or frames, were taken, where nothing else does.
-    pub times: Option<TimePattern>,
+    /// What tells when images, or frames, were taken, where nothing else does.
+    pub times: TimeSources,
     /// Put before every image id, so that sources that use the same names do not replace each other's images.
     pub prefix: String,
     /// Whether to index where no record of the metadata fits any image.

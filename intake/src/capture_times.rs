@@ -49,12 +49,9 @@ impl TimePattern {
         } else if names_zone {
             Clocks::Named
         } else if let Some(zone) = zone {
-            let unknown =
-                || wrong(format!("{zone:?} is no time zone that is known; give UTC, or an offset such as +02:00"));
-            Clocks::Ahead(offset(zone).ok_or_else(unknown)?)
+            Clocks::Ahead(stated_offset(zone)?)
         } else {
-            let reason =
-                format!("{pattern:?} does not say by which clocks; give --pattern-zone, such as UTC or +02:00");
+            let reason = format!("{pattern:?} does not say by which clocks; give --clock-zone, such as UTC or +02:00");
             return Err(wrong(reason));
         };
         let pattern = Self { pattern: pattern.to_owned(), clocks };
@@ -117,8 +114,17 @@ fn is_digit(character: Option<char>) -> bool {
     character.is_some_and(|character| character.is_ascii_digit())
 }
 
+/// How far clocks are ahead of UTC that somebody states.
+///
+/// # Errors
+/// [`IntakeError::NotAPattern`] for what is no such zone.
+pub(crate) fn stated_offset(zone: &str) -> Result<FixedOffset, IntakeError> {
+    let reason = || format!("{zone:?} is no time zone that is known; give UTC, or an offset such as +02:00");
+    offset(zone).ok_or_else(|| IntakeError::NotAPattern { reason: reason() })
+}
+
 /// `UTC`, `Z`, or hours and minutes ahead of it or behind.
-fn offset(zone: &str) -> Option<FixedOffset> {
+pub(crate) fn offset(zone: &str) -> Option<FixedOffset> {
     if zone.eq_ignore_ascii_case("utc") || zone.eq_ignore_ascii_case("z") {
         return FixedOffset::east_opt(0);
     }
@@ -177,9 +183,9 @@ mod tests {
             assert_eq!(time("img_%s", "UTC", &format!("img_{name}")), None, "{name}");
         }
         for (pattern, zone, said) in [
-            ("%Y%m%d_%H%M%S%%s", None, "--pattern-zone"),
-            ("%Y%m%d_%H%M%S%%z", None, "--pattern-zone"),
-            (stamp, None, "--pattern-zone"),
+            ("%Y%m%d_%H%M%S%%s", None, "--clock-zone"),
+            ("%Y%m%d_%H%M%S%%z", None, "--clock-zone"),
+            (stamp, None, "--clock-zone"),
             (stamp, Some("Berlin"), "Berlin"),
             (stamp, Some("+2"), "+2"),
             (stamp, Some("+25:00"), "+25:00"),

@@ -1,6 +1,7 @@
 //! One image on its way into a gallery, and one that stays behind.
 
-use crate::{FrameCrop, IntakeError, KnownMetadata};
+use crate::{FrameCrop, IntakeError, KnownMetadata, image_signature};
+use descry_model::{ExifTime, exif_time};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -38,6 +39,10 @@ fn unix_ms(time: SystemTime) -> i64 {
     }
 }
 
+/// As much of a JPEG file is read for its EXIF data, which stands in front in a piece of at most 64 KiB. Elsewhere it may stand
+/// behind the pixels.
+const JPEG_NOTES_BYTES: u64 = 256 << 10;
+
 /// Where an image's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
@@ -47,6 +52,25 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// In a frame, to be cut out of it.
     Crop(FrameCrop),
+}
+
+impl Content {
+    /// When the image, or the frame that it is cut from, was taken, by its EXIF data. What cannot be read tells nothing here:
+    /// reading the image says so.
+    pub(crate) fn exif_time(&self, max_image_bytes: u64) -> Option<ExifTime> {
+        match self {
+            Self::Bytes(bytes) => exif_time(bytes),
+            Self::Crop(crop) => crop.frame().taken().cloned(),
+            Self::File(path) => {
+                let (mut file, mut bytes) = (File::open(path).ok()?, Vec::new());
+                file.by_ref().take(JPEG_NOTES_BYTES).read_to_end(&mut bytes).ok()?;
+                if !image_signature::is_jpeg(&bytes) {
+                    file.take(max_image_bytes).read_to_end(&mut bytes).ok()?;
+                }
+                exif_time(&bytes)
+            }
+        }
+    }
 }
 
 /// An image of an input.

@@ -3,8 +3,15 @@
 /// Whether content begins as an image does that is decoded.
 pub(crate) fn is_read(content: &[u8]) -> bool {
     let is_webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
-    is_webp || [b"\xff\xd8\xff".as_slice(), b"\x89PNG\r\n\x1a\n", b"BM"].iter().any(|start| content.starts_with(start))
+    is_webp || [JPEG_START, b"\x89PNG\r\n\x1a\n", b"BM"].iter().any(|start| content.starts_with(start))
 }
+
+/// Whether content begins as a JPEG does.
+pub(crate) fn is_jpeg(content: &[u8]) -> bool {
+    content.starts_with(JPEG_START)
+}
+
+const JPEG_START: &[u8] = b"\xff\xd8\xff";
 
 #[cfg(test)]
 mod tests {

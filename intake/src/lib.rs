@@ -15,6 +15,7 @@ mod csv_table;
 mod embedding_archive;
 mod embedding_file;
 mod error;
+mod exif_clock;
 mod failure_report;
 mod file_list;
 mod flat_columns;
@@ -47,11 +48,13 @@ mod table_columns;
 mod tar_members;
 mod text_file;
 mod text_lines;
+mod time_sources;
 
 pub use capture_times::TimePattern;
 pub use embedding_archive::EmbeddingArchive;
 pub use embedding_file::{EmbeddingFile, EmbeddingOptions, EmbeddingRow};
 pub use error::IntakeError;
+pub use exif_clock::ExifClock;
 pub use failure_report::{Failure, FailureReport};
 pub use frame_boxes::{BoxFormat, BoxOptions};
 pub use frame_crop::{FrameCrop, FrameCrops, FramePart, MAX_FRAME_PIXELS};
@@ -65,3 +68,4 @@ pub use metadata_file::{MetadataById, MetadataTable, read_metadata, read_metadat
 pub use record::{CropBox, KnownMetadata, parse_time_ms};
 pub use source::{ImageSource, SourceOptions};
 pub use text_file::read_text;
+pub use time_sources::TimeSources;

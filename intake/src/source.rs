@@ -8,9 +8,10 @@ use crate::image_entry::id_digest;
 use crate::image_records::ImageRecords;
 use crate::left_out::EMPTY_INPUTS;
 use crate::shard_samples::{self, ShardSamples};
+use crate::time_sources::TimeTeller;
 use crate::{
     BoxOptions, Content, FileVersion, ImageEntry, InputSummary, IntakeError, KnownMetadata, LeftOut, SkippedEntry,
-    TimePattern, image_files,
+    TimeSources, image_files,
 };
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf, absolute};
@@ -30,8 +31,8 @@ pub struct SourceOptions {
     pub allow_unmatched: bool,
     /// Larger images are left out.
     pub max_image_bytes: u64,
-    /// How the names of images, or of frames, tell when they were taken, where nothing else does.
-    pub times: Option<TimePattern>,
+    /// What tells when images, or frames, were taken, where nothing else does.
+    pub times: TimeSources,
 }
 
 /// Reads images from folders, files, file lists and tar shards.
@@ -50,9 +51,7 @@ pub struct ImageSource {
     left_out: LeftOut,
     seen: HashSet<u128>,
     max_image_bytes: u64,
-    times: Option<TimePattern>,
-    /// How many names do not tell a time although they should, and the first of them.
-    timeless: (u64, String),
+    times: TimeTeller,
 }
 
 enum Planned {
@@ -123,8 +122,7 @@ impl ImageSource {
             left_out,
             seen: HashSet::new(),
             max_image_bytes,
-            times,
-            timeless: (0, String::new()),
+            times: TimeTeller::new(times),
         })
     }
 
@@ -141,26 +139,8 @@ impl ImageSource {
     /// After the iteration: what is to be said of the inputs.
     pub fn summary(self) -> InputSummary {
         let (unused_metadata, first_unused_metadata) = self.records.unused();
-        let (timeless, first) = self.timeless;
-        let timeless = (timeless > 0).then(|| {
-            format!(
-                "{timeless} names do not fit the time pattern, so no time is known of these images, the first {first:?}"
-            )
-        });
-        let notes = self.box_notes.into_iter().chain(self.records.notes).chain(timeless).collect();
+        let notes = self.box_notes.into_iter().chain(self.records.notes).chain(self.times.notes()).collect();
         InputSummary { left_out: self.left_out, notes, unused_metadata, first_unused_metadata }
-    }
-
-    /// Takes the time from the name where nothing else tells it.
-    fn tell_time(&mut self, name: &str, metadata: &mut KnownMetadata) {
-        let Some(times) = self.times.as_ref().filter(|_| metadata.captured_at_ms.is_none()) else { return };
-        metadata.captured_at_ms = times.time_ms(name);
-        if metadata.captured_at_ms.is_none() {
-            self.timeless.0 += 1;
-            if self.timeless.1.is_empty() {
-                name.clone_into(&mut self.timeless.1);
-            }
-        }
     }
 
     /// Adds the metadata file's record and refuses ids that came before.
@@ -187,7 +167,8 @@ impl ImageSource {
                 if let Some(known) = known {
                     entry.metadata.overlay(known);
                 }
-                self.tell_time(&name, &mut entry.metadata);
+                let (content, max_bytes) = (&entry.content, self.max_image_bytes);
+                self.times.tell(&name, &mut entry.metadata, || content.exif_time(max_bytes));
                 Ok(entry)
             }
             Err(mut skipped) => {

@@ -4,7 +4,7 @@
 // Without this, lints count an integration test as shipped code.
 #![cfg(test)]
 
-use descry_intake::{ImageSource, SourceOptions};
+use descry_intake::{ImageSource, SourceOptions, TimeSources};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::Path;
@@ -62,7 +62,7 @@ fn links_and_holes_are_read_as_gnu_tar_does() {
             prefix: String::new(),
             allow_unmatched: false,
             max_image_bytes: MAX_BYTES,
-            times: None,
+            times: TimeSources::default(),
         };
         let images = ImageSource::open(&[archive], options).unwrap();
         let mut files = 0;

@@ -7,7 +7,7 @@ use crate::job::image_stream::send_images;
 use crate::job::reader::{MAX_IMAGE_BYTES, Reader};
 use crate::job::{Job, SharedJournal};
 use crate::{ClientError, Difference, JobReport};
-use descry_intake::SourceOptions;
+use descry_intake::{SourceOptions, TimeSources};
 use descry_proto::search::v1::index_images_request::Start;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl ModelChange {
                     prefix: String::new(),
                     allow_unmatched: true,
                     max_image_bytes: MAX_IMAGE_BYTES,
-                    times: None,
+                    times: TimeSources::default(),
                 };
                 observer.opening();
                 let source = open_source(options.images.clone(), reading, None).await?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ImageSource, SourceOptions};
+use crate::{ImageSource, SourceOptions, TimeSources};
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn options(metadata: Option<PathBuf>) -> SourceOptions {
         prefix: String::new(),
         allow_unmatched: false,
         max_image_bytes: 1 << 20,
-        times: None,
+        times: TimeSources::default(),
     }
 }
 

@@ -34,7 +34,7 @@ fn open(folder: &Path, names: &[&str], metadata: Option<&str>) -> Result<ImageSo
         prefix: String::new(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
-        times: None,
+        times: TimeSources::default(),
     };
     ImageSource::open(&inputs, options)
 }
@@ -103,7 +103,7 @@ fn a_prefix_stands_before_every_id() {
         prefix: "c1/".to_owned(),
         allow_unmatched: false,
         max_image_bytes: MAX_IMAGE_BYTES,
-        times: None,
+        times: TimeSources::default(),
     };
     let inputs = ["crops", "shard.tar"].map(|name| folder.path().join(name));
     let mut source = ImageSource::open(&inputs, options).unwrap();

@@ -219,7 +219,7 @@ async fn people_of_a_scene_come_back_with_frame_box_and_track() {
         fs::copy(format!("{frames}/{frame:06}.png"), format!("{named}/{name}")).unwrap();
     }
     let both = scene.write("both.csv", "frame,left,top,width,height\n20260501_143045,0,0,60,99\nlater,0,0,60,99\n");
-    let times = ["--time-pattern", "%Y%m%d_%H%M%S", "--pattern-zone", "+02:00"];
+    let times = ["--time-pattern", "%Y%m%d_%H%M%S", "--clock-zone", "+02:00"];
     let report = last_json(&succeed(&[&["index", &named, "--boxes", &both][..], &times, &target].concat()));
     assert!(report["notes"].to_string().contains("1 names do not fit") && count(&report, "indexed") == 2, "{report}");
     let stored = stored_images(&mut stack.search().await, "scene").await;
