@@ -4,7 +4,7 @@ mod copies;
 mod images;
 mod kept_metadata;
 mod retention;
-mod upright;
+pub(crate) mod upright;
 
 use crate::queries::{Lobby, keep_in};
 use descry_proto::search::v1::search_service_client::SearchServiceClient;

@@ -11,7 +11,7 @@ use std::io::Cursor;
 use tonic::transport::Channel;
 
 /// The picture as a camera stores it that was held sideways: turned, and with a note that says so.
-fn turned(content: &[u8]) -> Vec<u8> {
+pub(crate) fn turned(content: &[u8]) -> Vec<u8> {
     /// A TIFF structure of one entry: the orientation is 6, to be turned right by 90 degrees.
     const NOTE: &[u8] = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let mut jpeg = Cursor::new(Vec::new());
