@@ -1,9 +1,10 @@
 //! Columns of a Parquet file that hold one value a row, read as records.
 
 use crate::IntakeError;
+use crate::bounded_pages::BoundedPages;
 use crate::record::Record;
 use parquet::basic::{Compression, ConvertedType, LogicalType, TimeUnit, Type};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType, Int96};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -11,12 +12,24 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use prost_types::Timestamp;
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Name of the column, plain or of several fields, whose content becomes attributes.
 const ATTRIBUTES: &str = "attributes";
+
+/// Most columns of a table.
+const MAX_COLUMNS: usize = 1000;
+
+/// Longest text of a cell, in bytes.
+const MAX_CELL_BYTES: usize = 1 << 20;
+
+/// Longest texts of rows that are read at once, in bytes.
+const MAX_BATCH_BYTES: usize = 256 << 20;
 
 /// Columns that are text by their meaning, also where a program wrote them as plain bytes.
 const TEXT_COLUMNS: [&str; 8] =
@@ -47,12 +60,16 @@ enum Kind {
     Time(TimeUnit),
 }
 
-/// Opens a Parquet file.
+/// Opens a Parquet file of at most so many bytes.
 ///
 /// # Errors
-/// [`IntakeError::Unreadable`] and [`IntakeError::Malformed`].
-pub(crate) fn open_parquet(path: &Path) -> Result<SerializedFileReader<File>, IntakeError> {
+/// [`IntakeError::Unreadable`], [`IntakeError::TooLarge`] and [`IntakeError::Malformed`].
+pub(crate) fn open_parquet(path: &Path, max_bytes: u64) -> Result<SerializedFileReader<File>, IntakeError> {
     let file = File::open(path).map_err(IntakeError::unreadable(path))?;
+    let bytes = file.metadata().map_err(IntakeError::unreadable(path))?.len();
+    if bytes > max_bytes {
+        return Err(IntakeError::TooLarge { path: path.to_owned(), bytes, max_bytes });
+    }
     let file = guarded(|| SerializedFileReader::new(file).map_err(fault))
         .map_err(|reason| IntakeError::malformed(path, format!("not a readable Parquet file: {reason}")))?;
     match unread_codec(file.metadata()) {
@@ -99,6 +116,9 @@ pub(crate) fn row_count(group: &RowGroupMetaData) -> Result<usize, String> {
 /// # Errors
 /// Names the column that is not.
 pub(crate) fn leaves_of_table(schema: &SchemaDescriptor) -> Result<Vec<FlatLeaf>, String> {
+    if schema.num_columns() > MAX_COLUMNS {
+        return Err(format!("{} columns; at most {MAX_COLUMNS} are read", schema.num_columns()));
+    }
     let leaves = schema.columns().iter().enumerate().map(|(index, column)| {
         flat_leaf(index, column).ok_or_else(|| {
             let name = column.path().string();
@@ -170,19 +190,25 @@ impl FlatColumns {
     pub(crate) fn open(file: &SerializedFileReader<File>, group: usize, leaves: &[FlatLeaf]) -> Result<Self, String> {
         let schema = file.metadata().file_metadata().schema_descr();
         let group = file.get_row_group(group).map_err(fault)?;
+        let held_bytes = Arc::new(AtomicU64::new(0));
         let columns = leaves.iter().map(|leaf| -> Result<FlatColumn, String> {
-            let max_definition = schema.column(leaf.index).max_def_level();
-            let reader = group.get_column_reader(leaf.index).map_err(fault)?;
+            let column = schema.column(leaf.index);
+            let max_definition = column.max_def_level();
+            let pages = group.get_column_page_reader(leaf.index).map_err(fault)?;
+            let pages = BoundedPages::new(pages, Arc::clone(&held_bytes));
+            let reader = get_column_reader(column, Box::new(pages));
             Ok(FlatColumn { leaf: leaf.clone(), max_definition, reader })
         });
         Ok(Self { columns: columns.collect::<Result<_, String>>()? })
     }
 
-    /// The next `count` rows; times become RFC 3339 text, absent values are left out.
+    /// The next `count` rows, of at most 256 MiB of text together; times become RFC 3339 text, absent values are left out.
     pub(crate) fn read(&mut self, count: usize) -> Result<Vec<Record>, String> {
         let mut records = vec![Record::new(); count];
+        let bytes_left = Cell::new(MAX_BATCH_BYTES);
         for column in &mut self.columns {
-            let values = column.read(count).map_err(|reason| format!("column {:?}: {reason}", column.leaf.name))?;
+            let values =
+                column.read(count, &bytes_left).map_err(|reason| format!("column {:?}: {reason}", column.leaf.name))?;
             for (record, value) in records.iter_mut().zip(values) {
                 if value.is_null() {
                     continue;
@@ -202,7 +228,7 @@ impl FlatColumns {
 }
 
 impl FlatColumn {
-    fn read(&mut self, count: usize) -> Result<Vec<Value>, String> {
+    fn read(&mut self, count: usize, bytes_left: &Cell<usize>) -> Result<Vec<Value>, String> {
         let (max, kind) = (self.max_definition, self.leaf.kind);
         match &mut self.reader {
             ColumnReader::BoolColumnReader(reader) => {
@@ -226,11 +252,22 @@ impl FlatColumn {
                 Ok(if value.is_finite() { Value::from(value.to_string()) } else { Value::Null })
             }),
             ColumnReader::ByteArrayColumnReader(reader) => {
-                values(reader, max, count, |value: &ByteArray| value.as_utf8().map(Value::from).map_err(fault))
+                values(reader, max, count, |value: &ByteArray| text_of(value, bytes_left))
             }
             ColumnReader::FixedLenByteArrayColumnReader(_) => Err("bytes are no text".to_owned()),
         }
     }
+}
+
+/// The text of a cell.
+fn text_of(value: &ByteArray, bytes_left: &Cell<usize>) -> Result<Value, String> {
+    if value.len() > MAX_CELL_BYTES {
+        return Err(format!("a cell has {} bytes, at most {MAX_CELL_BYTES} are read", value.len()));
+    }
+    // Many rows may share one text of a dictionary, and each has it for itself here.
+    let too_much = || format!("some rows have over {MAX_BATCH_BYTES} bytes of text together");
+    bytes_left.set(bytes_left.get().checked_sub(value.len()).ok_or_else(too_much)?);
+    value.as_utf8().map(Value::from).map_err(fault)
 }
 
 fn values<T: DataType>(
@@ -276,4 +313,4 @@ fn time_text(seconds: i64, nanos: i32) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

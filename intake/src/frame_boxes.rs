@@ -2,6 +2,7 @@
 
 mod coco;
 pub(crate) mod frame_names;
+mod json_parts;
 mod mot;
 mod not_numbers;
 mod table;
@@ -10,12 +11,16 @@ mod yolo;
 use crate::text_lines::TOO_LONG;
 use crate::{IntakeError, KnownMetadata, LeftOut, SkippedEntry};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Largest file of boxes, in bytes. All its boxes are held at once.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Most boxes of a run: they take some hundred bytes each until they are cut.
 const MAX_BOXES: usize = 10_000_000;
+
+/// Most memory that boxes may take with what is known of them, in bytes: a small file can unfold to a large one.
+const MAX_HELD_BYTES: u64 = 4 << 30;
 
 /// The attribute that keeps how sure a detector was.
 pub(crate) const SCORE: &str = "score";
@@ -74,8 +79,8 @@ pub(crate) enum Sides {
 /// A box as a file gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GivenBox {
-    /// How the file names the frame: a name, a part of one, or a number.
-    pub(crate) frame: String,
+    /// How the file names the frame: a name, a part of one, or a number. Boxes of one frame may share it.
+    pub(crate) frame: Arc<str>,
     /// Where in the file it stands, for people: a line, or a place in a list.
     pub(crate) place: u64,
     pub(crate) sides: Sides,
@@ -92,6 +97,8 @@ pub(crate) struct BoxTable {
     /// What is not wanted.
     pub(crate) left_out: LeftOut,
     pub(crate) notes: Vec<String>,
+    /// What the boxes take in memory.
+    held_bytes: u64,
 }
 
 impl BoxTable {
@@ -121,6 +128,26 @@ impl BoxTable {
             is_wanted
         });
         Ok(table)
+    }
+
+    /// Takes a box.
+    ///
+    /// # Errors
+    /// [`IntakeError::Malformed`] says that there are too many, or that they take too much memory.
+    fn push(&mut self, path: &Path, given: GivenBox) -> Result<(), IntakeError> {
+        self.require_room(path)?;
+        // A name that is shared was counted when it came first, as good as always.
+        let own_name = if Arc::strong_count(&given.frame) == 1 { given.frame.len() } else { 0 };
+        self.held_bytes += (size_of::<GivenBox>() + own_name) as u64 + given.metadata.held_bytes();
+        if self.held_bytes > MAX_HELD_BYTES {
+            let reason = format!(
+                "its boxes, with what is known of them, take over {MAX_HELD_BYTES} bytes of memory; index the cameras one by \
+                 one, or leave columns out"
+            );
+            return Err(IntakeError::malformed(path, reason));
+        }
+        self.boxes.push(given);
+        Ok(())
     }
 
     /// Makes sure that one more box may come.

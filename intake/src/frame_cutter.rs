@@ -1,6 +1,6 @@
 //! The crops of one frame after another.
 
-use crate::frame_boxes::frame_names::{FrameNames, folders_beyond, may_be_same};
+use crate::frame_boxes::frame_names::{FrameNames, folders_beyond, may_be_same, shown};
 use crate::frame_boxes::{BoxOptions, BoxTable, GivenBox, SCORE, Sides, origin};
 use crate::frame_file::Frame;
 use crate::image_entry::id_digest;
@@ -176,12 +176,14 @@ fn contradiction(boxes: &[GivenBox], frame_id: &str) -> Option<String> {
         match &stated {
             Some((known, name)) if !may_be_same(known, &folders) => {
                 return Some(format!(
-                    "{name:?} and {frame:?} cannot both be the frame {frame_id:?}; index the folder above them, so that the \
-                     frames have folders in their names"
+                    "{:?} and {:?} cannot both be the frame {frame_id:?}; index the folder above them, so that the \
+                     frames have folders in their names",
+                    shown(name),
+                    shown(frame)
                 ));
             }
             Some((known, _)) if known.len() >= folders.len() => {}
-            Some(_) | None => stated = Some((folders, frame)),
+            Some(_) | None => stated = Some((folders, frame.as_ref())),
         }
     }
     None

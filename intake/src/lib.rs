@@ -10,6 +10,7 @@
 //! and speaks to no service; it must never link ONNX Runtime or tonic.
 
 mod archive_encoding;
+mod bounded_pages;
 mod capture_times;
 mod csv_table;
 mod embedding_archive;

@@ -20,6 +20,9 @@ pub type MetadataById = HashMap<String, KnownMetadata>;
 /// Largest file, in bytes. All its records are held at once.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
+/// Most memory that records may take, in bytes: a small file can unfold to a large one.
+const MAX_HELD_BYTES: u64 = 16 << 30;
+
 /// Rows of a Parquet file converted at once.
 const BATCH_ROWS: usize = 4096;
 
@@ -57,7 +60,8 @@ pub fn read_metadata_table(path: &Path) -> Result<MetadataTable, IntakeError> {
     if bytes > MAX_FILE_BYTES {
         return Err(IntakeError::TooLarge { path: path.to_owned(), bytes, max_bytes: MAX_FILE_BYTES });
     }
-    let mut records = Records { path, table: MetadataTable::default(), id_field: None, row_numbers: None };
+    let mut records =
+        Records { path, table: MetadataTable::default(), id_field: None, row_numbers: None, held_bytes: 0 };
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
         Some("csv" | "tsv") => records.read_csv()?,
@@ -79,6 +83,8 @@ struct Records<'a> {
     id_field: Option<&'static str>,
     /// As long as the column `index` counts the rows: how many there were, and the number of the first.
     row_numbers: Option<(u64, u64)>,
+    /// What the records take in memory.
+    held_bytes: u64,
 }
 
 impl Records<'_> {
@@ -114,6 +120,13 @@ impl Records<'_> {
         self.count_row(&known);
         if self.table.by_id.contains_key(&image_id) {
             return Err(IntakeError::DuplicateRecord { path: self.path.to_owned(), line, image_id });
+        }
+        self.held_bytes += (size_of::<KnownMetadata>() + image_id.len()) as u64 + known.held_bytes();
+        if self.held_bytes > MAX_HELD_BYTES {
+            return Err(self.malformed(
+                line,
+                format!("up to here the records take over {MAX_HELD_BYTES} bytes of memory; split the file"),
+            ));
         }
         self.table.by_id.insert(image_id, known);
         Ok(())
@@ -173,7 +186,7 @@ impl Records<'_> {
     fn read_parquet(&mut self) -> Result<(), IntakeError> {
         let path = self.path;
         let fault = |reason: String| IntakeError::malformed(path, reason);
-        let file = open_parquet(path)?;
+        let file = open_parquet(path, MAX_FILE_BYTES)?;
         let mut leaves = leaves_of_table(file.metadata().file_metadata().schema_descr()).map_err(fault)?;
         let names: Vec<String> = leaves.iter().map(FlatLeaf::column).collect();
         let mut columns = TableColumns::of(names.iter().map(String::as_str)).map_err(fault)?;

@@ -42,7 +42,7 @@ struct Group {
 impl ParquetRows {
     pub(crate) fn open(path: &Path) -> Result<Self, IntakeError> {
         let fault = |reason: String| IntakeError::malformed(path, reason);
-        let file = open_parquet(path)?;
+        let file = open_parquet(path, u64::MAX)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let embedding = embedding_leaf(schema).map_err(fault)?;
         // Columns of other types are left out: tables of embeddings often carry the images beside them.

@@ -61,6 +61,15 @@ pub struct KnownMetadata {
 }
 
 impl KnownMetadata {
+    /// What the texts take in memory beside the record itself, about.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        /// Of a text: what points at it, and what the system keeps of it.
+        const TEXT_BYTES: usize = 48;
+        let texts = [&self.person_id, &self.camera_id, &self.track_id, &self.frame_id].into_iter().flatten();
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
+        (texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>() + attributes.sum::<usize>()) as u64
+    }
+
     /// Lets each field that `stronger` knows replace the one known here.
     pub(crate) fn overlay(&mut self, stronger: Self) {
         self.person_id = stronger.person_id.or(self.person_id.take());

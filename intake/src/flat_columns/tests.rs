@@ -7,7 +7,8 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
 
-fn write(path: &Path, schema: &str, fill: impl FnOnce(&mut SerializedRowGroupWriter<'_, File>)) {
+/// Writes a file of one row group.
+pub(crate) fn write(path: &Path, schema: &str, fill: impl FnOnce(&mut SerializedRowGroupWriter<'_, File>)) {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
@@ -16,7 +17,12 @@ fn write(path: &Path, schema: &str, fill: impl FnOnce(&mut SerializedRowGroupWri
     writer.close().unwrap();
 }
 
-fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, File>, values: &[T::T], definitions: Option<&[i16]>) {
+/// Writes the next column of a row group: its values, and at which rows there is one.
+pub(crate) fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, File>,
+    values: &[T::T],
+    definitions: Option<&[i16]>,
+) {
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<T>().write_batch(values, definitions, None).unwrap();
     column.close().unwrap();
@@ -109,4 +115,29 @@ fn compressions_that_are_not_read_are_named() {
         let file = FileMetaData::new(1, 0, None, None, Arc::clone(&schema), None);
         assert_eq!(unread_codec(&ParquetMetaData::new(file, vec![group])), name);
     }
+}
+
+#[test]
+fn what_is_too_much_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.parquet");
+    write(&path, "message m { required binary image_id (STRING); }", |group| {
+        column::<ByteArrayType>(group, &["a".repeat(MAX_CELL_BYTES + 1).as_str().into()], None);
+    });
+    let complaint = read_metadata(&path).unwrap_err().to_string();
+    assert!(complaint.contains("a cell has 1048577 bytes"), "{complaint}");
+    // Rows may share a text of the file, and then have more together than the file.
+    let left = Cell::new(5);
+    assert_eq!(text_of(&"abc".into(), &left), Ok(Value::from("abc")));
+    assert!(text_of(&"abc".into(), &left).unwrap_err().contains("268435456 bytes of text together"));
+    let columns: String = (0..=MAX_COLUMNS).map(|number| format!("optional int32 c{number};")).collect();
+    write(&path, &format!("message m {{ {columns} }}"), |group| {
+        for _ in 0..=MAX_COLUMNS {
+            column::<Int32Type>(group, &[1], Some(&[1]));
+        }
+    });
+    let complaint = read_metadata(&path).unwrap_err().to_string();
+    assert!(complaint.contains("1001 columns; at most 1000"), "{complaint}");
+    let large = open_parquet(&path, 100).map(|_| ());
+    assert!(matches!(large, Err(IntakeError::TooLarge { max_bytes: 100, .. })));
 }

@@ -1,42 +1,20 @@
 //! COCO's detection JSON: annotations with their images, and lists of results.
 
-use super::{BoxOptions, BoxTable, GivenBox, MAX_BOXES, MAX_FILE_BYTES, Sides, not_numbers};
+use super::json_parts::{element, elements, members, shortened};
+use super::{BoxOptions, BoxTable, GivenBox, MAX_FILE_BYTES, Sides};
 use crate::text_file::open_text;
 use crate::{IntakeError, KnownMetadata};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::io::Read as _;
-use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 /// COCO's number for a person, where a file does not name its categories.
 const PERSON: i64 = 1;
-
-#[derive(Deserialize)]
-struct Annotated {
-    #[serde(deserialize_with = "bounded")]
-    images: Vec<Entry<Image>>,
-    #[serde(default, deserialize_with = "bounded")]
-    annotations: Vec<Entry<Found>>,
-    #[serde(default)]
-    categories: Vec<Category>,
-}
-
-/// A list of results.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Results(#[serde(deserialize_with = "bounded")] Vec<Entry<Found>>);
-
-/// An element of a list, or what stands in its place: what is wrong with one costs no other.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry<T> {
-    Sound(T),
-    Other(Value),
-}
+/// COCO has 91.
+const MAX_CATEGORIES: usize = 100_000;
 
 #[derive(Deserialize)]
 struct Image {
@@ -64,41 +42,74 @@ struct Found {
     iscrowd: Value,
 }
 
+/// The elements of a file's lists, as its text has them.
+#[derive(Default)]
+struct Lists<'text> {
+    found: Vec<&'text [u8]>,
+    /// None where the file is a list of results.
+    images: Option<Vec<&'text [u8]>>,
+    categories: Vec<&'text [u8]>,
+}
+
+impl<'text> Lists<'text> {
+    fn of(path: &Path, text: &'text [u8]) -> Result<Self, IntakeError> {
+        let malformed = |reason: String| {
+            let expected = "an object with images and annotations, or a list of results with image_id and bbox";
+            IntakeError::malformed(path, format!("expected COCO's JSON, {expected}: {reason}"))
+        };
+        if text.trim_ascii_start().starts_with(b"[") {
+            return Ok(Self { found: elements(text).map_err(malformed)?, ..Self::default() });
+        }
+        let mut lists = Self::default();
+        for (name, value) in members(text).map_err(malformed)? {
+            let list = || elements(value).map_err(|reason| malformed(format!("`{name}`: {reason}")));
+            match name.as_str() {
+                "images" => lists.images = Some(list()?),
+                "annotations" => lists.found = list()?,
+                "categories" => lists.categories = list()?,
+                _ => {}
+            }
+        }
+        if lists.images.is_none() {
+            return Err(malformed("there is no `images`".to_owned()));
+        }
+        Ok(lists)
+    }
+
+    fn categories(&self, path: &Path) -> Result<Vec<Category>, IntakeError> {
+        if self.categories.len() > MAX_CATEGORIES {
+            return Err(IntakeError::malformed(path, format!("it has over {MAX_CATEGORIES} categories")));
+        }
+        let read = self.categories.iter().map(|text| element(text)).collect::<Result<Vec<_>, _>>();
+        read.map_err(|reason| IntakeError::malformed(path, format!("a category must have an id and a name: {reason}")))
+    }
+}
+
 /// Reads the boxes of people.
 pub(super) fn read(options: &BoxOptions, table: &mut BoxTable) -> Result<(), IntakeError> {
     let path = options.path.as_path();
-    let bytes = content(path)?;
-    let is_results = bytes.trim_ascii_start().starts_with(b"[");
-    let (found, images, categories) = if is_results {
-        let Results(found) = parse(path, &bytes, "a list of results with image_id and bbox")?;
-        match &options.images {
-            None => (found, None, Vec::new()),
-            Some(path) => {
-                let annotated: Annotated = parse(path, &content(path)?, "an object with images")?;
-                (found, Some(annotated.images), annotated.categories)
-            }
+    let (text, other_text) = (content(path)?, options.images.as_deref().map(content).transpose()?.unwrap_or_default());
+    let mut lists = Lists::of(path, &text)?;
+    if let (None, Some(images)) = (&lists.images, &options.images) {
+        let Lists { images: of_images, categories, .. } = Lists::of(images, &other_text)?;
+        if of_images.is_none() {
+            return Err(IntakeError::malformed(images, "expected COCO's JSON, an object with images"));
         }
-    } else {
-        let Annotated { images, annotations, categories } =
-            parse(path, &bytes, "an object with images and annotations, or a list of results")?;
-        (annotations, Some(images), categories)
-    };
-    let wanted = wanted(path, options.category.as_deref(), &categories, table)?;
-    let names = images.map(|images| {
+        (lists.images, lists.categories) = (of_images, categories);
+    }
+    let wanted = wanted(path, options.category.as_deref(), &lists.categories(path)?, table)?;
+    let names = lists.images.map(|images| {
         // Boxes of an image without a name say that they have none.
-        let named = images.into_iter().filter_map(|image| match image {
-            Entry::Sound(image) => Some((image.id.to_string(), image.file_name)),
-            Entry::Other(_) => None,
-        });
-        named.collect::<HashMap<_, _>>()
+        let named = images.into_iter().filter_map(|text| element::<Image>(text).ok());
+        named.map(|image| (image.id.to_string(), Arc::from(image.file_name))).collect::<HashMap<_, _>>()
     });
-    for (found, place) in found.into_iter().zip(1..) {
-        let found = match found {
-            Entry::Sound(found) => found,
-            Entry::Other(other) => {
-                let reason =
-                    format!("expected image_id, bbox, and perhaps category_id and score, found {}", shortened(&other));
-                table.skip(path, place, reason);
+    for (text, place) in lists.found.into_iter().zip(1..) {
+        let found: Found = match element(text) {
+            Ok(found) => found,
+            Err(reason) => {
+                let found = shortened(text);
+                let expected = "expected image_id, bbox, and perhaps category_id and score, found";
+                table.skip(path, place, format!("{expected} {found}: {reason}"));
                 continue;
             }
         };
@@ -108,7 +119,7 @@ pub(super) fn read(options: &BoxOptions, table: &mut BoxTable) -> Result<(), Int
             table.left_out.add("boxes of crowds", || super::origin(path, place));
         } else {
             match given(&found, names.as_ref(), place) {
-                Ok(given) => table.boxes.push(given),
+                Ok(given) => table.push(path, given)?,
                 Err(reason) => table.skip(path, place, reason),
             }
         }
@@ -120,40 +131,6 @@ fn content(path: &Path) -> Result<Vec<u8>, IntakeError> {
     let mut bytes = Vec::new();
     open_text(path, MAX_FILE_BYTES)?.read_to_end(&mut bytes).map_err(IntakeError::unreadable(path))?;
     Ok(bytes)
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], expected: &str) -> Result<T, IntakeError> {
-    let parsed = serde_json::from_slice(bytes).or_else(|error| match not_numbers::as_null(bytes) {
-        Some(mended) => serde_json::from_slice(&mended),
-        None => Err(error),
-    });
-    parsed.map_err(|error| IntakeError::malformed(path, format!("expected COCO's JSON, {expected}: {error}")))
-}
-
-/// Reads a list that is not longer than a run can hold.
-fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(Bounded(PhantomData))
-}
-
-struct Bounded<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            if list.len() == MAX_BOXES {
-                return Err(A::Error::custom(format!("a list of over {MAX_BOXES}; index the cameras one by one")));
-            }
-            list.push(element);
-        }
-        Ok(list)
-    }
 }
 
 /// The numbers of the categories that stand for people.
@@ -189,17 +166,22 @@ fn wanted(
     Ok(wanted)
 }
 
-fn given(found: &Found, names: Option<&HashMap<String, String>>, place: u64) -> Result<GivenBox, String> {
-    let numbers = found.bbox.as_array().and_then(|sides| sides.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
-    let Some(Ok(sides)) = numbers.map(<[f64; 4]>::try_from) else {
-        return Err(format!("bbox must be [left, top, width, height], found {}", shortened(&found.bbox)));
+fn given(found: &Found, names: Option<&HashMap<String, Arc<str>>>, place: u64) -> Result<GivenBox, String> {
+    let of_list = |sides: &Vec<Value>| match sides.as_slice() {
+        [left, top, width, height] => Some([left.as_f64()?, top.as_f64()?, width.as_f64()?, height.as_f64()?]),
+        _ => None,
+    };
+    let Some(sides) = found.bbox.as_array().and_then(of_list) else {
+        return Err(format!(
+            "bbox must be [left, top, width, height], found {}",
+            shortened(found.bbox.to_string().as_bytes())
+        ));
     };
     let frame = match names {
-        Some(names) => names
-            .get(&found.image_id.to_string())
-            .cloned()
-            .ok_or_else(|| format!("there is no image with the id {}", shortened(&found.image_id)))?,
-        None => text(&found.image_id).ok_or_else(|| "image_id must be a number or a text".to_owned())?,
+        Some(names) => names.get(&found.image_id.to_string()).cloned().ok_or_else(|| {
+            format!("there is no image with the id {}", shortened(found.image_id.to_string().as_bytes()))
+        })?,
+        None => text(&found.image_id).map(Arc::from).ok_or_else(|| "image_id must be a number or a text".to_owned())?,
     };
     let metadata = KnownMetadata { track_id: text(&found.track_id), ..KnownMetadata::default() };
     Ok(GivenBox { frame, place, sides: Sides::Pixels(sides), score: found.score, metadata })
@@ -211,8 +193,4 @@ fn text(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-fn shortened(value: &Value) -> String {
-    value.to_string().chars().take(80).collect()
 }

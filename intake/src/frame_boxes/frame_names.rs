@@ -76,13 +76,14 @@ impl FrameNames {
         match self.called(&plain(&asked.replace('\\', "/"))) {
             Some(Called::One(place)) => Ok(place),
             Some(Called::Several(first, second)) => {
-                let [first, second] = [first, second].map(|place| self.names.get(place).map_or("", String::as_str));
+                let [first, second] = [first, second].map(|place| self.names.get(place).map_or("", |name| shown(name)));
+                let asked = shown(asked);
                 Err(format!(
                     "several frames may be meant by {asked:?}, such as {first:?} and {second:?}; name the folders in the \
                      boxes, or index the folders one by one"
                 ))
             }
-            None => Err(format!("there is no frame {asked:?} in the input")),
+            None => Err(format!("there is no frame {:?} in the input", shown(asked))),
         }
     }
 
@@ -125,6 +126,12 @@ fn note<Key: Eq + std::hash::Hash>(called: &mut HashMap<Key, Called>, key: Key, 
             free.insert(Called::One(place));
         }
     }
+}
+
+/// What people are told of a name. Each of many boxes may tell it.
+pub(crate) fn shown(name: &str) -> &str {
+    const SHOWN: usize = 120;
+    name.char_indices().nth(SHOWN).map_or(name, |(end, _)| &name[..end])
 }
 
 /// The name without what says nothing: slashes at its front or side by side, and `.` as a folder.

@@ -52,7 +52,7 @@ pub(super) fn read(options: &BoxOptions, table: &mut BoxTable) -> Result<(), Int
         }
         let [left, top, width, height] = sides;
         let sides = Sides::Pixels([left - 1.0, top - 1.0, width, height]);
-        table.boxes.push(GivenBox { frame: frame.to_string(), place, sides, score, metadata });
+        table.push(path, GivenBox { frame: frame.to_string().into(), place, sides, score, metadata })?;
     }
     Ok(())
 }

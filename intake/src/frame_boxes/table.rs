@@ -1,10 +1,11 @@
 //! Tables of boxes: in text with a header, JSON Lines, a JSON array, or Parquet.
 
-use super::{BoxTable, GivenBox, MAX_FILE_BYTES, SCORE, Sides, not_numbers};
+use super::json_parts::{element, elements, shortened};
+use super::{BoxTable, GivenBox, MAX_BOXES, MAX_FILE_BYTES, SCORE, Sides};
 use crate::IntakeError;
 use crate::csv_table::CsvTable;
 use crate::flat_columns::{FlatColumns, guarded, leaves_of_table, open_parquet, row_count};
-use crate::json_records::{ArrayError, read_array, read_line};
+use crate::json_records::{UniqueRecord, read_line};
 use crate::metadata_file::begins_as_array;
 use crate::record::{self, Record};
 use crate::text_file::open_text;
@@ -56,22 +57,26 @@ fn read_json(path: &Path, table: &mut BoxTable) -> Result<(), IntakeError> {
     }
     let mut bytes = Vec::new();
     text.read_to_end(&mut bytes).map_err(IntakeError::unreadable(path))?;
-    let bytes = not_numbers::as_null(&bytes).unwrap_or(bytes);
-    let mut place = 0;
-    let read = read_array(bytes.as_slice(), |record| {
-        place += 1;
-        take(path, table, place, Ok(record))
-    });
-    read.map_err(|error| match error {
-        ArrayError::Refused(error) => error,
-        ArrayError::Malformed(reason) => IntakeError::malformed(path, reason),
-    })
+    let elements = elements(&bytes)
+        .map_err(|reason| IntakeError::malformed(path, format!("expected an array of JSON objects: {reason}")))?;
+    for (text, place) in elements.into_iter().zip(1..) {
+        let record = element(text).map(|UniqueRecord(record)| record);
+        let faulty = |reason| format!("expected an object with frame and sides, found {}: {reason}", shortened(text));
+        take(path, table, place, record.map_err(faulty))?;
+    }
+    Ok(())
 }
 
 fn read_parquet(path: &Path, table: &mut BoxTable) -> Result<(), IntakeError> {
     let fault = |reason: String| IntakeError::malformed(path, reason);
-    let file = open_parquet(path)?;
+    let file = open_parquet(path, MAX_FILE_BYTES)?;
     let leaves = leaves_of_table(file.metadata().file_metadata().schema_descr()).map_err(fault)?;
+    let groups = file.metadata().row_groups().iter();
+    let rows = groups.map(row_count).try_fold(0_usize, |sum, rows| rows.map(|rows| sum.saturating_add(rows)));
+    let rows = rows.map_err(fault)?;
+    if rows > MAX_BOXES {
+        return Err(super::too_many(path));
+    }
     let mut place = 0;
     for group in 0..file.num_row_groups() {
         let mut rows_left = row_count(file.metadata().row_group(group)).map_err(fault)?;
@@ -91,7 +96,7 @@ fn read_parquet(path: &Path, table: &mut BoxTable) -> Result<(), IntakeError> {
 fn take(path: &Path, table: &mut BoxTable, place: u64, record: Result<Record, String>) -> Result<(), IntakeError> {
     table.require_room(path)?;
     match record.and_then(|record| given(record, place)) {
-        Ok(given) => table.boxes.push(given),
+        Ok(given) => table.push(path, given)?,
         Err(reason) => table.skip(path, place, reason),
     }
     Ok(())
@@ -112,18 +117,19 @@ fn given(mut record: Record, place: u64) -> Result<GivenBox, String> {
     }
     let score = take_number(&mut record, SCORE)?;
     let metadata = record::known(record)?;
-    Ok(GivenBox { frame, place, sides: Sides::Pixels(sides), score, metadata })
+    Ok(GivenBox { frame: frame.into(), place, sides: Sides::Pixels(sides), score, metadata })
 }
 
 /// The sides of a list, which a table in text holds as text.
 fn sides_of(given: &Value) -> Result<[f64; 4], String> {
     let parsed = given.as_str().and_then(|text| serde_json::from_str(text).ok());
     let list = parsed.as_ref().unwrap_or(given).as_array();
-    let numbers = list.and_then(|sides| sides.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
-    match numbers.map(<[f64; 4]>::try_from) {
-        Some(Ok(sides)) => Ok(sides),
-        Some(Err(_)) | None => Err(format!("`{BOX}` must be [left, top, width, height] in pixels, found {given}")),
-    }
+    let sides = list.and_then(|sides| match sides.as_slice() {
+        [left, top, width, height] => Some([left.as_f64()?, top.as_f64()?, width.as_f64()?, height.as_f64()?]),
+        _ => None,
+    });
+    let found = || shortened(given.to_string().as_bytes());
+    sides.ok_or_else(|| format!("`{BOX}` must be [left, top, width, height] in pixels, found {}", found()))
 }
 
 fn take_number(record: &mut Record, name: &str) -> Result<Option<f64>, String> {
@@ -131,7 +137,9 @@ fn take_number(record: &mut Record, name: &str) -> Result<Option<f64>, String> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
             let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
-            number.map(Some).ok_or_else(|| format!("`{name}` must be a number, found {value}"))
+            number
+                .map(Some)
+                .ok_or_else(|| format!("`{name}` must be a number, found {}", shortened(value.to_string().as_bytes())))
         }
     }
 }

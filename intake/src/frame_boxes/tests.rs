@@ -1,4 +1,6 @@
 use super::*;
+use crate::flat_columns::tests::{column, write};
+use parquet::data_type::{ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
 use std::fs;
 
 fn read(name: &str, content: &str) -> Result<BoxTable, IntakeError> {
@@ -12,7 +14,7 @@ fn sides(table: &BoxTable) -> Vec<(&str, [f64; 4], Option<&str>)> {
     let sides = |given: &GivenBox| match given.sides {
         Sides::Pixels(sides) | Sides::Shares(sides) => sides,
     };
-    table.boxes.iter().map(|given| (given.frame.as_str(), sides(given), given.metadata.track_id.as_deref())).collect()
+    table.boxes.iter().map(|given| (&*given.frame, sides(given), given.metadata.track_id.as_deref())).collect()
 }
 
 #[test]
@@ -112,4 +114,80 @@ fn damaged_files_fail_politely() {
     for (name, content) in [("a.json", "{\"images\": ["), ("b.json", deep.as_str()), ("c.json", ""), ("d.xml", "<a>")] {
         assert!(read(name, content).is_err(), "{name}");
     }
+}
+
+#[test]
+fn what_is_too_much_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = r#"{"image_id": "a", "bbox": [1, 2, 3, 4], "category_id": 1}"#;
+    // An element of more than a mebibyte costs no other, however many parts it has; nor does a box of many sides.
+    let long = format!("[{}1]", "[],".repeat(400_000));
+    let many = format!(r#"{{"image_id": "a", "bbox": [{}1]}}"#, "1,".repeat(100_000));
+    let table = read("coco.json", &format!("[{good}, {long}, {many}, {good}]")).unwrap();
+    assert_eq!((table.boxes.len(), table.skipped.len()), (2, 2));
+    assert!(table.skipped.iter().all(|skipped| skipped.reason.len() < 400), "{:?}", table.skipped);
+    assert!(table.skipped[0].reason.contains("1048576"), "{:?}", table.skipped);
+    let row = r#"{"frame": "a", "box": [1, 2, 3, 4]}"#;
+    let table = read("array.json", &format!("[{row}, {long}, {row}]")).unwrap();
+    assert_eq!((table.boxes.len(), table.skipped.len()), (2, 1));
+    // Of a label line with endless fields, or a field without an end, nothing is kept.
+    let endless = format!("0 0.5 0.5 0.5 {}\n0 {} 1 1 1\n0 0.5 0.5 0.5 0.5\n", "0.5 ".repeat(10_000), "9".repeat(1000));
+    fs::write(folder.path().join("1.txt"), endless).unwrap();
+    let table = BoxTable::read(&BoxOptions { path: folder.path().to_owned(), ..BoxOptions::default() }).unwrap();
+    assert_eq!((table.boxes.len(), table.skipped.len()), (1, 2));
+    assert!(table.skipped.iter().all(|skipped| skipped.reason.len() < 400), "{:?}", table.skipped);
+}
+
+#[test]
+fn boxes_take_no_more_memory_than_there_may_be() {
+    let of_attributes = |count: usize| {
+        let attributes = (0..count).map(|number| (number.to_string(), "x".repeat(1000))).collect();
+        let metadata = KnownMetadata { attributes, ..KnownMetadata::default() };
+        GivenBox { frame: "a".into(), place: 1, sides: Sides::Pixels([0.0; 4]), score: None, metadata }
+    };
+    let path = Path::new("boxes.csv");
+    let mut table = BoxTable { held_bytes: MAX_HELD_BYTES - 50_000, ..BoxTable::default() };
+    table.push(path, of_attributes(40)).unwrap();
+    let complaint = table.push(path, of_attributes(40)).unwrap_err().to_string();
+    assert!(complaint.contains("4294967296 bytes of memory"), "{complaint}");
+    // Boxes of one frame share its name.
+    let mut table = BoxTable::default();
+    let frame: Arc<str> = "f".repeat(4000).into();
+    for _ in 0..2 {
+        table.push(path, GivenBox { frame: Arc::clone(&frame), ..of_attributes(0) }).unwrap();
+    }
+    assert!(table.held_bytes < 1000);
+}
+
+#[test]
+fn parquet_tells_what_other_tables_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("boxes.parquet");
+    let schema =
+        "message m { optional binary frame (STRING); required double left; required int32 top; required float width;
+        required int64 height; optional binary track_id (STRING); optional double score;
+        optional int64 captured_at (TIMESTAMP(MILLIS,true)); optional binary bag (STRING); }";
+    write(&path, schema, |group| {
+        column::<ByteArrayType>(group, &["c1/a.jpg".into(), "b.jpg".into(), "b.jpg".into()], Some(&[1, 0, 1, 1]));
+        column::<DoubleType>(group, &[1.5, 1.0, f64::NAN, 3.0], None);
+        column::<Int32Type>(group, &[2; 4], None);
+        column::<FloatType>(group, &[3.25; 4], None);
+        column::<Int64Type>(group, &[4; 4], None);
+        column::<ByteArrayType>(group, &["7".into()], Some(&[1, 0, 0, 0]));
+        column::<DoubleType>(group, &[0.5, 0.25], Some(&[1, 0, 0, 1]));
+        column::<Int64Type>(group, &[1000], Some(&[1, 0, 0, 0]));
+        column::<ByteArrayType>(group, &["red".into()], Some(&[1, 0, 0, 0]));
+    });
+    let mut options = BoxOptions { path, min_score: 0.3, ..BoxOptions::default() };
+    let table = BoxTable::read(&options).unwrap();
+    assert_eq!(sides(&table), [("c1/a.jpg", [1.5, 2.0, 3.25, 4.0], Some("7"))]);
+    let GivenBox { score, metadata, .. } = &table.boxes[0];
+    assert_eq!((*score, metadata.captured_at_ms, metadata.attributes["bag"].as_str()), (Some(0.5), Some(1000), "red"));
+    // A row without a frame, one without a side, and one of a low score.
+    assert_eq!((table.skipped.len(), table.left_out.total()), (2, 1), "{:?}", table.skipped);
+    assert!(table.skipped[0].origin.ends_with("boxes.parquet:2"), "{:?}", table.skipped);
+    // The ending decides, or the option.
+    fs::rename(&options.path, folder.path().join("boxes")).unwrap();
+    options.path = folder.path().join("boxes");
+    assert!(matches!(BoxTable::read(&options), Err(IntakeError::UnknownEnding { .. })));
 }
