@@ -3,6 +3,7 @@
 //! Every format ends in the key names of OpenAI's CLIP, so the methods need to know one set of names only.
 
 mod hugging_face;
+mod model_config;
 mod named_tensors;
 mod open_clip;
 mod pickle;
@@ -16,11 +17,13 @@ mod tests;
 mod torch_file;
 mod wrapping;
 
+pub use model_config::{LibraryDefaults, PixelSettings};
 pub use named_tensors::ElementType;
-pub use run_settings::{PixelSettings, RunSettings};
+pub use run_settings::RunSettings;
 
 use crate::ExportError;
 use descry_model::Method;
+use descry_model::method::clip::IMAGE_SIDE;
 use descry_model::method::irra::is_its_patch_kernel;
 use named_tensors::NamedTensors;
 use ndarray::ArrayD;
@@ -37,8 +40,8 @@ pub struct Checkpoint {
     /// SHA-256 of the weight file in hexadecimal, the source checkpoint's name in the manifest. Of several shards, the
     /// SHA-256 over their digests, one per line in the order of their names.
     pub source_sha256: String,
-    /// The state dict's floating-point tensors, finite, row-major, without the wrappers' key prefixes. Integer tensors
-    /// and constants such as causal masks are left out.
+    /// The state dict's floating-point tensors, finite, row-major, without the wrappers' key prefixes. Constants such as
+    /// causal masks and integer tensors are left out, but for the side of the images in OpenAI's archives.
     pub tensors: BTreeMap<String, ArrayD<f32>>,
     /// How many tensors the file stores in which type.
     pub element_types: BTreeMap<ElementType, usize>,
@@ -100,17 +103,35 @@ impl Checkpoint {
             settings = settings.or(hugging_face::read_config(&weights.location)?);
             tensors = hugging_face::rename(tensors)?;
         } else if tbps_clip::has_its_names(&tensors) {
-            settings = settings.or(published_settings(Method::TbpsClip));
+            let of_base = open_clip::read_config_of_base(&weights.location, &tensors)?;
+            settings = settings.or(of_base).or(published_settings(Method::TbpsClip));
             tensors = tbps_clip::rename(tensors);
         } else if is_of_irras_class {
-            settings = settings.or(published_settings(Method::Irra));
+            let of_base = open_clip::read_config_of_base(&weights.location, &tensors)?;
+            settings = settings.or(of_base).or(published_settings(Method::Irra));
         } else {
-            settings = settings.or(open_clip::read_config(&weights.location)?);
             tensors = open_clip::rename(tensors);
+            let method = crate::merging::detect(&tensors, None);
+            if method.is_ok_and(|method| method != Method::Clip) {
+                settings = settings.or(open_clip::read_config_of_base(&weights.location, &tensors)?);
+            } else {
+                settings = settings.or(open_clip::read_config(&weights.location)?);
+                settings.trained_size_px = settings.trained_size_px.or(size_in_archive(&tensors));
+            }
         }
         Ok(Self { path: path.to_owned(), source_sha256, tensors, element_types, settings })
     }
 }
+
+/// Height and width of the square images that OpenAI's archives say they were trained with.
+fn size_in_archive(tensors: &BTreeMap<String, ArrayD<f32>>) -> Option<(usize, usize)> {
+    let side = tensors.get(IMAGE_SIDE).filter(|side| side.len() == 1)?.first().copied()?;
+    let is_a_size = side.fract() == 0.0 && (1.0..=MAX_IMAGE_SIDE_PX).contains(&side);
+    is_a_size.then_some((side as usize, side as usize))
+}
+
+/// Far above any model's.
+const MAX_IMAGE_SIDE_PX: f32 = 65_536.0;
 
 /// What the published code of a method fixes and neither tensors under OpenAI's names nor a run's settings tell.
 pub(crate) fn published_settings(method: Method) -> RunSettings {

@@ -55,9 +55,9 @@ impl Export {
         bundle_writer::check_target(&request.out)?;
         request.form.check()?;
         progress(ExportStep::Read);
-        let Unmerged { tensors, settings, source } = load(request)?;
+        let Unmerged { tensors, settings, source, positions } = load(request)?;
         progress(ExportStep::Merge);
-        let model = merging::read_model(&tensors, &settings, &request.flags)?;
+        let model = merging::read_model(&tensors, &settings, &request.flags, &positions)?;
         let vocabulary_size = model.text.token_embedding.nrows();
         let checkpoint = match &request.source {
             ModelSource::Checkpoint { path, .. } => Some(path.as_path()),

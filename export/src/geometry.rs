@@ -69,17 +69,67 @@ pub(crate) fn square_side(positions: usize) -> Option<usize> {
     (side > 0 && side * side == patches).then_some(side)
 }
 
-/// The grid that a run's settings state, where it has as many positions as are stored: others know nothing of these.
+/// The grid that the settings state, where it has as many positions as are stored: others know nothing of these.
+///
+/// The weights' own configuration goes before a run's settings, which say what images were wanted.
 pub(crate) fn stated_grid(settings: &RunSettings, patch: usize, positions: usize) -> Option<Grid> {
-    let (height, width) = settings.image_size_px?;
-    let grid = Grid::new(height, width, patch, settings.stride.unwrap_or(patch)).ok()?;
+    let of_run = || grid_of(settings.image_size_px, settings.stride.unwrap_or(patch), patch, positions);
+    trained_grid(settings, patch, positions).or_else(of_run)
+}
+
+/// The grid that the weights' own configuration states. Patches of what has one don't overlap.
+pub(crate) fn trained_grid(settings: &RunSettings, patch: usize, positions: usize) -> Option<Grid> {
+    grid_of(settings.trained_size_px, patch, patch, positions)
+}
+
+fn grid_of(size_px: Option<(usize, usize)>, stride: usize, patch: usize, positions: usize) -> Option<Grid> {
+    let (height, width) = size_px?;
+    let grid = Grid::new(height, width, patch, stride).ok()?;
     (grid.positions() == positions).then_some(grid)
 }
 
-/// Whether plain CLIP's stored positions are those of a square grid, which may be stretched. Where the settings do not say
-/// it, embeddings that fit the wanted grid are taken for its own, be their number a square or not.
+/// Whether plain CLIP's stored positions are those of a square grid, which may be stretched. Where nothing says it,
+/// embeddings that fit the wanted grid are taken for its own, be their number a square or not.
 pub(crate) fn may_stretch(stated: Option<Grid>, wanted: Grid, positions: usize) -> bool {
     stated.map_or(wanted.positions() != positions, |stated| stated.rows() == stated.columns())
+}
+
+/// What becomes of stored position embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// They are the wanted grid's.
+    Same,
+    /// They are taken for the wanted grid's, though a square of this side has as many.
+    Taken { side: usize },
+    /// They are resized from a square of this side.
+    Stretched { side: usize },
+}
+
+impl Fit {
+    /// - `may_resize`: whether they may be stretched from a square
+    pub(crate) fn of(positions: usize, wanted: Grid, may_resize: bool) -> Self {
+        match square_side(positions).filter(|&side| (side, side) != (wanted.rows(), wanted.columns())) {
+            Some(side) if may_resize => Self::Stretched { side },
+            Some(side) => Self::Taken { side },
+            None => Self::Same,
+        }
+    }
+
+    /// What to tell of it. Nothing of positions that are where they belong.
+    ///
+    /// - `whose`: as in "position embeddings"
+    pub(crate) fn describe(self, whose: &str, wanted: Grid) -> Option<String> {
+        match self {
+            Self::Same => None,
+            Self::Stretched { side } => Some(format!("{whose} stretched from {side} x {side}")),
+            Self::Taken { side } => {
+                let (rows, columns) = (wanted.rows(), wanted.columns());
+                Some(format!(
+                    "{whose} taken as they are, for {rows} x {columns} patches, though {side} x {side} are as many"
+                ))
+            }
+        }
+    }
 }
 
 /// Refuses a grid of as many patches as the stated one, and of another shape: its positions would mean other places.
@@ -106,13 +156,23 @@ pub(crate) fn check_order(stated: Option<Grid>, wanted: Grid) -> Result<(), Expo
 pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -> Result<Array2<f32>, ExportError> {
     let found = stored.nrows();
     let expected = grid.positions();
-    match square_side(found) {
-        Some(side) if may_resize && (side, side) != (grid.rows(), grid.columns()) => {
-            Ok(resize_square(&stored, side, grid.rows(), grid.columns()))
+    match Fit::of(found, grid, may_resize) {
+        Fit::Stretched { side } => Ok(resize_square(&stored, side, grid.rows(), grid.columns())),
+        Fit::Same | Fit::Taken { .. } if found == expected => Ok(stored),
+        Fit::Same | Fit::Taken { .. } => {
+            Err(ExportError::PositionCount { found, expected, height: grid.height_px, width: grid.width_px })
         }
-        _ if found == expected => Ok(stored),
-        _ => Err(ExportError::PositionCount { found, expected, height: grid.height_px, width: grid.width_px }),
     }
+}
+
+/// Position embeddings that were brought to a size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedPositions {
+    /// `[1 + patches, width]`.
+    pub positions: Array2<f32>,
+    /// What was done that a person should know of: that they were resized, or that they were taken for the wanted size
+    /// only because they are as many.
+    pub note: Option<String>,
 }
 
 /// Position embeddings of a plain CLIP's vision tower for images of another size: as stored where they fit, unless the
@@ -121,7 +181,7 @@ pub(crate) fn fit_positions(stored: Array2<f32>, grid: Grid, may_resize: bool) -
 /// - `settings`: of the run that made them, as far as they are known
 ///
 /// # Shapes
-/// - `stored`: `[1 + patches, width]`; returns the like
+/// - `stored`: `[1 + patches, width]`
 ///
 /// # Errors
 /// [`ExportError::Setting`] for an image size or stride that makes no grid, [`ExportError::PositionCount`],
@@ -132,15 +192,19 @@ pub fn fit_image_positions(
     (height_px, width_px): (usize, usize),
     patch_px: usize,
     stride_px: usize,
-) -> Result<Array2<f32>, ExportError> {
+) -> Result<FittedPositions, ExportError> {
     let wanted = Grid::new(height_px, width_px, patch_px, stride_px)?;
-    let positions = stored.nrows();
-    let stated = stated_grid(settings, patch_px, positions);
-    let may_resize = may_stretch(stated, wanted, positions);
+    let count = stored.nrows();
+    let stated = stated_grid(settings, patch_px, count);
+    let may_resize = may_stretch(stated, wanted, count);
     if !may_resize {
         check_order(stated, wanted)?;
     }
-    fit_positions(stored, wanted, may_resize)
+    let positions = fit_positions(stored, wanted, may_resize)?;
+    let fit = Fit::of(count, wanted, may_resize);
+    let is_certain = !may_resize && stated.is_some();
+    let note = fit.describe("the base's position embeddings", wanted).filter(|_| !is_certain);
+    Ok(FittedPositions { positions, note })
 }
 
 /// Bilinear interpolation without antialiasing, corners not aligned: `torch.nn.functional.interpolate`'s default.

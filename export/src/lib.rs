@@ -32,10 +32,10 @@ mod weights;
 
 pub use activation::Activation;
 pub use bundle_writer::StagedBundle;
-pub use checkpoint::{Checkpoint, ElementType, PixelSettings, RunSettings};
+pub use checkpoint::{Checkpoint, ElementType, LibraryDefaults, PixelSettings, RunSettings};
 pub use error::ExportError;
 pub use exporting::{CalibrationGraphs, Export, export};
-pub use geometry::fit_image_positions;
+pub use geometry::{FittedPositions, fit_image_positions};
 pub use goldens::GoldenInputs;
 pub use onnx_graph::{ActivationRanges, RANGE_PREFIX, matrix_product_graph};
 pub use random::{Preset, random_tensors};

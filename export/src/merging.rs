@@ -12,6 +12,7 @@ use crate::request::ModelFlags;
 use crate::tensors::Tensors;
 use crate::tower::{TextTower, VisionTower};
 use crate::up_person::{self, UpPerson};
+use crate::weights::PositionSource;
 use descry_model::method::clip::{PATCH_KERNEL, RESNET_KERNEL, TEXT_POSITIONS};
 use descry_model::method::{self, Method, Side};
 use ndarray::ArrayD;
@@ -71,12 +72,15 @@ fn some_keys(tensors: &BTreeMap<String, ArrayD<f32>>) -> String {
 
 /// Merges a checkpoint's tensors into towers.
 ///
+/// - `source`: where the vision tower's position embeddings are from
+///
 /// # Errors
 /// [`ExportError`] naming the missing, unknown or misshapen tensor, or the setting that does not fit.
 pub(crate) fn read_model(
     all: &BTreeMap<String, ArrayD<f32>>,
     settings: &RunSettings,
     flags: &ModelFlags,
+    source: &PositionSource,
 ) -> Result<Model, ExportError> {
     let method = detect(all, settings.saved_by)?;
     let mut tensors = Tensors::new(all);
@@ -85,7 +89,7 @@ pub(crate) fn read_model(
         return Err(ExportError::MissingTensor { key: PATCH_KERNEL.to_owned(), expected: expected.to_owned() });
     }
     let Decisions { grid, top_k, may_resize, vision_facts, text_facts, pixels, mut origins } =
-        decide(&tensors, method, settings, flags)?;
+        decide(&tensors, method, settings, flags, source)?;
     let dm_adapter = DmAdapter { top_k };
     let extras: &dyn BlockExtras = match method {
         Method::Clip | Method::Irra | Method::Rde | Method::TbpsClip => &PlainClip,

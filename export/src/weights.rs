@@ -16,6 +16,18 @@ pub(crate) struct Unmerged {
     pub(crate) tensors: BTreeMap<String, ArrayD<f32>>,
     pub(crate) settings: RunSettings,
     pub(crate) source: Source,
+    pub(crate) positions: PositionSource,
+}
+
+/// Where the vision tower's position embeddings are from.
+pub(crate) enum PositionSource {
+    /// As the checkpoint has them, or as they were drawn.
+    Checkpoint,
+    /// The base's, already brought to the size of the run's images.
+    Base {
+        /// What became of them, where that is worth telling.
+        note: Option<String>,
+    },
 }
 
 /// Reads a request's checkpoint, filled in from its base, or draws random weights.
@@ -29,6 +41,7 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             let mut tensors = checkpoint.tensors;
             let mut source = Source { checkpoint: checkpoint.source_sha256, base: None };
             let mut settings = checkpoint.settings;
+            let mut positions = PositionSource::Checkpoint;
             if let Some(base) = base {
                 let base = Checkpoint::open(base)?;
                 if base.method()? != Method::Clip {
@@ -36,10 +49,10 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
                     return Err(ExportError::Setting { name: "base".to_owned(), reason });
                 }
                 source.base = Some(base.source_sha256);
-                fill_from_base(&mut tensors, base.tensors, [&settings, &base.settings], &request.flags)?;
-                settings = with_blocks_of(settings, &base.settings);
+                positions = fill_from_base(&mut tensors, base.tensors, [&settings, &base.settings], &request.flags)?;
+                settings = settings.or(base.settings.of_blocks());
             }
-            Ok(Unmerged { tensors, settings, source })
+            Ok(Unmerged { tensors, settings, source, positions })
         }
         ModelSource::Random { preset, method, seed } => {
             let published_size_px = if *method == Method::TbpsClip { tbps_clip::IMAGE_SIZE_PX } else { IMAGE_SIZE_PX };
@@ -50,23 +63,18 @@ pub(crate) fn load(request: &ExportRequest) -> Result<Unmerged, ExportError> {
             })?;
             let settings = RunSettings { image_size_px: Some((height, width)), ..published_settings(*method) };
             let checkpoint = format!("random {preset:?} {method}, seed {seed}");
-            Ok(Unmerged { tensors, settings, source: Source { checkpoint, base: None } })
+            Ok(Unmerged {
+                tensors,
+                settings,
+                source: Source { checkpoint, base: None },
+                positions: PositionSource::Checkpoint,
+            })
         }
     }
 }
 
-/// Settings with what the base's configuration says of its blocks, where the run's say nothing: the blocks are the base's.
-fn with_blocks_of(settings: RunSettings, base: &RunSettings) -> RunSettings {
-    settings.or(RunSettings {
-        vision_activation: base.vision_activation,
-        text_activation: base.text_activation,
-        vision_heads: base.vision_heads,
-        text_heads: base.text_heads,
-        ..RunSettings::default()
-    })
-}
-
-/// Adds the base's tensors where the checkpoint has none, its square grid of positions stretched to the run's size.
+/// Adds the base's tensors where the checkpoint has none, its square grid of positions stretched to the run's size, and says
+/// what became of these.
 ///
 /// - `settings`: the run's and the base's
 fn fill_from_base(
@@ -74,22 +82,21 @@ fn fill_from_base(
     base: BTreeMap<String, ArrayD<f32>>,
     [settings, of_base]: [&RunSettings; 2],
     flags: &ModelFlags,
-) -> Result<(), ExportError> {
+) -> Result<PositionSource, ExportError> {
     let lacks_positions = !tensors.contains_key(IMAGE_POSITIONS);
     for (key, tensor) in base {
         tensors.entry(key).or_insert(tensor);
     }
     if !lacks_positions {
-        return Ok(());
+        return Ok(PositionSource::Checkpoint);
     }
     let (_, patch) = clip::vision_sizes(&Tensors::new(tensors))?;
     let stride = flags.stride.or(settings.stride).unwrap_or(patch);
     let (height, width) = flags.image_size_px.or(settings.image_size_px).unwrap_or(IMAGE_SIZE_PX);
     let stored: Option<Array2<f32>> =
         tensors.get(IMAGE_POSITIONS).and_then(|stored| stored.clone().into_dimensionality::<Ix2>().ok());
-    if let Some(stored) = stored {
-        let fitted = geometry::fit_image_positions(stored, of_base, (height, width), patch, stride)?;
-        tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.into_dyn());
-    }
-    Ok(())
+    let Some(stored) = stored else { return Ok(PositionSource::Checkpoint) };
+    let fitted = geometry::fit_image_positions(stored, of_base, (height, width), patch, stride)?;
+    tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.positions.into_dyn());
+    Ok(PositionSource::Base { note: fitted.note })
 }

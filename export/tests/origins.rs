@@ -64,23 +64,26 @@ fn where_both_orders_fit_the_summary_says_which_was_taken() {
     assert_eq!(stated.summary["image size taken from"], "the settings");
 }
 
-/// A grid whose number of patches is a square number is still not a square grid.
+/// A grid whose number of patches is a square number is still not a square grid, unless the weights' own configuration says
+/// so: 28 x 7 patches instead of 14 x 14.
 #[test]
 fn a_fine_tuned_grid_of_a_square_number_is_not_stretched() {
     let folder = tempfile::tempdir().unwrap();
-    for file in ["model.safetensors", "config.json"] {
-        fs::copy(fixture("clip-hf").join(file), folder.path().join(file)).unwrap();
-    }
     let checkpoint = folder.path().join("model.safetensors");
+    fs::copy(fixture("clip-hf/model.safetensors"), &checkpoint).unwrap();
     let square = manifest(&checkpoint, flags(None), true).unwrap();
     assert_eq!((square.image.height_px, square.image.width_px), (224, 224));
-    // 28 x 7 patches instead of 14 x 14.
     fs::write(folder.path().join("model.yaml"), "img_size: [448, 112]\n").unwrap();
     let tall = manifest(&checkpoint, flags(None), true).unwrap();
     assert_eq!((tall.image.height_px, tall.image.width_px), (448, 112));
-    assert_ne!(tall.files["vision.onnx"], manifest_of_stretched(&checkpoint, folder.path()).files["vision.onnx"]);
     let refused = manifest(&checkpoint, flags(Some((112, 448))), true);
     assert!(matches!(refused, Err(ExportError::OtherGrid { .. })), "{refused:?}");
+    fs::copy(fixture("clip-hf/config.json"), folder.path().join("config.json")).unwrap();
+    let stretched = manifest(&checkpoint, flags(None), true).unwrap();
+    assert_eq!((stretched.image.height_px, stretched.image.width_px), (448, 112));
+    assert!(stretched.summary["image size taken from"].contains("stretched from 14 x 14"), "{:?}", stretched.summary);
+    assert_ne!(tall.files["vision.onnx"], stretched.files["vision.onnx"]);
+    assert!(manifest(&checkpoint, flags(Some((112, 448))), true).is_ok());
 }
 
 /// The same where a flag names the size, and no settings speak of a square.
@@ -90,7 +93,11 @@ fn position_embeddings_that_fit_a_given_size_are_taken_as_they_are() {
     let checkpoint = folder.path().join("model.safetensors");
     fs::copy(fixture("clip-hf/model.safetensors"), &checkpoint).unwrap();
     let given = manifest(&checkpoint, flags(Some((448, 112))), true).unwrap();
-    assert!(!given.summary["image size taken from"].contains("stretched"), "{:?}", given.summary);
+    let origin = &given.summary["image size taken from"];
+    assert_eq!(
+        origin,
+        "--image-size; position embeddings taken as they are, for 28 x 7 patches, though 14 x 14 are as many"
+    );
     fs::write(folder.path().join("model.yaml"), "img_size: [448, 112]\n").unwrap();
     let stated = manifest(&checkpoint, flags(None), true).unwrap();
     assert_eq!(given.files["vision.onnx"], stated.files["vision.onnx"]);
@@ -100,14 +107,6 @@ fn position_embeddings_that_fit_a_given_size_are_taken_as_they_are() {
     assert!(stretched.summary["image size taken from"].contains("stretched from 14 x 14"));
     let alone = manifest(&checkpoint, flags(None), true).unwrap();
     assert_eq!((alone.image.height_px, alone.image.width_px), (224, 224));
-}
-
-/// The same size, where nothing says that the model was trained on it.
-fn manifest_of_stretched(checkpoint: &Path, folder: &Path) -> Manifest {
-    fs::remove_file(folder.join("model.yaml")).unwrap();
-    let manifest = manifest(checkpoint, flags(Some((448, 112))), true).unwrap();
-    fs::write(folder.join("model.yaml"), "img_size: [448, 112]\n").unwrap();
-    manifest
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::wrapping::Wrapping;
 use crate::ExportError;
+use descry_model::method::clip::IMAGE_SIDE;
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -23,6 +24,13 @@ pub enum ElementType {
     Float16,
     /// 2 bytes, the upper half of a float32.
     BFloat16,
+    /// 8 bytes, whole numbers: of the side of the images in OpenAI's archives alone. Other whole numbers are no weights.
+    Int64,
+}
+
+/// Whether a tensor of whole numbers is read, by its name in the file.
+pub(super) fn is_read_as_whole_number(key: &str) -> bool {
+    key == IMAGE_SIDE
 }
 
 impl ElementType {
@@ -33,6 +41,7 @@ impl ElementType {
             Self::Float32 => bytes.as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
             Self::Float16 => bytes.as_chunks().0.iter().map(|&chunk| f16::from_le_bytes(chunk).to_f32()).collect(),
             Self::BFloat16 => bytes.as_chunks().0.iter().map(|&chunk| bf16::from_le_bytes(chunk).to_f32()).collect(),
+            Self::Int64 => bytes.as_chunks().0.iter().map(|&chunk| i64::from_le_bytes(chunk) as f32).collect(),
         }
     }
 }
@@ -44,6 +53,7 @@ impl fmt::Display for ElementType {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
             Self::BFloat16 => "bfloat16",
+            Self::Int64 => "int64",
         })
     }
 }
@@ -111,5 +121,6 @@ mod tests {
         for (element, bytes) in cases {
             assert_eq!(element.decode(&bytes), numbers, "{element}");
         }
+        assert_eq!(ElementType::Int64.decode(&224_i64.to_le_bytes()), [224.0]);
     }
 }

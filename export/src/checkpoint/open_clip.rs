@@ -3,17 +3,20 @@
 //! Otherwise its key names are OpenAI's.
 
 use super::hugging_face::read_text;
-use super::run_settings::{PixelSettings, RunSettings};
-use crate::ExportError;
+use super::model_config::{LibraryDefaults, PixelSettings};
+use super::run_settings::RunSettings;
 use crate::activation::Activation;
+use crate::{ExportError, geometry};
 use descry_model::ResizeFilter;
-use descry_model::method::clip::TOKEN_EMBEDDING;
+use descry_model::method::clip::{IMAGE_POSITIONS, PATCH_KERNEL, TOKEN_EMBEDDING};
 use ndarray::ArrayD;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// In summaries.
+const LIBRARY: &str = "OpenCLIP";
 /// The file's name, beside the weights.
 const CONFIG_FILE: &str = "open_clip_config.json";
 /// What the names of a text tower start with that is a module of its own (`CustomTextCLIP`).
@@ -29,8 +32,7 @@ struct Config {
 #[derive(Deserialize)]
 struct ModelConfig {
     /// OpenCLIP's own default is GELU.
-    #[serde(default)]
-    quick_gelu: bool,
+    quick_gelu: Option<bool>,
     vision_cfg: VisionConfig,
     text_cfg: TextConfig,
 }
@@ -40,8 +42,7 @@ struct VisionConfig {
     width: usize,
     image_size: Size,
     patch_size: usize,
-    #[serde(default = "usual_head_width")]
-    head_width: usize,
+    head_width: Option<usize>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -70,9 +71,8 @@ struct PreprocessConfig {
     interpolation: Option<String>,
 }
 
-fn usual_head_width() -> usize {
-    64
-}
+/// `head_width` where the configuration has none.
+const HEAD_WIDTH: usize = 64;
 
 /// Fields that change nothing that is computed when a model encodes.
 const HARMLESS: [&str; 7] =
@@ -95,35 +95,68 @@ pub(super) fn read_config(weights: &Path) -> Result<RunSettings, ExportError> {
     let Config { model_cfg: ModelConfig { quick_gelu, vision_cfg: vision, text_cfg: text }, preprocess_cfg } = config;
     refuse_others("vision_cfg", &vision.others)?;
     refuse_others("text_cfg", &text.others)?;
-    if vision.head_width == 0 || !vision.width.is_multiple_of(vision.head_width) {
-        let reason = format!("is {}, which does not divide the width of {}", vision.head_width, vision.width);
+    let head_width = vision.head_width.unwrap_or(HEAD_WIDTH);
+    if head_width == 0 || !vision.width.is_multiple_of(head_width) {
+        let reason = format!("is {head_width}, which does not divide the width of {}", vision.width);
         return Err(setting("vision_cfg.head_width", reason));
     }
-    let activation = if quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
+    let activation = if quick_gelu.unwrap_or(false) { Activation::QuickGelu } else { Activation::Gelu };
+    let image_size_px = Some(match vision.image_size {
+        Size::Side(side) => (side, side),
+        Size::Sides([height, width]) => (height, width),
+    });
+    let pixels = pixels(&preprocess_cfg)?;
+    let names_a_filter = pixels.is_some_and(|pixels| pixels.resize_filter.is_some());
     Ok(RunSettings {
-        image_size_px: Some(match vision.image_size {
-            Size::Side(side) => (side, side),
-            Size::Sides([height, width]) => (height, width),
-        }),
+        image_size_px,
+        trained_size_px: image_size_px,
         stride: Some(vision.patch_size),
         context_length: Some(text.context_length),
         vocab_size: Some(text.vocab_size),
         vision_activation: Some(activation),
         text_activation: Some(activation),
-        vision_heads: Some(vision.width / vision.head_width),
+        vision_heads: Some(vision.width / head_width),
         text_heads: Some(text.heads),
-        pixels: pixels(&preprocess_cfg)?,
+        pixels,
+        defaults: Some(LibraryDefaults {
+            library: LIBRARY,
+            activation: quick_gelu.is_none(),
+            heads: vision.head_width.is_none(),
+            resize_filter: (!names_a_filter).then_some(ResizeFilter::PillowBicubic),
+        }),
         ..RunSettings::default()
     })
+}
+
+/// [`read_config`] for weights that were trained further with a paper's code: the configuration is that of the model that
+/// they started from. Its image size counts where the position embeddings are as many.
+///
+/// - `tensors`: under OpenAI's names, those of the vision tower at least
+///
+/// # Errors
+/// As [`read_config`].
+pub(super) fn read_config_of_base(
+    weights: &Path,
+    tensors: &BTreeMap<String, ArrayD<f32>>,
+) -> Result<RunSettings, ExportError> {
+    let config = read_config(weights)?;
+    let size = |key: &str, axis: usize| tensors.get(key).and_then(|tensor| tensor.shape().get(axis).copied());
+    let grid = size(PATCH_KERNEL, 3)
+        .zip(size(IMAGE_POSITIONS, 0))
+        .and_then(|(patch, positions)| geometry::stated_grid(&config, patch, positions));
+    let image_size_px = grid.map(|grid| (grid.height_px, grid.width_px));
+    Ok(RunSettings { image_size_px, pixels: config.pixels, ..config.of_blocks() })
 }
 
 fn pixels(config: &PreprocessConfig) -> Result<Option<PixelSettings>, ExportError> {
     let resize_filter = match config.interpolation.as_deref() {
         None => None,
+        // For training it means any filter; to encode, OpenCLIP takes its default then.
+        Some("random") => None,
         Some("bicubic") => Some(ResizeFilter::PillowBicubic),
         Some("bilinear") => Some(ResizeFilter::PillowBilinear),
         Some(other) => {
-            let reason = format!("is {other:.40?}, expected \"bicubic\" or \"bilinear\"");
+            let reason = format!("is {other:.40?}, expected \"bicubic\", \"bilinear\" or \"random\"");
             return Err(setting("preprocess_cfg.interpolation", reason));
         }
     };

@@ -1,9 +1,10 @@
 //! What a training run's `configs.yaml` says about the model that its weights do not.
 
+use super::model_config::{LibraryDefaults, PixelSettings};
 use crate::ExportError;
 use crate::activation::Activation;
 use descry_model::text_input::{decode_text, read_limited};
-use descry_model::{CaptionRules, Method, ResizeFilter};
+use descry_model::{CaptionRules, Method};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -23,6 +24,10 @@ const MAX_NUMBER: usize = 1_000_000;
 pub struct RunSettings {
     /// Image height and width in pixels <`img_size`>.
     pub image_size_px: Option<(usize, usize)>,
+    /// Height and width in pixels of the images to which the stored position embeddings belong, as the weights' own
+    /// configuration says it: Hugging Face's, OpenCLIP's, or the number in OpenAI's archives. What a run's `configs.yaml`
+    /// says is what was wanted of them.
+    pub trained_size_px: Option<(usize, usize)>,
     /// Distance of image patches in pixels <`stride_size`>.
     pub stride: Option<usize>,
     /// Experts that the router chooses for each token <`topk`>.
@@ -57,6 +62,8 @@ pub struct RunSettings {
     pub text_heads: Option<usize>,
     /// How images become pixels, of OpenCLIP's configuration and of published code that has inputs of its own.
     pub pixels: Option<PixelSettings>,
+    /// Which of these a configuration left to its library.
+    pub defaults: Option<LibraryDefaults>,
     /// What happens to captions first, of the latter.
     pub caption_rules: Option<CaptionRules>,
     /// The method whose published code saved the file, where names tell it that are gone once the tensors have those of
@@ -66,17 +73,6 @@ pub struct RunSettings {
     pub start_of_text_id: Option<usize>,
     /// Id of the end-of-text token; only a Hugging Face `config.json` says it.
     pub end_of_text_id: Option<usize>,
-}
-
-/// How images become pixels, as far as it is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PixelSettings {
-    /// Subtracted from each channel after division by 255.
-    pub mean: Option<[f32; 3]>,
-    /// Each channel is divided by this then.
-    pub std: Option<[f32; 3]>,
-    /// How images are brought to the model's size.
-    pub resize_filter: Option<ResizeFilter>,
 }
 
 impl RunSettings {
@@ -117,6 +113,7 @@ impl RunSettings {
     pub fn or(self, other: Self) -> Self {
         Self {
             image_size_px: self.image_size_px.or(other.image_size_px),
+            trained_size_px: self.trained_size_px.or(other.trained_size_px),
             stride: self.stride.or(other.stride),
             topk: self.topk.or(other.topk),
             select_ratio: self.select_ratio.or(other.select_ratio),
@@ -133,11 +130,28 @@ impl RunSettings {
             text_activation: self.text_activation.or(other.text_activation),
             vision_heads: self.vision_heads.or(other.vision_heads),
             text_heads: self.text_heads.or(other.text_heads),
-            pixels: self.pixels.or(other.pixels),
+            pixels: match (self.pixels, other.pixels) {
+                (Some(these), Some(others)) => Some(these.or(others)),
+                (these, others) => these.or(others),
+            },
+            defaults: self.defaults.or(other.defaults),
             caption_rules: self.caption_rules.or(other.caption_rules),
             saved_by: self.saved_by.or(other.saved_by),
             start_of_text_id: self.start_of_text_id.or(other.start_of_text_id),
             end_of_text_id: self.end_of_text_id.or(other.end_of_text_id),
+        }
+    }
+
+    /// What of these concerns a model that was trained further: its blocks compute what its base's did.
+    #[must_use]
+    pub(crate) fn of_blocks(&self) -> Self {
+        Self {
+            vision_activation: self.vision_activation,
+            text_activation: self.text_activation,
+            vision_heads: self.vision_heads,
+            text_heads: self.text_heads,
+            defaults: self.defaults,
+            ..Self::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! `.safetensors` files.
 
-use super::named_tensors::{ElementType, NamedTensors, StoredTensor};
+use super::named_tensors::{ElementType, NamedTensors, StoredTensor, is_read_as_whole_number};
 use crate::ExportError;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
@@ -13,6 +13,8 @@ const FLOATS: &[(Dtype, ElementType)] = &[
     (Dtype::F16, ElementType::Float16),
     (Dtype::BF16, ElementType::BFloat16),
 ];
+/// The one kind of whole numbers that is read.
+const WHOLE_NUMBERS: (Dtype, ElementType) = (Dtype::I64, ElementType::Int64);
 /// Types of counters, indices and masks, which are no weights.
 const INTEGERS: &[Dtype] =
     &[Dtype::BOOL, Dtype::U8, Dtype::I8, Dtype::I16, Dtype::U16, Dtype::I32, Dtype::U32, Dtype::I64, Dtype::U64];
@@ -27,10 +29,12 @@ pub(super) fn read(path: &Path) -> Result<NamedTensors, ExportError> {
     let mut named = NamedTensors::new();
     for (key, tensor) in file.iter() {
         let dtype = tensor.dtype();
-        if INTEGERS.contains(&dtype) {
+        let whole_numbers = Some(&WHOLE_NUMBERS).filter(|_| is_read_as_whole_number(key));
+        let known = FLOATS.iter().chain(whole_numbers).find(|&&(known, _)| known == dtype);
+        if known.is_none() && INTEGERS.contains(&dtype) {
             continue;
         }
-        let Some(&(_, element)) = FLOATS.iter().find(|&&(float, _)| float == dtype) else {
+        let Some(&(_, element)) = known else {
             let reason = format!("tensor `{key}` is stored as {dtype:?}; convert it with .float() before saving");
             return Err(ExportError::Unsupported { path: path.to_owned(), reason });
         };

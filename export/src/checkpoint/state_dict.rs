@@ -1,6 +1,6 @@
 //! Finds the state dict in a pickled checkpoint and describes its tensors.
 
-use super::named_tensors::ElementType;
+use super::named_tensors::{ElementType, is_read_as_whole_number};
 use super::pickle::{Global, Pickle, Value, ValueId};
 use super::strided::Layout;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ const FLOAT_STORAGES: &[(&str, ElementType)] = &[
     ("HalfStorage", ElementType::Float16),
     ("BFloat16Storage", ElementType::BFloat16),
 ];
+/// PyTorch's storage class of the one kind of whole numbers that is read.
+const WHOLE_NUMBERS: (&str, ElementType) = ("LongStorage", ElementType::Int64);
 /// Storage classes of counters, indices and masks, which are no weights.
 const INTEGER_STORAGES: &[&str] =
     &["LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage", "BoolStorage"];
@@ -183,7 +185,7 @@ fn tensor_call<'a>(pickle: &'a Pickle<'a>, id: ValueId) -> Option<&'a [ValueId]>
     None
 }
 
-/// Reads `(storage, offset, shape, strides, ...)`. None for tensors of integers.
+/// Reads `(storage, offset, shape, strides, ...)`. None for tensors of integers that are not read.
 fn tensor<'a>(
     pickle: &'a Pickle<'a>,
     key: &str,
@@ -205,10 +207,12 @@ fn tensor<'a>(
     else {
         return Err(malformed("its storage has fields of the wrong type"));
     };
-    if INTEGER_STORAGES.contains(&class.name) {
+    let whole_numbers = Some(&WHOLE_NUMBERS).filter(|_| is_read_as_whole_number(key));
+    let known = FLOAT_STORAGES.iter().chain(whole_numbers).find(|&&(name, _)| name == class.name);
+    if known.is_none() && INTEGER_STORAGES.contains(&class.name) {
         return Ok(None);
     }
-    let Some(&(_, element)) = FLOAT_STORAGES.iter().find(|&&(name, _)| name == class.name) else {
+    let Some(&(_, element)) = known else {
         let reason = format!("tensors of `{class}` are not read; convert it with .float() before saving");
         return Err(StateDictFault::Unsupported { key: key.to_owned(), reason });
     };

@@ -1,6 +1,7 @@
 //! TBPS-CLIP's key names, and the inputs that its published code trains with.
 
-use super::run_settings::{PixelSettings, RunSettings};
+use super::model_config::PixelSettings;
+use super::run_settings::RunSettings;
 use descry_model::method::clip::TOKEN_EMBEDDING;
 use descry_model::method::tbps_clip::{PIXEL_MEAN, PIXEL_STD, TEXT_MODULE, caption_rules};
 use descry_model::{Method, ResizeFilter};

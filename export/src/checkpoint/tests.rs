@@ -78,7 +78,10 @@ fn script_modules_are_flattened_to_dotted_names() {
     assert_eq!(values(&checkpoint, "proj"), (vec![1, 2], vec![1.0, 2.0]));
     assert_eq!(values(&checkpoint, "resblocks.0.weight"), (vec![1], vec![3.0]));
     assert_eq!(values(&checkpoint, "resblocks.1.weight"), (vec![1], vec![4.0]));
-    assert_eq!(checkpoint.tensors.len(), 3);
+    // The side of the images, and no other whole number.
+    assert_eq!(values(&checkpoint, "input_resolution"), (vec![], vec![224.0]));
+    assert_eq!(checkpoint.settings.trained_size_px, Some((224, 224)));
+    assert_eq!(checkpoint.tensors.len(), 4);
 }
 
 #[test]

@@ -44,8 +44,8 @@ fn check(fixture: &str, file: &str) {
         form: TowerForm::FP32,
         out: folder.join("not-written"),
     };
-    let Unmerged { tensors, settings, .. } = load(&request).unwrap();
-    let model = merging::read_model(&tensors, &settings, &request.flags).unwrap();
+    let Unmerged { tensors, settings, positions, .. } = load(&request).unwrap();
+    let model = merging::read_model(&tensors, &settings, &request.flags, &positions).unwrap();
     let eager = Eager {
         tensors: &tensors,
         grid: model.grid,

@@ -83,8 +83,10 @@ pub const TEXT_PROJECTION: &str = "text_projection";
 /// Present where the vision tower is one of CLIP's ResNets.
 pub const RESNET_KERNEL: &str = "visual.layer1.0.conv1.weight";
 
+/// Side in pixels of the square images that a model was trained with: one whole number, which only OpenAI's archives carry.
+pub const IMAGE_SIDE: &str = "input_resolution";
 /// Parameters of the training loss, and numbers that OpenAI's archives carry along: no tower reads them.
-pub const NOT_IN_A_TOWER: [&str; 4] = ["logit_scale", "input_resolution", "context_length", "vocab_size"];
+pub const NOT_IN_A_TOWER: [&str; 4] = ["logit_scale", IMAGE_SIDE, "context_length", "vocab_size"];
 
 /// What the names of the towers' tensors start with.
 const TOWERS: [&str; 6] = ["visual.", "transformer.", "token_embedding.", TEXT_POSITIONS, "ln_final.", TEXT_PROJECTION];

@@ -1,5 +1,6 @@
 //! `config.json` of a `CLIPModel`. Absent fields have the values that the `transformers` library gives them.
 
+use super::super::model_config::LibraryDefaults;
 use super::super::run_settings::RunSettings;
 use crate::ExportError;
 use crate::activation::Activation;
@@ -11,6 +12,8 @@ use std::path::Path;
 
 /// Published files have a few kilobytes; an index of shards has some hundred.
 const MAX_BYTES: u64 = 4 << 20;
+/// In summaries.
+const LIBRARY: &str = "transformers";
 /// What `transformers` takes where the file says nothing.
 const ACTIVATION: &str = "quick_gelu";
 /// Published files give this id, which was never the tokenizer's; `transformers` then takes the highest id, as CLIP
@@ -96,17 +99,27 @@ fn parse(path: &Path, text: &str) -> Result<RunSettings, ExportError> {
     if let Some(model_type) = config.get("model_type").filter(|&model_type| model_type != "clip") {
         return Err(setting("model_type", format!("is {model_type}, only models of type \"clip\" are exported")));
     }
-    let vision: VisionConfig = serde_json::from_value(tower(&config, "vision_config"))
-        .map_err(|error| unusable(format!("vision_config: {error}")))?;
-    let text: TextConfig = serde_json::from_value(tower(&config, "text_config"))
-        .map_err(|error| unusable(format!("text_config: {error}")))?;
+    let towers = ["vision_config", "text_config"].map(|name| tower(&config, name));
+    let is_unwritten = |field: &str| towers.iter().any(|fields| !fields.contains_key(field));
+    let defaults = LibraryDefaults {
+        library: LIBRARY,
+        activation: is_unwritten("hidden_act"),
+        heads: is_unwritten("num_attention_heads"),
+        resize_filter: None,
+    };
+    let [vision, text] = towers.map(Value::Object);
+    let vision: VisionConfig =
+        serde_json::from_value(vision).map_err(|error| unusable(format!("vision_config: {error}")))?;
+    let text: TextConfig = serde_json::from_value(text).map_err(|error| unusable(format!("text_config: {error}")))?;
     check_heads("vision_config", vision.hidden_size, vision.num_attention_heads)?;
     check_heads("text_config", text.hidden_size, text.num_attention_heads)?;
     check_epsilon("vision_config", vision.layer_norm_eps)?;
     check_epsilon("text_config", text.layer_norm_eps)?;
     let has_real_ids = text.eos_token_id != Some(LEGACY_END_OF_TEXT_ID);
+    let image_size_px = Some((vision.image_size, vision.image_size));
     Ok(RunSettings {
-        image_size_px: Some((vision.image_size, vision.image_size)),
+        image_size_px,
+        trained_size_px: image_size_px,
         stride: Some(vision.patch_size),
         context_length: Some(text.max_position_embeddings),
         vocab_size: Some(text.vocab_size),
@@ -114,6 +127,7 @@ fn parse(path: &Path, text: &str) -> Result<RunSettings, ExportError> {
         text_activation: Some(activation("text_config", &text.hidden_act)?),
         vision_heads: Some(vision.num_attention_heads),
         text_heads: Some(text.num_attention_heads),
+        defaults: Some(defaults),
         start_of_text_id: text.bos_token_id.filter(|_| has_real_ids),
         end_of_text_id: text.eos_token_id.filter(|_| has_real_ids),
         ..RunSettings::default()
@@ -121,12 +135,12 @@ fn parse(path: &Path, text: &str) -> Result<RunSettings, ExportError> {
 }
 
 /// The fields of one tower. Old files repeat them under `<name>_dict`, which then counts.
-fn tower(config: &Map<String, Value>, name: &str) -> Value {
+fn tower(config: &Map<String, Value>, name: &str) -> Map<String, Value> {
     let fields = |name: &str| config.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
     let mut merged = fields(name);
     merged.extend(fields(&format!("{name}_dict")));
     merged.retain(|_, value| !value.is_null());
-    Value::Object(merged)
+    merged
 }
 
 /// The activation by the name that `transformers` has for it.

@@ -1,4 +1,4 @@
-use crate::{Activation, Checkpoint, ExportError, RunSettings};
+use crate::{Activation, Checkpoint, ExportError, LibraryDefaults, RunSettings};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
@@ -101,6 +101,7 @@ fn names_and_packing_become_openais() {
         assert_eq!(flat(tensors, "transformer.resblocks.0.attn.in_proj_bias"), (vec![3], vec![1600.0, 1800.0, 2000.0]));
         let expected = RunSettings {
             image_size_px: Some((8, 8)),
+            trained_size_px: Some((8, 8)),
             stride: Some(4),
             context_length: Some(5),
             vocab_size: Some(7),
@@ -108,6 +109,13 @@ fn names_and_packing_become_openais() {
             text_activation: Some(Activation::QuickGelu),
             vision_heads: Some(2),
             text_heads: Some(1),
+            // The vision tower's activation is not written down.
+            defaults: Some(LibraryDefaults {
+                library: "transformers",
+                activation: true,
+                heads: false,
+                resize_filter: None,
+            }),
             start_of_text_id: Some(5),
             end_of_text_id: Some(6),
             ..RunSettings::default()

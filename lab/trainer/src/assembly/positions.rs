@@ -27,7 +27,10 @@ pub(super) fn fit(
     let size_px = (recipe.input.height_px, recipe.input.width_px);
     let fitted = descry_export::fit_image_positions(stored, settings, size_px, shape.patch_px, shape.stride_px)
         .map_err(with_our_names)?;
-    tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.into_dyn());
+    if let Some(note) = fitted.note {
+        tracing::info!("{note}");
+    }
+    tensors.insert(IMAGE_POSITIONS.to_owned(), fitted.positions.into_dyn());
     Ok(())
 }
 
@@ -101,8 +104,12 @@ mod tests {
             let (stored, found) = fitted((128, 32), &settings).unwrap();
             assert_eq!(found, stored, "{settings:?}");
         }
-        // Of a square that is known to be one, and of as many as no square of the wanted size has.
-        for (size_px, settings) in [((128, 32), stated((64, 64))), ((128, 48), RunSettings::default())] {
+        // Of a square that is known to be one, be it beside what a run wanted, and of as many as no square of the wanted size
+        // has.
+        let square = RunSettings { trained_size_px: Some((64, 64)), ..stated((128, 32)) };
+        for (size_px, settings) in
+            [((128, 32), stated((64, 64))), ((128, 32), square), ((128, 48), RunSettings::default())]
+        {
             let (stored, found) = fitted(size_px, &settings).unwrap();
             assert_ne!(found, stored, "{settings:?}");
             assert_eq!(found.shape()[0], 1 + size_px.0 / 16 * (size_px.1 / 16));
