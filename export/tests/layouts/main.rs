@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod configurations;
+mod siblings;
 mod small_clip;
 
 use descry_export::ModelFlags;

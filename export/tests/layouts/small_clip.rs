@@ -16,9 +16,9 @@ pub(crate) struct Shape {
 
 pub(crate) const SMALL: Shape = Shape { positions: 17, patch: 16, vision_width: 64, text_width: 64 };
 
-const DIMENSION: usize = 8;
-const CONTEXT: usize = 9;
-const VOCABULARY: usize = 11;
+pub(crate) const DIMENSION: usize = 8;
+pub(crate) const CONTEXT: usize = 9;
+pub(crate) const VOCABULARY: usize = 11;
 
 /// Shapes of all tensors by name.
 pub(crate) fn clip(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
