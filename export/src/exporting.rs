@@ -1,7 +1,7 @@
 //! From a request to a staged bundle: reading and merging once, then graphs in as many forms as are asked for.
 
 use crate::bundle_writer::{self, StagedBundle};
-use crate::checkpoint::PixelSettings;
+use crate::checkpoint::{PixelSettings, RunSettings};
 use crate::eager::Eager;
 use crate::goldens::{self, GoldenInputs};
 use crate::merging::{self, Model};
@@ -68,6 +68,7 @@ impl Export {
         } else {
             Some(find_tokenizer(request.tokenizer.as_deref(), checkpoint, vocabulary_size)?)
         };
+        tokenizer.iter().try_for_each(|tokenizer| check_end_mark(tokenizer, &settings))?;
         let mut text = text_input(vocabulary_size, model.context_length, tokenizer.as_ref());
         text.caption_rules.clone_from(&settings.caption_rules);
         Ok(Self { request: request.clone(), tensors, model, source, tokenizer, text, golden_inputs: None })
@@ -132,7 +133,7 @@ impl Export {
         let mut summary = merging::summarise(&model, &tensors);
         let origin = tokenizer.as_ref().map_or_else(
             || "none, as asked for; this bundle takes token ids only".to_owned(),
-            |tokenizer| tokenizer.origin.clone(),
+            |tokenizer| tokenizer.origin.clone() + &unused_ids(tokenizer, text.vocabulary_size),
         );
         summary.insert("tokenizer".to_owned(), origin);
         if let Some(tokenizer) = &tokenizer
@@ -179,6 +180,32 @@ fn image_input(model: &Model) -> ImageInput {
         mean: mean.unwrap_or(usual.mean),
         std: std.unwrap_or(usual.std),
         ..usual
+    }
+}
+
+/// What to tell of a tokenizer with fewer ids than the text tower has: it may be another model's.
+fn unused_ids(tokenizer: &TokenizerFile, vocabulary_size: usize) -> String {
+    let highest = tokenizer.vocabulary.highest_id;
+    if usize::try_from(highest).is_ok_and(|highest| highest.checked_add(1) == Some(vocabulary_size)) {
+        return String::new();
+    }
+    format!("; its ids end at {highest}, the text tower's at {}", vocabulary_size.saturating_sub(1))
+}
+
+/// Refuses a tokenizer whose end mark is not the one that the model's configuration names: there the model looks for what a
+/// text says. Its start mark may be any: published configurations name wrong ones, and nothing computes with it.
+fn check_end_mark(tokenizer: &TokenizerFile, settings: &RunSettings) -> Result<(), ExportError> {
+    let found = tokenizer.vocabulary.end_of_text_id;
+    match settings.end_of_text_id {
+        Some(stated) if i64::try_from(stated) != Ok(found) => {
+            let reason = format!(
+                "{} ends texts with the id {found}, and the model's configuration says {stated}; give the tokenizer that the \
+                 model was trained with",
+                tokenizer.origin
+            );
+            Err(ExportError::Setting { name: "tokenizer".to_owned(), reason })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -17,10 +17,19 @@ fn flags(image_size_px: Option<(usize, usize)>) -> ModelFlags {
 }
 
 fn manifest(checkpoint: &Path, flags: ModelFlags, without_tokenizer: bool) -> Result<Manifest, ExportError> {
+    manifest_with(checkpoint, flags, None, without_tokenizer)
+}
+
+fn manifest_with(
+    checkpoint: &Path,
+    flags: ModelFlags,
+    tokenizer: Option<PathBuf>,
+    without_tokenizer: bool,
+) -> Result<Manifest, ExportError> {
     let folder = tempfile::tempdir().unwrap();
     let request = ExportRequest {
         source: ModelSource::Checkpoint { path: checkpoint.to_owned(), config: None, base: None },
-        tokenizer: None,
+        tokenizer,
         without_tokenizer,
         flags,
         form: TowerForm::FP32,
@@ -135,4 +144,45 @@ fn a_bundle_without_a_tokenizer_must_be_asked_for() {
     assert!(message.contains("tokenizer.json: unusable tokenizer: "), "{message}");
     let made = manifest(&fixture("dm-adapter/best.pth"), ModelFlags::default(), true).unwrap();
     assert!(!made.files.contains_key("tokenizer.json"));
+}
+
+/// A tokenizer whose only tokens are numbered ones and, at their end, the marks.
+fn tokenizer(folder: &Path, ids: usize) -> PathBuf {
+    let names = (0..ids - 2).map(|id| format!("<{id}>"));
+    let names: Vec<String> = names.chain(["<|startoftext|>", "<|endoftext|>"].map(str::to_owned)).collect();
+    let vocabulary: Vec<String> = names.iter().enumerate().map(|(id, name)| format!("\"{name}\": {id}")).collect();
+    let added = [ids - 2, ids - 1].map(|id| {
+        let name = &names[id];
+        format!(
+            r#"{{"id": {id}, "content": "{name}", "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true}}"#
+        )
+    });
+    let path = folder.join(format!("{ids}-ids.json"));
+    let text = format!(
+        r#"{{"version": "1.0", "added_tokens": [{}], "model": {{"type": "BPE", "vocab": {{{}}}, "merges": []}}}}"#,
+        added.join(", "),
+        vocabulary.join(", ")
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Any tokenizer with few enough ids would do, and every text would be another.
+#[test]
+fn a_tokenizer_of_another_model_is_refused_or_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, smaller] = [512, 300].map(|ids| tokenizer(folder.path(), ids));
+    let with = |checkpoint: &Path, tokenizer: &Path| {
+        manifest_with(checkpoint, ModelFlags::default(), Some(tokenizer.to_owned()), false)
+    };
+    let own = with(&fixture("clip-hf"), &whole).unwrap();
+    assert_eq!(own.summary["tokenizer"], whole.display().to_string());
+    let message = with(&fixture("clip-hf"), &smaller).unwrap_err().to_string();
+    for part in ["300-ids.json ends texts with the id 299", "configuration says 511", "trained with"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Nothing names the end mark of the others, so it is told how many ids are never used.
+    let told = with(&fixture("dm-adapter/best.pth"), &smaller).unwrap();
+    assert!(told.summary["tokenizer"].ends_with("; its ids end at 299, the text tower's at 511"), "{:?}", told.summary);
 }
