@@ -156,3 +156,35 @@ fn ties_of_rdes_attention_are_settled_alike_everywhere() {
         first.get_or_insert([expected, images]);
     }
 }
+
+/// The end mark's attention is averaged over heads, and each head divides by all that it sees: what stands behind the end
+/// mark must be in none of the sums, or padding would select other words. One head alone would rank them alike.
+#[test]
+fn what_stands_behind_a_text_moves_none_of_rdes_heads() {
+    const ROUNDING: f32 = 2e-5;
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = golden_folder().join("fixtures/rde/best.pth");
+    let flags = ModelFlags { heads: Some((2, 4)), ..ModelFlags::default() };
+    // More words than are selected, and fewer.
+    let texts: [Vec<i64>; 3] = [40, 23, 3].map(|words| {
+        let words = (1..=words).map(|word: i64| 1 + word * 97 % 500);
+        std::iter::once(510).chain(words).chain([511]).collect()
+    });
+    for dialect in [Dialect::Contrib, Dialect::Standard] {
+        let form = TowerForm { dialect: Some(dialect), ..TowerForm::FP32 };
+        // Opening compares with the checkpoint evaluated by itself, whose texts are padded.
+        let bundle = export_form(&checkpoint, flags.clone(), form, folder.path());
+        let mut config = EncoderConfig::load(None).unwrap();
+        config.device.name = DeviceName::Cpu;
+        let OpenedTowers { mut text, .. } = open_towers(&bundle, &config).unwrap();
+        for ids in &texts {
+            let alone = Array2::from_shape_vec((1, ids.len()), ids.clone()).unwrap();
+            let expected = text[0].run_array(&alone).unwrap();
+            for behind in [0, 7, 511] {
+                let padded = Array2::from_shape_fn((1, 77), |(_, at)| ids.get(at).copied().unwrap_or(behind));
+                let difference = largest_difference(&text[0].run_array(&padded).unwrap(), &expected);
+                assert!(difference < ROUNDING, "{dialect:?}, {} tokens, {behind} behind: {difference}", ids.len());
+            }
+        }
+    }
+}
