@@ -70,7 +70,7 @@ impl Conditions {
         let nested = |filters: &[SearchFilter]| {
             filters.iter().map(|filter| Self::new(filter, matrix, ids)).collect::<Result<Vec<_>, _>>()
         };
-        let flags = |wanted: &[String], column: &super::matrix::Column| {
+        let flags = |wanted: &[String], column: &super::columns::Column| {
             (!wanted.is_empty()).then(|| column.texts.flags(wanted))
         };
         Ok(Self {

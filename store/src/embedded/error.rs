@@ -87,6 +87,9 @@ pub enum EmbeddedError {
     /// The reserve for deleting is spent, and nothing is added before it is whole again.
     #[error("the disk is full; what is left of it is kept for deleting")]
     NoRoom,
+    /// The caller of a search has gone, or its deadline has passed.
+    #[error("nobody waits for the search any more")]
+    Abandoned,
     /// SQLite refused.
     #[error("SQLite refused")]
     Sqlite(#[source] rusqlite::Error),
@@ -121,6 +124,7 @@ impl EmbeddedError {
             | Self::Vanished { .. }
             | Self::DamagedImage { .. }
             | Self::Interrupted
+            | Self::Abandoned
             | Self::Folder { .. }
             | Self::Lock { .. }
             | Self::DamagedValue { .. }
@@ -139,6 +143,7 @@ impl EmbeddedError {
             | Self::DamagedGallery { .. }
             | Self::Vanished { .. }
             | Self::Interrupted
+            | Self::Abandoned
             | Self::Folder { .. }
             | Self::Lock { .. }
             | Self::NoRoom
@@ -173,6 +178,9 @@ pub(super) fn store_error(activity: &'static str, source: EmbeddedError) -> Stor
         tracing::error!(activity, error = %with_reason(&source), "the disk or the memory under the store failed");
         let reason = format!("its disk failed while {activity}; the service's log has the details");
         return StoreError::Unavailable { dependency: "the embedded store", reason };
+    }
+    if matches!(source, EmbeddedError::Abandoned) {
+        return StoreError::DeadlineExceeded { activity };
     }
     StoreError::failed(activity, source)
 }

@@ -42,6 +42,12 @@ impl LoadedGeneration {
         self.matrix.write().map_err(interrupted)
     }
 
+    /// Whether a writer would have to wait.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.matrix.try_write().is_err()
+    }
+
     /// The matrix of a generation that nobody else sees yet.
     pub(super) fn matrix_mut(&mut self) -> Result<&mut GalleryMatrix, EmbeddedError> {
         self.matrix.get_mut().map_err(|_| EmbeddedError::Interrupted)

@@ -1,38 +1,55 @@
-//! Numbers for repeated texts, so that filters compare integers.
+//! Numbers for what repeats, so that filters compare integers.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
-/// The number of an absent text.
+/// The number of what is absent.
 pub(super) const ABSENT: u32 = 0;
 
-/// Gives equal texts equal numbers. Counts uses, so that texts of deleted images do not pile up.
-#[derive(Debug, Default)]
-pub(super) struct Interner {
-    /// Number of each text in use.
-    numbers: HashMap<Arc<str>, u32>,
-    /// Text and uses of each number; numbers without uses may be given again. The absent text's come first.
-    entries: Vec<(Arc<str>, u32)>,
+/// Gives equal keys equal numbers. Counts uses, so that names of deleted images do not pile up.
+#[derive(Debug)]
+pub(super) struct Interner<Key = Arc<str>> {
+    /// Number of each key in use.
+    numbers: HashMap<Key, u32>,
+    /// The key of each number; numbers without uses may be given again. The absent one's comes first.
+    keys: Vec<Key>,
+    /// How often each number is used.
+    uses: Vec<u32>,
     free: Vec<u32>,
 }
 
-impl Interner {
-    /// The number of a text, now used once more.
-    pub(super) fn acquire(&mut self, text: Option<&str>) -> u32 {
-        let Some(text) = text else { return ABSENT };
-        if let Some(&number) = self.numbers.get(text) {
-            self.entries[number as usize].1 += 1;
+impl<Key> Default for Interner<Key> {
+    fn default() -> Self {
+        let (numbers, keys, uses, free) = Default::default();
+        Self { numbers, keys, uses, free }
+    }
+}
+
+impl<Key: Hash + Eq + Clone> Interner<Key> {
+    /// The number of a key, now used once more.
+    pub(super) fn acquire<Wanted>(&mut self, key: Option<&Wanted>) -> u32
+    where
+        Wanted: Hash + Eq + ?Sized,
+        Key: Borrow<Wanted> + for<'a> From<&'a Wanted>,
+    {
+        let Some(key) = key else { return ABSENT };
+        if let Some(&number) = self.numbers.get(key) {
+            self.uses[number as usize] += 1;
             return number;
         }
-        let text: Arc<str> = text.into();
+        let key = Key::from(key);
         let number = self.free.pop().unwrap_or_else(|| {
-            let missing = if self.entries.is_empty() { 2 } else { 1 };
-            self.entries.extend((0..missing).map(|_| (Arc::clone(&text), 0)));
-            // Four billion texts do not fit into memory.
-            (self.entries.len() - 1) as u32
+            let missing = if self.keys.is_empty() { 2 } else { 1 };
+            self.keys.extend((0..missing).map(|_| key.clone()));
+            self.uses.resize(self.keys.len(), 0);
+            // Four billion names do not fit into memory.
+            (self.keys.len() - 1) as u32
         });
-        self.entries[number as usize] = (Arc::clone(&text), 1);
-        self.numbers.insert(text, number);
+        self.keys[number as usize] = key.clone();
+        self.uses[number as usize] = 1;
+        self.numbers.insert(key, number);
         number
     }
 
@@ -41,22 +58,29 @@ impl Interner {
         if number == ABSENT {
             return;
         }
-        let Some((text, uses)) = self.entries.get_mut(number as usize) else { return };
+        let Some(uses) = self.uses.get_mut(number as usize) else { return };
         *uses = uses.saturating_sub(1);
         if *uses == 0 {
             self.free.push(number);
-            self.numbers.remove(text);
+            self.numbers.remove(&self.keys[number as usize]);
         }
-    }
-
-    /// The number of a text in use.
-    pub(super) fn number(&self, text: &str) -> Option<u32> {
-        self.numbers.get(text).copied()
     }
 
     /// One more than the highest number ever given.
     pub(super) fn bound(&self) -> usize {
-        self.entries.len().max(1)
+        self.keys.len().max(1)
+    }
+
+    /// How often each number is used; shorter than [`Self::bound`] where none was ever given.
+    pub(super) fn uses(&self) -> &[u32] {
+        &self.uses
+    }
+}
+
+impl Interner {
+    /// The number of a text in use.
+    pub(super) fn number(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
     }
 
     /// One flag per number: whether its text is among `texts`.
@@ -75,7 +99,7 @@ mod tests {
 
     #[test]
     fn numbers_are_given_again_once_nobody_uses_them() {
-        let mut interner = Interner::default();
+        let mut interner: Interner = Interner::default();
         let first = interner.acquire(Some("a"));
         assert_eq!(interner.acquire(Some("a")), first);
         let second = interner.acquire(Some("b"));
@@ -91,10 +115,10 @@ mod tests {
 
     #[test]
     fn flags_never_cover_the_absent() {
-        let mut interner = Interner::default();
+        let mut interner: Interner = Interner::default();
         let number = interner.acquire(Some("a"));
         let flags = interner.flags(&["a".to_owned(), "unknown".to_owned()]);
         assert!(flags[number as usize] && !flags[ABSENT as usize]);
-        assert_eq!(Interner::default().flags(&["a".to_owned()]), [false]);
+        assert_eq!(Interner::<Arc<str>>::default().flags(&["a".to_owned()]), [false]);
     }
 }

@@ -5,7 +5,8 @@
 //! are removed that closing the gaps pays.
 
 use super::codes::{Code, Codes};
-use super::interner::Interner;
+use super::columns::{CameraTrack, Column};
+use super::sum_lengths::SumLengths;
 use crate::{ImageMetadata, WriteRange};
 
 /// The time of an image without one.
@@ -39,31 +40,6 @@ impl<'a> RowKeys<'a> {
     }
 }
 
-/// Numbers of texts, one for each row.
-#[derive(Debug, Default)]
-pub(super) struct Column {
-    pub(super) texts: Interner,
-    pub(super) numbers: Vec<u32>,
-}
-
-impl Column {
-    fn push(&mut self, text: Option<&str>) {
-        let number = self.texts.acquire(text);
-        self.numbers.push(number);
-    }
-
-    fn replace(&mut self, row: usize, text: Option<&str>) {
-        // Acquired first, so that an unchanged text keeps its number.
-        let number = self.texts.acquire(text);
-        self.texts.release(self.numbers[row]);
-        self.numbers[row] = number;
-    }
-
-    fn clear(&mut self, row: usize) {
-        self.replace(row, None);
-    }
-}
-
 /// The rows of one generation; every list has one entry a row, in the same order.
 #[derive(Debug)]
 pub(super) struct GalleryMatrix {
@@ -74,6 +50,10 @@ pub(super) struct GalleryMatrix {
     pub(super) cameras: Column,
     /// Names of tracks, each of which counts within its camera.
     pub(super) tracks: Column,
+    /// Tracks, told apart by their cameras too.
+    pub(super) camera_tracks: Column<CameraTrack>,
+    pub(super) person_lengths: SumLengths,
+    pub(super) track_lengths: SumLengths,
     /// The declared attributes, by name.
     pub(super) attributes: Vec<(String, Column)>,
     pub(super) captured_at_ms: Vec<i64>,
@@ -85,7 +65,8 @@ pub(super) struct GalleryMatrix {
 
 impl GalleryMatrix {
     pub(super) fn new(dimension: usize, declared_attributes: &[String]) -> Self {
-        let (ids, persons, cameras, tracks, captured_at_ms, indexed_at_ms, write_numbers, removed) = Default::default();
+        let (ids, persons, cameras, tracks, camera_tracks, captured_at_ms) = Default::default();
+        let (indexed_at_ms, write_numbers, removed, person_lengths, track_lengths) = Default::default();
         let attributes = declared_attributes.iter().map(|name| (name.clone(), Column::default())).collect();
         Self {
             codes: Codes::new(dimension),
@@ -93,6 +74,9 @@ impl GalleryMatrix {
             persons,
             cameras,
             tracks,
+            camera_tracks,
+            person_lengths,
+            track_lengths,
             attributes,
             captured_at_ms,
             indexed_at_ms,
@@ -110,10 +94,18 @@ impl GalleryMatrix {
         self.indexed_at_ms.reserve_exact(rows);
         self.write_numbers.reserve_exact(rows);
         self.removed.reserve_exact(rows);
-        let columns = self.attributes.iter_mut().map(|(_, column)| column);
-        for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
-            column.numbers.reserve_exact(rows);
-        }
+        self.numbers_mut().for_each(|numbers| numbers.reserve_exact(rows));
+    }
+
+    /// The numbers of all columns.
+    fn numbers_mut(&mut self) -> impl Iterator<Item = &mut Vec<u32>> {
+        let own = [
+            &mut self.persons.numbers,
+            &mut self.cameras.numbers,
+            &mut self.tracks.numbers,
+            &mut self.camera_tracks.numbers,
+        ];
+        self.attributes.iter_mut().map(|(_, column)| &mut column.numbers).chain(own)
     }
 
     /// Number of images.
@@ -163,9 +155,10 @@ impl GalleryMatrix {
 
     /// Bytes in memory, about: names are not counted, which many images have in common.
     pub(super) fn bytes(&self) -> usize {
-        // Persons, cameras and tracks besides the attributes.
-        let columns = 3 + self.attributes.len();
-        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 8 + 1 + 4 * columns)
+        // Persons, cameras, and tracks by themselves and by their cameras, besides the attributes.
+        let columns = 4 + self.attributes.len();
+        let lengths = self.person_lengths.bytes() + self.track_lengths.bytes();
+        self.codes.bytes() + self.rows() * (8 + 8 + 8 + 8 + 1 + 4 * columns) + lengths
     }
 
     /// Adds the image with the database's number `id`, or replaces it.
@@ -173,6 +166,7 @@ impl GalleryMatrix {
         match self.row(id) {
             Some(row) => {
                 self.codes.replace(row, code);
+                self.forget_sums(row);
                 self.set_keys(row, keys);
             }
             None => {
@@ -196,6 +190,9 @@ impl GalleryMatrix {
         self.persons.push(keys.person_id);
         self.cameras.push(keys.camera_id);
         self.tracks.push(keys.track_id);
+        let camera_track = self.camera_track(self.ids.len() - 1);
+        self.camera_tracks.push(camera_track.as_ref());
+        self.forget_sums(self.ids.len() - 1);
         for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
             column.push(*text);
         }
@@ -213,9 +210,17 @@ impl GalleryMatrix {
     }
 
     fn set_keys(&mut self, row: usize, keys: &RowKeys<'_>) {
+        let before = (self.persons.numbers[row], self.camera_tracks.numbers[row]);
         self.persons.replace(row, keys.person_id);
         self.cameras.replace(row, keys.camera_id);
         self.tracks.replace(row, keys.track_id);
+        let camera_track = self.camera_track(row);
+        self.camera_tracks.replace(row, camera_track.as_ref());
+        if before != (self.persons.numbers[row], self.camera_tracks.numbers[row]) {
+            self.person_lengths.forget(before.0);
+            self.track_lengths.forget(before.1);
+            self.forget_sums(row);
+        }
         for ((_, column), text) in self.attributes.iter_mut().zip(&keys.attributes) {
             column.replace(row, *text);
         }
@@ -224,15 +229,28 @@ impl GalleryMatrix {
         self.write_numbers[row] = keys.write_number;
     }
 
+    /// The track of a row, told from those before other cameras.
+    fn camera_track(&self, row: usize) -> Option<CameraTrack> {
+        CameraTrack::of(self.cameras.numbers[row], self.tracks.numbers[row])
+    }
+
+    /// What was known of the sums that a row is part of no longer holds.
+    fn forget_sums(&mut self, row: usize) {
+        self.person_lengths.forget(self.persons.numbers[row]);
+        self.track_lengths.forget(self.camera_tracks.numbers[row]);
+    }
+
     /// Removes images that are there.
     pub(super) fn remove(&mut self, ids: &[i64]) {
         for &id in ids {
             let Some(row) = self.row(id) else { continue };
             self.removed[row] = true;
             self.removed_count += 1;
+            self.forget_sums(row);
             self.persons.clear(row);
             self.cameras.clear(row);
             self.tracks.clear(row);
+            self.camera_tracks.clear(row);
             self.attributes.iter_mut().for_each(|(_, column)| column.clear(row));
         }
         if self.removed_count * 4 > self.rows() {
@@ -257,10 +275,7 @@ impl GalleryMatrix {
                 self.captured_at_ms[kept] = self.captured_at_ms[row];
                 self.indexed_at_ms[kept] = self.indexed_at_ms[row];
                 self.write_numbers[kept] = self.write_numbers[row];
-                let columns = self.attributes.iter_mut().map(|(_, column)| column);
-                for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
-                    column.numbers[kept] = column.numbers[row];
-                }
+                self.numbers_mut().for_each(|numbers| numbers[kept] = numbers[row]);
             }
             kept += 1;
         }
@@ -269,10 +284,7 @@ impl GalleryMatrix {
         self.captured_at_ms.truncate(kept);
         self.indexed_at_ms.truncate(kept);
         self.write_numbers.truncate(kept);
-        let columns = self.attributes.iter_mut().map(|(_, column)| column);
-        for column in columns.chain([&mut self.persons, &mut self.cameras, &mut self.tracks]) {
-            column.numbers.truncate(kept);
-        }
+        self.numbers_mut().for_each(|numbers| numbers.truncate(kept));
         self.removed.clear();
         self.removed.resize(kept, false);
         self.removed_count = 0;
@@ -302,8 +314,8 @@ mod tests {
     fn a_row_takes_what_its_lists_take() {
         let mut matrix = GalleryMatrix::new(512, &["coat".to_owned()]);
         matrix.push(1, Code::of(&[0.1; 512]).as_bytes(), &keys(Some("ann"))).unwrap();
-        // As the module says: dimension + 53, and the attribute's four.
-        assert_eq!(matrix.bytes(), 512 + 53 + 4);
+        // As the module says: dimension + 57, and the attribute's four. The numbers of groups begin at one.
+        assert_eq!(matrix.bytes(), 512 + 57 + 4 + 8 * (2 + 1));
     }
 
     proptest! {

@@ -1,15 +1,16 @@
 //! Searching for groups by their means: candidates are found by codes, and all of their embeddings are read, added and
 //! compared.
 
-use super::EmbeddedError;
-use super::groups::{GroupCandidate, Groups, MeanScan, Members};
-use super::matrix::GalleryMatrix;
-use super::readers::{Reader, unit};
-use super::rescoring::MAX_PASSED_OVER;
-use super::scan::dot;
+use super::error::store_error;
+use super::groups::Groups;
+use super::means::{GroupCandidate, MeanScan};
+use super::readers::unit;
+use super::rescoring::{MAX_PASSED_OVER, Search};
+use super::row_scan::{RowScan, dot};
 use super::threshold::Threshold;
+use super::{EmbeddedError, SearchSlots};
 use crate::grouping::{EmbeddingSum, sort_groups};
-use crate::{GroupHit, Hit, NearestQuery};
+use crate::{GroupBy, GroupHit, Hit, StoreError};
 use descry_model::Embedding;
 
 /// A candidate whose embeddings were read.
@@ -22,69 +23,50 @@ struct Pooled {
     best: Vec<i64>,
 }
 
-/// Where to look for groups.
-pub(super) struct MeanSearch<'a> {
-    pub(super) reader: &'a Reader<'a>,
-    pub(super) query: &'a NearestQuery,
-    /// `[padded_dimension]` f32, the query's embedding with zeros behind it.
-    pub(super) direction: &'a [f32],
-    pub(super) matrix: &'a GalleryMatrix,
-    pub(super) groups: &'a Groups<'a>,
-    /// The rows that meet the query's conditions, in order; `None` for all rows.
-    pub(super) rows: Option<&'a [u32]>,
-    /// Threads to use, the caller's among them.
-    pub(super) threads: usize,
-}
-
 /// Groups by falling cosine of their means.
 ///
 /// Damaged images count as if they were not there. One of which that is not known yet is in the bounds of its group, by
 /// which other groups were given up; so where one is found, all is done again without it.
-pub(super) fn nearest_means(search: &MeanSearch<'_>) -> Result<Vec<GroupHit>, EmbeddedError> {
-    let MeanSearch { query, direction, matrix, threads, .. } = *search;
+pub(super) fn nearest_means(
+    search: &Search<'_>,
+    by: GroupBy,
+    slots: &mut SearchSlots,
+) -> Result<Vec<GroupHit>, StoreError> {
     let mut passed_over = 0;
     loop {
-        let members = search.members();
-        let (limit, min_score) = (query.limit, query.min_score.unwrap_or(f32::NEG_INFINITY));
-        let scan = MeanScan { matrix, members: &members, query: direction, limit, min_score, threads };
+        let candidates = search.scan(slots, |rows| candidates(search, by, rows))?.unwrap_or_default();
         let passed_over_before = passed_over;
-        let hits = rescore(search, &members, &scan.candidates(), &mut passed_over)?;
+        let hits = rescore(search, &candidates, &mut passed_over).map_err(|source| store_error("searching", source))?;
         if passed_over == passed_over_before {
             return Ok(hits);
         }
     }
 }
 
-impl MeanSearch<'_> {
-    /// The rows of each group, without those that are known to be damaged.
-    fn members(&self) -> Members {
-        let damaged = self.reader.damaged();
-        let is_readable = |row: &u32| damaged.is_empty() || !damaged.contains(&self.matrix.id(*row as usize));
-        match self.rows {
-            Some(rows) => self.groups.members(rows.iter().copied().filter(is_readable)),
-            // A matrix of four billion rows does not fit into memory.
-            None => self.groups.members((0..self.matrix.rows() as u32).filter(is_readable)),
-        }
-    }
+/// The groups that can be hits, of the rows that are not known to be damaged.
+fn candidates(search: &Search<'_>, by: GroupBy, rows: RowScan<'_>) -> Result<Vec<GroupCandidate>, EmbeddedError> {
+    let Search { reader, query, .. } = *search;
+    let damaged = reader.damaged();
+    let readable = (!damaged.is_empty()).then(|| rows.choose(|row| !damaged.contains(&rows.matrix.id(row))));
+    let rows = RowScan { rows: readable.as_deref().or(rows.rows), ..rows };
+    let (groups, min_score) = (Groups::of(rows.matrix, by), search.min_score());
+    MeanScan { rows, groups, limit: query.limit, min_score, exact: query.exact }.candidates()
 }
 
 /// Exact scores of the candidates, which come by falling highest score, until no further one can be a hit.
 fn rescore(
-    search: &MeanSearch<'_>,
-    members: &Members,
+    search: &Search<'_>,
     candidates: &[GroupCandidate],
     passed_over: &mut u64,
 ) -> Result<Vec<GroupHit>, EmbeddedError> {
-    let MeanSearch { reader, query, matrix, .. } = *search;
-    let least = query.min_score.unwrap_or(f32::NEG_INFINITY);
-    let mut threshold = Threshold::new(query.limit, candidates.len(), least);
+    let query = search.query;
+    let mut threshold = Threshold::new(query.limit, candidates.len(), search.min_score());
     let mut pooled = Vec::new();
     for candidate in candidates {
         if candidate.highest < threshold.value() {
             break;
         }
-        let rows = members.of(candidate.group);
-        let Some(group) = pool(reader, query, matrix, rows, passed_over)? else { continue };
+        let Some(group) = pool(search, &candidate.images, passed_over)? else { continue };
         if group.score >= threshold.value() {
             threshold.offer(group.score);
             pooled.push(group);
@@ -93,27 +75,22 @@ fn rescore(
     let least = threshold.value();
     let mut groups = Vec::with_capacity(pooled.len().min(query.limit));
     for group in pooled.into_iter().filter(|group| group.score >= least) {
-        groups.extend(hit(reader, query, group, passed_over)?);
+        groups.extend(hit(search, group, passed_over)?);
     }
     sort_groups(&mut groups);
     groups.truncate(query.limit);
     Ok(groups)
 }
 
-fn pool(
-    reader: &Reader<'_>,
-    query: &NearestQuery,
-    matrix: &GalleryMatrix,
-    rows: &[u32],
-    passed_over: &mut u64,
-) -> Result<Option<Pooled>, EmbeddedError> {
+fn pool(search: &Search<'_>, images: &[i64], passed_over: &mut u64) -> Result<Option<Pooled>, EmbeddedError> {
+    let Search { reader, query, abandonment, .. } = *search;
     let direction = query.embedding.as_slice();
     let mut embeddings = reader.embeddings(direction.len())?;
     let mut values = Vec::with_capacity(direction.len());
     let mut sum = EmbeddingSum::new(direction.len());
     let (mut best_score, mut best) = (f32::NEG_INFINITY, Vec::new());
-    for &row in rows {
-        let id = matrix.id(row as usize);
+    for &id in images {
+        abandonment.check()?;
         let read = embeddings.read(id, &mut values);
         *passed_over += u64::from(read.as_ref().is_err());
         if *passed_over > MAX_PASSED_OVER {
@@ -143,14 +120,11 @@ fn cosine(values: &[f32], direction: &[f32]) -> f32 {
     dot(values, direction).clamp(-1.0, 1.0) + 0.0
 }
 
-fn hit(
-    reader: &Reader<'_>,
-    query: &NearestQuery,
-    group: Pooled,
-    passed_over: &mut u64,
-) -> Result<Option<GroupHit>, EmbeddedError> {
+fn hit(search: &Search<'_>, group: Pooled, passed_over: &mut u64) -> Result<Option<GroupHit>, EmbeddedError> {
+    let Search { reader, query, abandonment, .. } = *search;
     let mut first: Option<(i64, Hit)> = None;
     for id in group.best {
+        abandonment.check()?;
         let Some((image_id, metadata)) = reader.metadata_at(id)? else {
             *passed_over += u64::from(reader.damaged().contains(&id));
             continue;

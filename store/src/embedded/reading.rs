@@ -1,9 +1,10 @@
 //! What several of the contract's reads have in common: pages, rankings, and what meets a filter.
 
+use super::abandonment::Caller;
 use super::conditions::Conditions;
 use super::error::store_error;
 use super::readers::{Reader, rows_behind};
-use super::rescoring::{Ranked, nearest};
+use super::rescoring::{Ranked, Search, nearest};
 use super::{EmbeddedError, EmbeddedStore};
 use crate::{Generation, GroupHit, NearestQuery, PageRequest, SearchFilter, StoreError};
 
@@ -52,11 +53,13 @@ impl EmbeddedStore {
         ranked: Ranked,
     ) -> Result<Vec<GroupHit>, StoreError> {
         let slots = self.take_search_slot().await?;
+        // Goes with this future.
+        let (_caller, abandonment) = Caller::new();
         self.read_generation("searching", generation, move |generation, reader| {
             generation.identity().require_model(&query.fingerprint, query.embedding.dimension())?;
             // All are held until the search is over, also when the caller has gone.
             let mut slots = slots;
-            nearest(generation, reader, &query, ranked, &mut slots)
+            nearest(&Search { generation, reader, query: &query, abandonment: &abandonment }, ranked, &mut slots)
         })
         .await
     }

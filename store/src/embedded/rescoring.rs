@@ -1,13 +1,15 @@
 //! The last step of a search: embeddings of the candidates are read and compared exactly.
 
+use super::abandonment::Abandonment;
 use super::conditions::Conditions;
 use super::error::store_error;
 use super::galleries::LoadedGeneration;
 use super::groups::Groups;
 use super::interner::ABSENT;
-use super::mean_rescoring::{MeanSearch, nearest_means};
+use super::mean_rescoring::nearest_means;
 use super::readers::{Reader, unit};
-use super::scan::{Scan, dot, useful_threads};
+use super::row_scan::{RowScan, dot, useful_threads};
+use super::scan::Scan;
 use super::threshold::Threshold;
 use super::{EmbeddedError, SearchSlots};
 use crate::StoreError;
@@ -32,79 +34,109 @@ pub(super) enum Ranked {
     Groups(Grouping),
 }
 
+/// Where to search, and for whom.
+pub(super) struct Search<'a> {
+    pub(super) generation: &'a LoadedGeneration,
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) query: &'a NearestQuery,
+    pub(super) abandonment: &'a Abandonment,
+}
+
 /// The nearest images, or groups of images, best first, equal scores by rising image id.
 pub(super) fn nearest(
-    generation: &LoadedGeneration,
-    reader: &Reader<'_>,
-    query: &NearestQuery,
+    search: &Search<'_>,
     ranked: Ranked,
     slots: &mut SearchSlots,
 ) -> Result<Vec<GroupHit>, StoreError> {
+    if let Ranked::Groups(Grouping { by, pool: Pool::Mean }) = ranked {
+        return nearest_means(search, by, slots);
+    }
     let failed = |error| store_error("searching", error);
-    let ids = reader.numbers(generation.id, &query.filter.named_images()).map_err(failed)?;
-    // Held to the end, so that what is removed meanwhile is still there to be left out.
-    let matrix = generation.read()?;
-    let conditions = Conditions::new(&query.filter, &matrix, &ids)?;
-    if query.limit == 0 {
-        return Ok(Vec::new());
-    }
-    let mut direction = query.embedding.as_slice().to_vec();
-    direction.resize(matrix.codes().padded_dimension(), 0.0);
-    // Threads by what is looked at: of a filter that keeps one image in a hundred, one thread has little to do.
-    let rows = conditions.matching_rows(&matrix);
-    let rows = match query.written {
-        Some(range) => Some(matrix.written_rows(rows, range)),
-        None => rows,
-    };
-    let count = rows.as_ref().map_or(matrix.rows(), Vec::len);
-    let threads = slots.take_idle_up_to(useful_threads(&matrix, count));
-    let groups = match ranked {
-        Ranked::Images => None,
-        Ranked::Groups(grouping) => Some(Groups::of(&matrix, grouping.by)),
-    };
-    let min_score = query.min_score.unwrap_or(f32::NEG_INFINITY);
-    if let (Some(groups), Ranked::Groups(Grouping { pool: Pool::Mean, .. })) = (&groups, ranked) {
-        let (direction, rows) = (direction.as_slice(), rows.as_deref());
-        let search = MeanSearch { reader, query, direction, matrix: &matrix, groups, rows, threads };
-        return nearest_means(&search).map_err(failed);
-    }
-    let scan = Scan {
-        matrix: &matrix,
-        rows: rows.as_deref(),
-        query: &direction,
-        limit: query.limit,
-        min_score,
-        exact: query.exact,
-        threads,
-    };
-    let candidates = match &groups {
-        None => scan.candidates(),
-        Some(groups) => scan.group_candidates(groups),
-    };
-    let candidates = candidates.iter().map(|candidate| {
-        let row = candidate.row as usize;
-        (matrix.id(row), groups.as_ref().map_or(ABSENT, |groups| groups.numbers[row]), candidate.highest)
-    });
-    let scored = rescore(reader, query, ranked, candidates).map_err(failed)?;
-    let hits = hits(reader, query, ranked, scored).map_err(failed)?;
+    let query = search.query;
+    let candidates = search.scan(slots, |rows| {
+        let matrix = rows.matrix;
+        let (limit, min_score, exact) = (query.limit, search.min_score(), query.exact);
+        let scan = Scan { rows, limit, min_score, exact };
+        let (candidates, groups) = match ranked {
+            Ranked::Images => (scan.candidates()?, None),
+            Ranked::Groups(Grouping { by, .. }) => {
+                let groups = Groups::of(matrix, by);
+                (scan.group_candidates(&groups)?, Some(groups))
+            }
+        };
+        let placed = candidates.into_iter().map(|candidate| {
+            let row = candidate.row as usize;
+            let group = groups.map_or(ABSENT, |groups| groups.numbers[row]);
+            Placed { id: matrix.id(row), group, highest: candidate.highest }
+        });
+        Ok(placed.collect::<Vec<_>>())
+    })?;
+    let scored = rescore(search, ranked, &candidates.unwrap_or_default()).map_err(failed)?;
+    let hits = hits(search, ranked, scored).map_err(failed)?;
     Ok(hits.into_iter().map(GroupHit::of_best).collect())
 }
 
+impl Search<'_> {
+    pub(super) fn min_score(&self) -> f32 {
+        self.query.min_score.unwrap_or(f32::NEG_INFINITY)
+    }
+
+    /// Looks among the rows that meet the query's conditions; nothing when no hits are wanted.
+    ///
+    /// The gallery is locked in memory meanwhile, and no longer: a writer would wait for the disk otherwise, and all
+    /// searches behind the writer. So `look` returns numbers in the database, which are never given again; what is removed
+    /// before it is read is left out.
+    pub(super) fn scan<Found>(
+        &self,
+        slots: &mut SearchSlots,
+        look: impl FnOnce(RowScan<'_>) -> Result<Found, EmbeddedError>,
+    ) -> Result<Option<Found>, StoreError> {
+        let Self { generation, reader, query, abandonment } = *self;
+        let failed = |error| store_error("searching", error);
+        let ids = reader.numbers(generation.id, &query.filter.named_images()).map_err(failed)?;
+        let matrix = generation.read()?;
+        let conditions = Conditions::new(&query.filter, &matrix, &ids)?;
+        if query.limit == 0 {
+            return Ok(None);
+        }
+        abandonment.check().map_err(failed)?;
+        let mut direction = query.embedding.as_slice().to_vec();
+        direction.resize(matrix.codes().padded_dimension(), 0.0);
+        let rows = conditions.matching_rows(&matrix);
+        let rows = match query.written {
+            Some(range) => Some(matrix.written_rows(rows, range)),
+            None => rows,
+        };
+        // Threads by what is looked at: of a filter that keeps one image in a hundred, one thread has little to do.
+        let count = rows.as_ref().map_or(matrix.rows(), Vec::len);
+        let threads = slots.take_idle_up_to(useful_threads(&matrix, count));
+        let rows = RowScan { matrix: &matrix, rows: rows.as_deref(), query: &direction, threads, abandonment };
+        look(rows).map(Some).map_err(failed)
+    }
+}
+
+/// A row that can be a hit, by what is the same also when rows are removed meanwhile.
+#[derive(Debug)]
+struct Placed {
+    /// Its number in the database.
+    id: i64,
+    group: u32,
+    /// The most that its score can be.
+    highest: f32,
+}
+
 /// Exact scores of the candidates, which come by falling highest score, until no further one can be a hit.
-fn rescore(
-    reader: &Reader<'_>,
-    query: &NearestQuery,
-    ranked: Ranked,
-    candidates: impl Iterator<Item = (i64, u32, f32)>,
-) -> Result<Vec<Scored>, EmbeddedError> {
+fn rescore(search: &Search<'_>, ranked: Ranked, candidates: &[Placed]) -> Result<Vec<Scored>, EmbeddedError> {
+    let Search { reader, query, abandonment, .. } = *search;
     let direction = query.embedding.as_slice();
-    let least = query.min_score.unwrap_or(f32::NEG_INFINITY);
+    let least = search.min_score();
     let mut embeddings = reader.embeddings(direction.len())?;
     let mut values = Vec::with_capacity(direction.len());
     let mut threshold = Threshold::new(query.limit, 1_024, least);
     let mut best_of_group: HashMap<u32, f32> = HashMap::new();
     let (mut scored, mut passed_over) = (Vec::new(), 0);
-    for (id, group, highest) in candidates {
+    for &Placed { id, group, highest } in candidates {
+        abandonment.check()?;
         if highest < threshold.value() {
             break;
         }
@@ -141,12 +173,8 @@ fn rescore(
     Ok(scored)
 }
 
-fn hits(
-    reader: &Reader<'_>,
-    query: &NearestQuery,
-    ranked: Ranked,
-    mut scored: Vec<Scored>,
-) -> Result<Vec<Hit>, EmbeddedError> {
+fn hits(search: &Search<'_>, ranked: Ranked, mut scored: Vec<Scored>) -> Result<Vec<Hit>, EmbeddedError> {
+    let Search { reader, query, abandonment, .. } = *search;
     scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
     // Of a group with equally near images the one of the lowest image id is to be found, so all of them are read.
     if ranked != Ranked::Images {
@@ -157,6 +185,7 @@ fn hits(
     }
     let mut hits = Vec::with_capacity(scored.len().min(query.limit));
     for Scored { score, id, group, values } in scored {
+        abandonment.check()?;
         let Some((image_id, metadata)) = reader.metadata_at(id)? else { continue };
         let embedding = values.map(|values| unit(id, values)).transpose()?;
         hits.push((group, Hit { image_id, score, metadata, embedding }));

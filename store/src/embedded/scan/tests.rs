@@ -1,6 +1,8 @@
 use super::*;
+use crate::embedded::abandonment::Abandonment;
 use crate::embedded::codes::Code;
-use crate::embedded::matrix::RowKeys;
+use crate::embedded::matrix::{GalleryMatrix, RowKeys};
+use crate::embedded::row_scan::{VALUES_PER_THREAD, dot, useful_threads};
 use descry_model::Embedding;
 use proptest::prelude::*;
 
@@ -44,17 +46,8 @@ fn nearest(embeddings: &[Vec<f32>], query: &[f32], limit: usize) -> Vec<u32> {
 fn candidates(matrix: &GalleryMatrix, query: &[f32], limit: usize, exact: bool, threads: usize) -> Vec<Candidate> {
     let mut padded = query.to_vec();
     padded.resize(matrix.codes().padded_dimension(), 0.0);
-    let scan = Scan { matrix, rows: None, query: &padded, limit, min_score: f32::NEG_INFINITY, exact, threads };
-    scan.candidates()
-}
-
-#[test]
-fn ranges_cover_every_row_once() {
-    for (rows, parts) in [(0, 3), (1, 3), (7, 3), (9, 3), (10, 4), (5, 1), (5, 0)] {
-        let ranges = split(rows, parts);
-        assert!(ranges.len() <= parts.max(1) && ranges.iter().all(|range| !range.is_empty()));
-        assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
-    }
+    let rows = RowScan { matrix, rows: None, query: &padded, threads, abandonment: &Abandonment::default() };
+    Scan { rows, limit, min_score: f32::NEG_INFINITY, exact }.candidates().unwrap()
 }
 
 #[test]
@@ -72,13 +65,6 @@ fn the_coarse_pass_loses_nothing_in_a_large_gallery() {
 }
 
 proptest! {
-    #[test]
-    fn dot_is_the_sum_of_products(pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 0..100)) {
-        let (left, right): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-        let expected: f64 = left.iter().zip(&right).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-        prop_assert!((f64::from(dot(&left, &right)) - expected).abs() < 1e-4);
-    }
-
     /// No true neighbour is ever missing among the candidates, whatever the data, the limit and the threads.
     #[test]
     fn candidates_hold_the_nearest(
@@ -126,8 +112,10 @@ proptest! {
         let listed: Vec<u32> = (0..persons.len() as u32).filter(|row| row % 3 != 0).collect();
         let rows = is_listed.then_some(listed.as_slice());
         let found = |threads| {
-            let (min_score, query) = (f32::NEG_INFINITY, padded.as_slice());
-            Scan { matrix: &matrix, rows, query, limit, min_score, exact: false, threads }.group_candidates(&Groups::of(&matrix, crate::GroupBy::Person))
+            let abandonment = &Abandonment::default();
+            let rows = RowScan { matrix: &matrix, rows, query: &padded, threads, abandonment };
+            let scan = Scan { rows, limit, min_score: f32::NEG_INFINITY, exact: false };
+            scan.group_candidates(&Groups::of(&matrix, crate::GroupBy::Person)).unwrap()
         };
         prop_assert_eq!(found(1), found(threads));
     }
