@@ -8,7 +8,7 @@ use ndarray::Array2;
 use tokio_util::sync::CancellationToken;
 
 /// Images read and compared at once.
-const PAGE_IMAGES: usize = 1_024;
+pub(crate) const PAGE_IMAGES: usize = 1_024;
 
 /// Scores that differ by less are equal: sums in another order differ by as much.
 const TIE: f32 = 1e-6;

@@ -1,6 +1,7 @@
 //! The embedded store alone: writing, opening, memory, searching.
 
 use crate::exact_search::measure_recall;
+use crate::group_benchmark::ask_for_groups;
 use crate::process_memory::{resident_bytes, scratch_folder};
 use crate::store_filling::fill;
 use crate::store_report::{OpeningMeasurement, SearchKind, StoreReport};
@@ -25,6 +26,8 @@ pub struct StorePlan {
     pub shape: GalleryShape,
     /// Searches of each kind.
     pub queries: u64,
+    /// Whether people and tracks are asked for, of whom some have many images, in place of the usual searches.
+    pub by_group: bool,
     /// Searches that are compared with the truth.
     pub recall_queries: u64,
     /// Folder of the gallery, used again when it holds one of the same parameters; without one it is temporary.
@@ -38,6 +41,10 @@ impl StorePlan {
             if value == 0 {
                 return Err(GalleryBenchError::Setting { setting, reason: "must be at least 1".to_owned() });
             }
+        }
+        if self.by_group && self.shape.identities > self.images {
+            let reason = format!("at most one for each of the {} images", self.images);
+            return Err(GalleryBenchError::Setting { setting: "--identities", reason });
         }
         Ok(())
     }
@@ -54,7 +61,10 @@ pub async fn run_store_benchmark(
     progress: Progress<'_>,
 ) -> Result<StoreReport, GalleryBenchError> {
     plan.check()?;
-    let gallery = SyntheticGallery::new(plan.shape)?;
+    let gallery = match plan.by_group {
+        true => SyntheticGallery::with_drawn_sizes(plan.shape)?,
+        false => SyntheticGallery::new(plan.shape)?,
+    };
     let scratch = match plan.data {
         None => Some(scratch_folder(None)?),
         Some(_) => None,
@@ -70,6 +80,7 @@ pub async fn run_store_benchmark(
         opening: None,
         searches: Vec::new(),
         recall: None,
+        groups: None,
         throughput: Vec::new(),
         interrupted: false,
     };
@@ -81,7 +92,11 @@ pub async fn run_store_benchmark(
         progress("opening", 0, 1);
         let (store, opening) = open(&path, config, (plan.images, plan.shape.dimension)).await?;
         report.opening = Some(opening);
-        ask((store, filled.generation), plan, &gallery, &mut report, stop, progress).await?;
+        let opened = (store, filled.generation);
+        match plan.by_group {
+            true => ask_for_groups(opened, plan, &gallery, &mut report, stop, progress).await?,
+            false => ask(opened, plan, &gallery, &mut report, stop, progress).await?,
+        }
     }
     report.interrupted = stop.is_cancelled();
     Ok(report)
@@ -149,7 +164,7 @@ mod tests {
 
     fn plan(data: Option<PathBuf>) -> StorePlan {
         let shape = GalleryShape { dimension: 16, identities: 40, clusters: 0, seed: 7 };
-        StorePlan { images: 600, shape, queries: 5, recall_queries: 5, data }
+        StorePlan { images: 600, shape, queries: 5, by_group: false, recall_queries: 5, data }
     }
 
     #[tokio::test]
@@ -176,6 +191,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn groups_are_measured_beside_all_of_them() {
+        let plan = StorePlan { by_group: true, ..plan(None) };
+        let report = run_store_benchmark(&plan, &CancellationToken::new(), &|_, _, _| {}).await.unwrap();
+        let asked: Vec<SearchKind> = report.searches.iter().map(|search| search.kind).collect();
+        assert_eq!(asked, SearchKind::BY_GROUP);
+        let groups = report.groups.as_ref().unwrap();
+        assert!(groups.counted_bytes > 600 * 16 && groups.first_mean_ms > 0.0);
+        let measured: Vec<_> = groups.losses.iter().map(|loss| (loss.pool, loss.exact)).collect();
+        assert_eq!(measured, [("best", false), ("best", true), ("mean", false), ("mean", true)]);
+        assert!(groups.losses.iter().all(|loss| loss.loss == 0.0 && loss.queries == 5), "{:?}", groups.losses);
+        assert!(report.rows().iter().any(|row| row.what.contains("mean, exact")));
+    }
+
+    #[tokio::test]
     async fn an_interruption_leaves_what_was_measured() {
         let stop = CancellationToken::new();
         let cancel_in_between = |stage: &str, done: u64, _: u64| {
@@ -192,7 +221,10 @@ mod tests {
     #[tokio::test]
     async fn empty_plans_are_refused() {
         let empty = StorePlan { images: 0, ..plan(None) };
-        let error = run_store_benchmark(&empty, &CancellationToken::new(), &|_, _, _| {}).await.unwrap_err();
-        assert!(error.to_string().contains("--images"), "{error}");
+        let crowded = StorePlan { images: 39, by_group: true, ..plan(None) };
+        for (refused, setting) in [(empty, "--images"), (crowded, "--identities")] {
+            let error = run_store_benchmark(&refused, &CancellationToken::new(), &|_, _, _| {}).await.unwrap_err();
+            assert!(error.to_string().contains(setting), "{error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What is reported of the embedded store.
 
+use crate::group_report::GroupsMeasurement;
 use crate::report_row::{ReportRow, Target};
 use crate::synthetic_gallery::GalleryShape;
 use descry_bench::LatencySummary;
@@ -22,6 +23,9 @@ pub struct StoreReport {
     pub searches: Vec<SearchMeasurement>,
     /// How many of the true hits are found.
     pub recall: Option<RecallMeasurement>,
+    /// What groups cost and lose, where they were asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsMeasurement>,
     /// Searches of several callers at once.
     pub throughput: Vec<ThroughputMeasurement>,
     /// Whether it was ended early.
@@ -64,6 +68,16 @@ pub enum SearchKind {
     Exact,
     /// The nearest persons.
     Persons,
+    /// The nearest persons by the means of their images.
+    PersonsByMean,
+    /// The same of what one camera took, which has one person in a hundred.
+    PersonsByMeanInOneCamera,
+    /// The same of the images of the second half of the time, whose means are others.
+    PersonsByMeanOfHalf,
+    /// The nearest tracks.
+    Tracks,
+    /// The nearest tracks by the means of their images.
+    TracksByMean,
 }
 
 /// Searches of one kind, one after the other.
@@ -104,8 +118,20 @@ pub struct ThroughputMeasurement {
 type Targets = &'static [(u64, Target)];
 
 impl SearchKind {
-    /// All of them, in the order of a report.
+    /// What every store is asked, in the order of a report.
     pub const ALL: [Self; 4] = [Self::Nearest, Self::OneCamera, Self::Exact, Self::Persons];
+
+    /// What is asked about groups, after the same searches for images.
+    pub const BY_GROUP: [Self; 8] = [
+        Self::Nearest,
+        Self::Exact,
+        Self::Persons,
+        Self::PersonsByMean,
+        Self::PersonsByMeanInOneCamera,
+        Self::PersonsByMeanOfHalf,
+        Self::Tracks,
+        Self::TracksByMean,
+    ];
 
     /// In words.
     pub fn name(self) -> &'static str {
@@ -114,6 +140,11 @@ impl SearchKind {
             Self::OneCamera => "search in one camera",
             Self::Exact => "exact search",
             Self::Persons => "search by person",
+            Self::PersonsByMean => "search by person's mean",
+            Self::PersonsByMeanInOneCamera => "search by person's mean in one camera",
+            Self::PersonsByMeanOfHalf => "search by person's mean of half of the images",
+            Self::Tracks => "search by track",
+            Self::TracksByMean => "search by track's mean",
         }
     }
 }
@@ -148,6 +179,7 @@ impl StoreReport {
             let what = format!("Recall@{} of {} queries", recall.limit, recall.queries);
             rows.push(ReportRow::new(what, recall.recall, "").target_at(self.images, &decided));
         }
+        rows.extend(self.groups.iter().flat_map(GroupsMeasurement::rows));
         for ThroughputMeasurement { callers, queries_per_s, latency } in &self.throughput {
             rows.push(ReportRow::new(format!("{callers} callers"), *queries_per_s, "queries/s"));
             rows.push(ReportRow::new(format!("{callers} callers, p99"), latency.p99_ms, "ms"));
@@ -155,7 +187,7 @@ impl StoreReport {
         rows
     }
 
-    fn search_rows(&self, search: &SearchMeasurement) -> [ReportRow; 3] {
+    fn search_rows(&self, search: &SearchMeasurement) -> [ReportRow; 4] {
         let SearchMeasurement { kind, latency } = search;
         let (p50, p99): (Targets, Targets) = match kind {
             SearchKind::Nearest => (
@@ -163,11 +195,18 @@ impl StoreReport {
                 &[(SMALL, Target::Below(10.0)), (LARGE, Target::Below(40.0))],
             ),
             SearchKind::OneCamera => (&[(SMALL, Target::Below(1.0))], &[]),
-            SearchKind::Exact | SearchKind::Persons => (&[], &[]),
+            SearchKind::Exact
+            | SearchKind::Persons
+            | SearchKind::PersonsByMean
+            | SearchKind::PersonsByMeanInOneCamera
+            | SearchKind::PersonsByMeanOfHalf
+            | SearchKind::Tracks
+            | SearchKind::TracksByMean => (&[], &[]),
         };
         let row = |rank: &str, value| ReportRow::new(format!("{}, {rank}", kind.name()), value, "ms");
         [
             row("p50", latency.p50_ms).target_at(self.images, p50),
+            row("p95", latency.p95_ms),
             row("p99", latency.p99_ms).target_at(self.images, p99),
             row("mean", latency.mean_ms),
         ]

@@ -2,7 +2,7 @@
 
 use crate::latencies::Latencies;
 use crate::store_report::{SearchKind, SearchMeasurement, ThroughputMeasurement};
-use crate::synthetic_gallery::{CAMERAS, camera_id};
+use crate::synthetic_gallery::{CAMERAS, MIDDLE_OF_CAPTURES_MS, camera_id};
 use crate::{GalleryBenchError, Progress};
 use descry_model::Embedding;
 use descry_store::{Generation, GroupBy, Grouping, NearestQuery, Pool, StoreError, VectorStore};
@@ -42,7 +42,13 @@ impl Searches {
     ) -> Result<Option<SearchMeasurement>, GalleryBenchError> {
         let count = match kind {
             SearchKind::Nearest | SearchKind::OneCamera => self.queries.len(),
-            SearchKind::Exact | SearchKind::Persons => self.queries.len().min(FEW),
+            SearchKind::Exact
+            | SearchKind::Persons
+            | SearchKind::PersonsByMean
+            | SearchKind::PersonsByMeanInOneCamera
+            | SearchKind::PersonsByMeanOfHalf
+            | SearchKind::Tracks
+            | SearchKind::TracksByMean => self.queries.len().min(FEW),
         };
         for position in 0..count.min(WARM_UP) {
             self.ask(kind, position).await?;
@@ -94,25 +100,39 @@ impl Searches {
         }
     }
 
-    async fn ask(&self, kind: SearchKind, position: usize) -> Result<(), StoreError> {
+    pub(crate) async fn ask(&self, kind: SearchKind, position: usize) -> Result<(), StoreError> {
         let Some(embedding) = self.queries.get(position) else { return Ok(()) };
         let mut query = NearestQuery::new(embedding.clone(), self.gallery.fingerprint.clone(), LIMIT);
         match kind {
-            SearchKind::Nearest => self.store.nearest(&self.gallery, query).await?,
-            SearchKind::OneCamera => {
+            SearchKind::OneCamera | SearchKind::PersonsByMeanInOneCamera => {
                 query.filter.camera_ids = vec![camera_id(position as u64 % CAMERAS)];
-                self.store.nearest(&self.gallery, query).await?
             }
-            SearchKind::Exact => {
-                query.exact = true;
-                self.store.nearest(&self.gallery, query).await?
-            }
-            SearchKind::Persons => {
-                let by_person = Grouping { by: GroupBy::Person, pool: Pool::Best };
-                let groups = self.store.nearest_groups(&self.gallery, query, by_person).await?;
-                groups.into_iter().map(|group| group.best).collect()
-            }
-        };
+            SearchKind::PersonsByMeanOfHalf => query.filter.captured_from_ms = Some(MIDDLE_OF_CAPTURES_MS),
+            SearchKind::Exact => query.exact = true,
+            SearchKind::Nearest
+            | SearchKind::Persons
+            | SearchKind::PersonsByMean
+            | SearchKind::Tracks
+            | SearchKind::TracksByMean => {}
+        }
+        match grouping(kind) {
+            Some(grouping) => drop(self.store.nearest_groups(&self.gallery, query, grouping).await?),
+            None => drop(self.store.nearest(&self.gallery, query).await?),
+        }
         Ok(())
     }
+}
+
+/// The groups that are asked for, if it is groups.
+fn grouping(kind: SearchKind) -> Option<Grouping> {
+    let (by, pool) = match kind {
+        SearchKind::Nearest | SearchKind::OneCamera | SearchKind::Exact => return None,
+        SearchKind::Persons => (GroupBy::Person, Pool::Best),
+        SearchKind::PersonsByMean | SearchKind::PersonsByMeanInOneCamera | SearchKind::PersonsByMeanOfHalf => {
+            (GroupBy::Person, Pool::Mean)
+        }
+        SearchKind::Tracks => (GroupBy::Track, Pool::Best),
+        SearchKind::TracksByMean => (GroupBy::Track, Pool::Mean),
+    };
+    Some(Grouping { by, pool })
 }

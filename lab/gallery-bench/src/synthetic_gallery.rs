@@ -26,6 +26,9 @@ const CLUSTER_COSINE: f64 = 0.5;
 const FIRST_CAPTURE_MS: i64 = 1_767_225_600_000;
 const CAPTURE_SPAN_MS: u64 = 30 * 86_400_000;
 
+/// Half of the images were captured later.
+pub(crate) const MIDDLE_OF_CAPTURES_MS: i64 = FIRST_CAPTURE_MS + CAPTURE_SPAN_MS as i64 / 2;
+
 /// Longest embeddings that are made.
 const MAX_DIMENSION: usize = 4_096;
 
@@ -42,10 +45,20 @@ pub struct GalleryShape {
     pub seed: u64,
 }
 
+/// How the images are shared among the people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PersonSizes {
+    /// All people have about equally many, of all cameras.
+    Equal,
+    /// Everybody has one, and a few have hundreds, as where people work; each passed one camera once, on one track.
+    Drawn,
+}
+
 /// Makes images and queries.
 #[derive(Debug, Clone)]
 pub(crate) struct SyntheticGallery {
     shape: GalleryShape,
+    sizes: PersonSizes,
     fingerprint: Fingerprint,
 }
 
@@ -59,7 +72,17 @@ enum Purpose {
 }
 
 impl SyntheticGallery {
+    /// People with equally many images.
     pub(crate) fn new(shape: GalleryShape) -> Result<Self, GalleryBenchError> {
+        Self::with_sizes(shape, PersonSizes::Equal, format!("{shape:?}"))
+    }
+
+    /// People with one image to hundreds, each on one track before one camera.
+    pub(crate) fn with_drawn_sizes(shape: GalleryShape) -> Result<Self, GalleryBenchError> {
+        Self::with_sizes(shape, PersonSizes::Drawn, format!("{shape:?} with drawn sizes"))
+    }
+
+    fn with_sizes(shape: GalleryShape, sizes: PersonSizes, parameters: String) -> Result<Self, GalleryBenchError> {
         if !(2..=MAX_DIMENSION).contains(&shape.dimension) {
             let reason = format!("must be 2 to {MAX_DIMENSION}, got {}", shape.dimension);
             return Err(GalleryBenchError::Setting { setting: "--dimension", reason });
@@ -68,9 +91,8 @@ impl SyntheticGallery {
             let reason = "must be at least 1".to_owned();
             return Err(GalleryBenchError::Setting { setting: "--identities", reason });
         }
-        let parameters = format!("{shape:?}");
         let fingerprint = Fingerprint::of_parts([("synthetic gallery", parameters.as_bytes())]);
-        Ok(Self { shape, fingerprint })
+        Ok(Self { shape, sizes, fingerprint })
     }
 
     pub(crate) fn shape(&self) -> GalleryShape {
@@ -88,16 +110,32 @@ impl SyntheticGallery {
 
     pub(crate) fn image(&self, number: u64) -> Result<GalleryImage, GalleryBenchError> {
         let mut random = self.random(Purpose::Image, number);
-        let identity = number % self.shape.identities;
+        let identity = match self.sizes {
+            PersonSizes::Equal => number % self.shape.identities,
+            PersonSizes::Drawn => self.drawn_identity(number, &mut random),
+        };
+        let (camera, track) = match self.sizes {
+            PersonSizes::Equal => (random.next_u64() % CAMERAS, None),
+            PersonSizes::Drawn => (identity % CAMERAS, Some(format!("t{identity}"))),
+        };
         let metadata = ImageMetadata {
             person_id: Some(format!("p{identity}")),
-            camera_id: Some(camera_id(random.next_u64() % CAMERAS)),
+            camera_id: Some(camera_id(camera)),
+            track_id: track,
             captured_at_ms: Some(FIRST_CAPTURE_MS + (random.next_u64() % CAPTURE_SPAN_MS) as i64),
             indexed_at_ms: FIRST_CAPTURE_MS,
             ..ImageMetadata::default()
         };
         let embedding = self.around_identity(identity, &mut random)?;
         Ok(GalleryImage { image_id: format!("crops/{number:09}.jpg"), embedding, metadata })
+    }
+
+    /// The first images are of one person each. Of the others a person has the more, the lower its number is: the share of
+    /// the first `n` people is the root of their share of all people.
+    fn drawn_identity(&self, number: u64, random: &mut ChaCha8Rng) -> u64 {
+        let identities = self.shape.identities;
+        let drawn = (unit(random).powi(2) * identities as f64) as u64;
+        if number < identities { number } else { drawn.min(identities - 1) }
     }
 
     /// As near to some person as that person's images are to each other. `images` are in the gallery.
@@ -232,6 +270,23 @@ mod tests {
         }
         assert_eq!(images.len() as u64, CAMERAS);
         assert!(images.values().all(|&count| count < 90));
+    }
+
+    #[test]
+    fn drawn_sizes_differ_and_leave_nobody_out() {
+        let shape = GalleryShape { dimension: 8, identities: 200, clusters: 0, seed: 7 };
+        let gallery = SyntheticGallery::with_drawn_sizes(shape).unwrap();
+        let images = gallery.images(0..2_000).unwrap();
+        let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+        let mut tracks: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for ImageMetadata { person_id, camera_id, track_id, .. } in images.into_iter().map(|image| image.metadata) {
+            *sizes.entry(person_id.unwrap()).or_default() += 1;
+            *tracks.entry((camera_id.unwrap(), track_id.unwrap())).or_default() += 1;
+        }
+        assert_eq!((sizes.len(), tracks.len()), (200, 200));
+        let (least, most) = (sizes.values().min().unwrap(), sizes.values().max().unwrap());
+        assert!(*least < 6 && *most > 60, "{least} {most}");
+        assert_ne!(gallery.fingerprint(), SyntheticGallery::new(shape).unwrap().fingerprint());
     }
 
     #[test]

@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// Images of an identity, where the number of identities is not given.
 const IMAGES_OF_AN_IDENTITY: u64 = 10;
 
+/// The same where groups are asked for: some have one, some hundreds.
+const IMAGES_OF_A_GROUP: u64 = 4;
+
 /// Measure galleries: the embedded store, the service around it, indexing, the accuracy of what is served, and overload.
 ///
 /// Targets are for machines like the one in docs/SCALE.md; nothing fails beyond them.
@@ -52,6 +55,7 @@ enum Command {
 Examples:
   descry bench search store --images 100000
   descry bench search store --images 1000000 --data /var/tmp/descry-million --json million.json
+  descry bench search store --by-group --images 1000000 --data /var/tmp/descry-groups
   descry bench search store --store qdrant --qdrant-url http://localhost:6334 --search-ef 100,256,512,1024")]
 struct StoreArguments {
     /// Images of the gallery.
@@ -62,6 +66,10 @@ struct StoreArguments {
     /// Folder of the gallery, used again when it holds one of the same parameters [default: a temporary one].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Ask for people and tracks, by their best images and by the means of their images, and compare with scoring all of
+    /// them. People have one image to hundreds of images.
+    #[arg(long, conflicts_with = "qdrant_url")]
+    by_group: bool,
     #[command(flatten)]
     server: ServerArguments,
     /// Searches of each kind.
@@ -99,7 +107,7 @@ struct ShapeArguments {
     /// Length of the embeddings.
     #[arg(long, default_value_t = 512, value_name = "N")]
     dimension: usize,
-    /// People in the gallery [default: one for ten images].
+    /// People in the gallery [default: one for ten images, with --by-group one for four].
     #[arg(long, value_name = "N")]
     identities: Option<u64>,
     /// Groups of people who look alike; 0 for none.
@@ -111,10 +119,17 @@ struct ShapeArguments {
 }
 
 impl ShapeArguments {
-    fn shape(&self, images: u64) -> GalleryShape {
+    fn shape(&self, images: u64, images_of_an_identity: u64) -> GalleryShape {
         let Self { dimension, identities, clusters, seed } = *self;
-        let identities = identities.unwrap_or((images / IMAGES_OF_AN_IDENTITY).max(1));
+        let identities = identities.unwrap_or((images / images_of_an_identity).max(1));
         GalleryShape { dimension, identities, clusters, seed }
+    }
+}
+
+impl StoreArguments {
+    fn shape(&self) -> GalleryShape {
+        let of_an_identity = if self.by_group { IMAGES_OF_A_GROUP } else { IMAGES_OF_AN_IDENTITY };
+        self.shape.shape(self.images, of_an_identity)
     }
 }
 
@@ -132,8 +147,9 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
 }
 
 async fn run_store(arguments: StoreArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let StoreArguments { images, shape, data, queries, recall_queries, json, server: _ } = arguments;
-    let plan = StorePlan { images, shape: shape.shape(images), queries, recall_queries, data };
+    let shape = arguments.shape();
+    let StoreArguments { images, shape: _, data, by_group, queries, recall_queries, json, server: _ } = arguments;
+    let plan = StorePlan { images, shape, queries, by_group, recall_queries, data };
     let bar = progress::bar(0, "");
     let report = run_store_benchmark(&plan, &stop, &|stage, done, total| show_progress(&bar, stage, done, total)).await;
     bar.finish_and_clear();
@@ -143,7 +159,8 @@ async fn run_store(arguments: StoreArguments, stop: CancellationToken) -> anyhow
 
 async fn run_service(arguments: ServiceArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     let ServiceArguments { images, shape, queries, scratch, json } = arguments;
-    let plan = ServicePlan { images, shape: shape.shape(images), queries, scratch };
+    let shape = shape.shape(images, IMAGES_OF_AN_IDENTITY);
+    let plan = ServicePlan { images, shape, queries, scratch };
     let bar = progress::bar(0, "");
     let report =
         run_service_benchmark(&plan, &stop, &|stage, done, total| show_progress(&bar, stage, done, total)).await;
@@ -172,11 +189,13 @@ mod tests {
     fn identities_follow_the_images_unless_given() {
         let check = |line: &str, expected| {
             let Command::Store(arguments) = parse(line).unwrap().command else { panic!("{line}") };
-            assert_eq!(arguments.shape.shape(arguments.images).identities, expected, "{line}");
+            assert_eq!(arguments.shape().identities, expected, "{line}");
         };
         check("store", 10_000);
         check("store --images 5", 1);
         check("store --images 1000 --identities 7", 7);
+        check("store --by-group --images 1000000", 250_000);
+        check("store --by-group --identities 7", 7);
     }
 
     #[test]
@@ -189,6 +208,7 @@ mod tests {
         check("accuracy --model b --dataset cuhk-pedes", "--root");
         check("store --images many", "--images");
         check("store --store qdrant", "--qdrant-url");
+        check("store --store qdrant --qdrant-url http://a:6334 --by-group", "--by-group");
         check("store --qdrant-url http://a:6334 --store elsewhere", "--store");
     }
 }

@@ -53,7 +53,8 @@ enum QuantizationName {
 }
 
 pub(super) async fn run(arguments: StoreArguments, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let StoreArguments { images, shape, data, queries, recall_queries, json, server } = arguments;
+    let shape = arguments.shape();
+    let StoreArguments { images, shape: _, data, by_group: _, queries, recall_queries, json, server } = arguments;
     anyhow::ensure!(data.is_none(), "--data is for the embedded store; --keep keeps a gallery in a Qdrant server");
     let api_key = match server.qdrant_key_file {
         None => None,
@@ -70,7 +71,7 @@ pub(super) async fn run(arguments: StoreArguments, stop: CancellationToken) -> a
     let plan = ServerPlan {
         server: config,
         images,
-        shape: shape.shape(images),
+        shape,
         settings: QdrantGallerySettings { quantization, hnsw_m: server.hnsw_m, ..QdrantGallerySettings::default() },
         queries,
         recall_queries,
