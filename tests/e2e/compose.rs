@@ -210,7 +210,11 @@ async fn the_stack_comes_up_in_order_and_keeps_its_galleries() {
         let inspect = ["inspect", "--format", "{{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}", &container];
         assert_eq!(output(Command::new("docker").args(inspect)), "[ALL] [no-new-privileges:true]", "{service}");
         let others = programs_in(&container);
-        assert_eq!(others, [format!("opt/descry/{service}-service")], "{service}: whoever gets in finds programs to run");
+        assert_eq!(
+            others,
+            [format!("opt/descry/{service}-service")],
+            "{service}: whoever gets in finds programs to run"
+        );
     }
 
     let replies = index(&mut stack.search().await, "lobby", demo_images(12)).await;

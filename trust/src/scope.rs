@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_is_no_scope_is_refused_with_those_there_are() {
-        for wrong in ["", "search", "search:", "encode:lobby", "read:lobby", "Search:lobby", "search:a b", "search:a\n"] {
+        for wrong in ["", "search", "search:", "encode:lobby", "read:lobby", "Search:lobby", "search:a b", "search:a\n"]
+        {
             let error = wrong.parse::<Scope>().unwrap_err().to_string();
             assert!(error.contains("search:GALLERY"), "{wrong}: {error}");
         }
