@@ -44,13 +44,9 @@ pub(crate) struct Arguments {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     target: Target,
-    #[command(flatten)]
-    frames: FrameArguments,
     /// What is known of the images (CSV, TSV, JSON or Parquet).
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
-    #[command(flatten)]
-    times: TimeArguments,
     /// Index also where no record of the metadata fits any image; without it, nothing is sent then.
     #[arg(long)]
     allow_unmatched: bool,
@@ -90,6 +86,11 @@ pub(crate) struct Arguments {
     /// The model that made the embeddings, where the file does not say it.
     #[arg(long, value_name = "HEX", requires = "embeddings")]
     fingerprint: Option<Fingerprint>,
+    // These two come last: their headings count for all options behind them.
+    #[command(flatten)]
+    frames: FrameArguments,
+    #[command(flatten)]
+    times: TimeArguments,
 }
 
 impl Arguments {

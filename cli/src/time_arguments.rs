@@ -9,8 +9,8 @@ pub(crate) struct TimeArguments {
     /// strftime has it, such as %Y%m%d_%H%M%S. Names that do not fit are counted.
     #[arg(long, value_name = "PATTERN", group = "time_source", conflicts_with = "embeddings")]
     time_pattern: Option<String>,
-    /// Take captured_at from EXIF data (DateTimeOriginal) of an image or its frame where nothing else but its name tells it.
-    /// Images without it are counted.
+    /// Take captured_at from EXIF data (DateTimeOriginal) of an image or its frame where no record tells it; it wins over
+    /// names. Images without it are counted.
     #[arg(long, value_name = "WHAT", group = "time_source", conflicts_with = "embeddings")]
     time_from: Option<Source>,
     /// How far the clocks behind these times are ahead of UTC, where the times do not say it: UTC, or an offset such as
