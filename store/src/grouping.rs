@@ -1,8 +1,7 @@
 //! Hits that stand for a group of images: a person, or the passage of one before a camera.
 
-use crate::{Hit, ImageMetadata, SearchFilter};
+use crate::{Hit, ImageMetadata};
 use descry_model::Embedding;
-use std::collections::BTreeMap;
 
 /// What a hit stands for besides an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +19,8 @@ pub enum Pool {
     /// By its best image.
     Best,
     /// By the mean embedding of those of its images that meet the filter, brought to unit length. A group whose
-    /// embeddings cancel each other out has no direction, and is left out.
+    /// embeddings cancel each other out has no direction, and is left out. A store that does not find everything may take
+    /// the mean of some of very many images, unless the query is exact; [`GroupHit::images`] says of how many.
     Mean,
 }
 
@@ -64,22 +64,6 @@ impl GroupBy {
             Self::Person => metadata.person_id.clone().map(|person| (None, person)),
             Self::Track => metadata.track_id.clone().map(|track| (metadata.camera_id.clone(), track)),
         }
-    }
-
-    /// Conditions that all images of the groups meet. With tracks that have no camera, tracks of the same names before
-    /// cameras meet them too.
-    pub(crate) fn filter(self, groups: &[GroupKey]) -> SearchFilter {
-        let mut of_camera: BTreeMap<&Option<String>, Vec<String>> = BTreeMap::new();
-        groups.iter().for_each(|(camera, name)| of_camera.entry(camera).or_default().push(name.clone()));
-        let conditions = of_camera.into_iter().map(|(camera, names)| match self {
-            Self::Person => SearchFilter { person_ids: names, ..SearchFilter::default() },
-            Self::Track => SearchFilter {
-                camera_ids: camera.iter().cloned().collect(),
-                track_ids: names,
-                ..SearchFilter::default()
-            },
-        });
-        SearchFilter { any: conditions.collect(), ..SearchFilter::default() }
     }
 }
 
@@ -152,9 +136,5 @@ mod tests {
         let keys: std::collections::HashSet<_> = keys.iter().filter_map(|image| GroupBy::Track.key(image)).collect();
         assert_eq!(keys.len(), 4, "ids that look alike stay apart");
         assert_eq!(GroupBy::Track.key(&ImageMetadata::default()), None);
-
-        let wanted = [GroupBy::Track.key(&image(Some("a"), "1")), GroupBy::Track.key(&image(Some("b"), "2"))];
-        let filter = GroupBy::Track.filter(&wanted.map(Option::unwrap));
-        assert!(filter.matches("x", &image(Some("b"), "2")) && !filter.matches("x", &image(Some("b"), "1")));
     }
 }

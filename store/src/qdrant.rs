@@ -7,8 +7,9 @@
 //!
 //! Three promises are weaker than in the embedded store. Large galleries are searched approximately, through Qdrant's
 //! graph index, unless a query asks for exactness. When more than [`MAX_TIED_IMAGES`] images have exactly the score of
-//! the last hit, which of them are reported is up to the server; their order is not. And of persons with very many
-//! images, ties at the limit are broken by the server.
+//! the last hit, which of them are reported is up to the server; their order is not. And persons and tracks by their means
+//! are looked for among those of the nearest images (`means.rs`), and of one with very many images only some are pooled, as
+//! many as its hit tells, unless a query asks for exactness.
 
 mod asking;
 mod best_images;
@@ -19,11 +20,16 @@ mod documents;
 mod error;
 mod filters;
 mod generations;
+mod group_images;
+mod group_names;
+mod group_search;
 mod groups;
 mod means;
 mod nodes;
+mod pace;
 mod passing;
 mod points;
+mod ranked_group;
 mod search;
 mod store;
 

@@ -1,22 +1,25 @@
 //! Groups by their mean embeddings, without reading every image.
 //!
-//! The groups of the nearest images are candidates: all of their images are read, page after page, and pooled here. A
-//! group of which no image came along has images of at most the cosine `c` of the last one that came. The mean of such
-//! images has at most the cosine `c / r` where it is `r` long before it is brought to unit length (1 where all images of the
-//! group are alike, less the less they have in common), and `c` where that is negative. How long the means of groups are that
-//! were not read is not known; the shortest of those that were read is taken for it. Where the last group that is wanted
-//! scores higher than that, the ranking is settled. Otherwise the search goes deeper, [`IMAGES_OF_A_GROUP`] images for each
-//! group at last, and what lies deeper is given up: a search that is to be exact reads all.
+//! The groups of the nearest images are candidates: their images are read and pooled here. Each stage ranks twice as many
+//! groups as the one before, with [`CANDIDATES_OF_A_RANK`] times as many candidates as ranks. What stages there are does not
+//! depend on how many hits are asked for, only how many of them are gone through; and what a later stage finds comes behind
+//! what an earlier one ranked. So every ranking is the beginning of every longer one, and pages of hits go on where the last
+//! page ended. A group is missed where its nearest image lies behind those of so many others: a search that is to be exact
+//! reads all.
 
 use super::QdrantStore;
-use super::best_images::IMAGES_OF_A_GROUP;
-use super::groups::{GatheredGroups, reaches};
-use crate::grouping::{GroupKey, sort_groups};
+use super::group_search::GroupSearch;
+use super::pace::Purpose;
+use super::ranked_group::RankedGroup;
+use super::search::reaches;
 use crate::{Generation, GroupBy, GroupHit, Grouping, NearestQuery, Pool, StoreError};
-use std::collections::HashSet;
+use std::cmp::Ordering;
 
-/// Groups whose images are asked for at once.
-const GROUPS_PER_REQUEST: usize = 256;
+/// Groups that the first stage ranks.
+const FIRST_RANKS: usize = 32;
+
+/// Candidates for each rank.
+const CANDIDATES_OF_A_RANK: usize = 4;
 
 impl QdrantStore {
     pub(super) async fn groups_by_mean(
@@ -34,38 +37,45 @@ impl QdrantStore {
         }
         // The mean of a group may be nearer than each of its images.
         let of_images = NearestQuery { min_score: None, with_embeddings: false, ..query.clone() };
-        let mut known: HashSet<GroupKey> = HashSet::new();
-        let mut found: Vec<GroupHit> = Vec::new();
-        let mut shortest = 1.0_f64;
-        for images in IMAGES_OF_A_GROUP {
-            let asked = limit.saturating_mul(images).saturating_add(1);
-            let hits = self.query(generation, &of_images, asked).await?;
-            let (is_all, last_cosine) = (hits.len() < asked, hits.last().map_or(-1.0, |hit| hit.score));
-            let keys = hits.iter().filter_map(|hit| by.key(&hit.metadata));
-            let new: Vec<GroupKey> = keys.filter(|key| known.insert(key.clone())).collect();
-            for groups in new.chunks(GROUPS_PER_REQUEST) {
-                let mut gathered = GatheredGroups::new();
-                self.gather_means(generation, &query, by, groups, &mut gathered).await?;
-                for (group, length) in gathered.into_values().filter_map(|gathered| gathered.into_hit(&query)) {
-                    shortest = shortest.min(length);
-                    found.extend(Some(group).filter(|group| reaches(&query, group)));
-                }
-                sort_groups(&mut found);
-                found.truncate(limit);
-            }
-            let last_wanted = found.get(limit - 1).map(|group| group.score).or(query.min_score);
-            if is_all || is_settled(last_wanted, last_cosine, shortest) {
+        let mut search = GroupSearch::new(self, generation, &of_images, by, Purpose::Candidates);
+        let (mut ranking, mut ranks) = (StagedRanking::default(), FIRST_RANKS);
+        loop {
+            let known = search.found().len();
+            search.advance_to(ranks.saturating_mul(CANDIDATES_OF_A_RANK)).await?;
+            let candidates = search.found().get(known..).unwrap_or_default();
+            let pooled = self.by_their_means(generation, &query, by, candidates).await?;
+            ranking.rank(pooled, if search.is_at_end() { usize::MAX } else { ranks });
+            let is_below = |last: &RankedGroup| !reaches(&query, last.score);
+            if search.is_at_end() || ranking.ranked.len() >= limit || ranking.ranked.last().is_some_and(is_below) {
                 break;
             }
+            ranks = ranks.saturating_mul(2);
         }
-        Ok(found)
+        let mut groups = ranking.ranked;
+        groups.retain(|group| reaches(&query, group.score));
+        groups.truncate(limit);
+        self.told(generation, &query, by, groups).await
     }
 }
 
-/// Whether no group whose images all are at most this near can come before the last one that is wanted.
-fn is_settled(last_wanted: Option<f32>, last_cosine: f32, shortest_mean: f64) -> bool {
-    let highest = if last_cosine > 0.0 { f64::from(last_cosine) / shortest_mean } else { f64::from(last_cosine) };
-    last_wanted.is_some_and(|score| highest < f64::from(score))
+/// A ranking that grows at its end alone.
+#[derive(Debug, Default)]
+struct StagedRanking {
+    ranked: Vec<RankedGroup>,
+    /// What came and has no rank yet, in its order.
+    waiting: Vec<RankedGroup>,
+}
+
+impl StagedRanking {
+    /// Fills the ranks up to this number. What comes too late for a better rank is left out.
+    fn rank(&mut self, candidates: Vec<RankedGroup>, ranks: usize) {
+        let last = self.ranked.last();
+        let comes_behind = |group: &RankedGroup| last.is_none_or(|last| last.order(group) == Ordering::Less);
+        self.waiting.extend(candidates.into_iter().filter(comes_behind));
+        self.waiting.sort_by(RankedGroup::order);
+        let free = ranks.saturating_sub(self.ranked.len()).min(self.waiting.len());
+        self.ranked.extend(self.waiting.drain(..free));
+    }
 }
 
 #[cfg(test)]
@@ -73,11 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_read_may_be_nearer_than_its_images() {
-        assert!(is_settled(Some(0.5), 0.3, 0.8), "0.375 at most");
-        assert!(!is_settled(Some(0.37), 0.3, 0.8));
-        assert!(!is_settled(Some(0.5), 0.5, 1.0), "equally near ones are told apart by their ids");
-        assert!(is_settled(Some(-0.1), -0.2, 0.5), "the mean of images that point away points further away");
-        assert!(!is_settled(None, -1.0, 1.0), "there are fewer than are wanted");
+    fn every_ranking_is_the_beginning_of_every_longer_one() {
+        let groups = |scores: &[(u32, f32)]| {
+            let group =
+                |(id, score): &(u32, f32)| RankedGroup::of_image((None, id.to_string()), id.to_string(), *score);
+            scores.iter().map(group).collect::<Vec<_>>()
+        };
+        let mut ranking = StagedRanking::default();
+        let mut ids = |candidates: &[(u32, f32)], ranks| {
+            ranking.rank(groups(candidates), ranks);
+            ranking.ranked.iter().map(|group| group.image_id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[(1, 0.3), (2, 0.9), (3, 0.5), (4, 0.5)], 2), ["2", "3"]);
+        assert_eq!(ids(&[(5, 0.95), (6, 0.4), (0, 0.5)], 4), ["2", "3", "4", "6"], "5 and 0 come too late");
+        assert_eq!(ids(&[], usize::MAX), ["2", "3", "4", "6", "1"], "whoever waited has the last ranks");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::collection::collection_name;
 use super::error::QdrantStoreError;
+use super::ranked_group::told_cosine;
 use crate::StoreError;
 use crate::{CropBox, GalleryImage, Hit, ImageMetadata};
 use descry_model::Embedding;
@@ -129,8 +130,7 @@ fn box_of(kind: Kind) -> Option<CropBox> {
 pub(super) fn hit_from_point(address: &str, point: ScoredPoint) -> Result<Hit, StoreError> {
     let embedding = point.vectors.map(|vectors| embedding_from(address, vectors)).transpose()?;
     let (image_id, metadata) = image_from_payload(address, point.payload)?;
-    // Rounding may exceed 1 a little. Adding zero turns -0 to 0, which would otherwise break ties.
-    Ok(Hit { image_id, score: point.score.clamp(-1.0, 1.0) + 0.0, metadata, embedding })
+    Ok(Hit { image_id, score: told_cosine(point.score), metadata, embedding })
 }
 
 /// # Errors
@@ -148,7 +148,7 @@ pub(super) fn embedding_from(address: &str, vectors: VectorsOutput) -> Result<Em
         .ok_or_else(|| foreign_point(address, "unexpected vectors".to_owned()))
 }
 
-fn foreign_point(address: &str, reason: String) -> StoreError {
+pub(super) fn foreign_point(address: &str, reason: String) -> StoreError {
     let source = QdrantStoreError::ForeignPoint { collection: collection_name(address), reason };
     StoreError::failed("reading images", source)
 }

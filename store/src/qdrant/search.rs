@@ -39,7 +39,7 @@ impl QdrantStore {
             let all_ties_seen = hits.len() < asked
                 || hits.last().zip(hits.get(limit - 1)).is_none_or(|(last, cut)| last.score < cut.score);
             if all_ties_seen || asked >= most {
-                hits.retain(|hit| reaches_least_score(&query, hit));
+                hits.retain(|hit| reaches(&query, hit.score));
                 hits.truncate(limit);
                 return Ok(hits);
             }
@@ -63,50 +63,45 @@ impl QdrantStore {
     }
 
     /// Hits in their order, whatever their score is.
-    pub(super) async fn query(
+    async fn query(&self, generation: &Generation, query: &NearestQuery, limit: usize) -> Result<Vec<Hit>, StoreError> {
+        let address = generation.address();
+        let request = self.nearest_request(generation, query, limit)?;
+        let answer = self.read("searching", Some(&address), |client| client.query(request.clone())).await?;
+        let hits = answer.result.into_iter().map(|point| hit_from_point(&address, point));
+        let mut hits = hits.collect::<Result<Vec<_>, _>>()?;
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.image_id.cmp(&b.image_id)));
+        Ok(hits)
+    }
+
+    /// The question for the nearest images, with all that is known of them.
+    pub(super) fn nearest_request(
         &self,
         generation: &Generation,
         query: &NearestQuery,
         limit: usize,
-    ) -> Result<Vec<Hit>, StoreError> {
-        let address = generation.address();
-        let request = QueryPoints {
-            collection_name: collection_name(&address),
-            query: Some(nearest_to(query)),
+    ) -> Result<QueryPoints, StoreError> {
+        let nearest_to = VectorInput::new_dense(query.embedding.as_slice().to_vec());
+        Ok(QueryPoints {
+            collection_name: collection_name(&generation.address()),
+            query: Some(Query::new_nearest(nearest_to)),
             filter: self.conditions(generation, &query.filter)?,
             params: Some(search_params(generation, query)),
-            score_threshold: least_score(query),
+            // The server leaves out hits of the threshold itself in some versions, and keeps them in others.
+            score_threshold: query.min_score.map(f32::next_down),
             limit: Some(limit as u64),
             with_payload: Some(true.into()),
             with_vectors: query.with_embeddings.then(|| true.into()),
             ..QueryPoints::default()
-        };
-        let answer = self.read("searching", Some(&address), |client| client.query(request.clone())).await?;
-        let hits = answer.result.into_iter().map(|point| hit_from_point(&address, point));
-        let mut hits = hits.collect::<Result<Vec<_>, _>>()?;
-        sort(&mut hits);
-        Ok(hits)
+        })
     }
 }
 
-pub(super) fn reaches_least_score(query: &NearestQuery, hit: &Hit) -> bool {
-    query.min_score.is_none_or(|least| hit.score >= least)
+/// Whether a hit of this score may be told.
+pub(super) fn reaches(query: &NearestQuery, score: f32) -> bool {
+    query.min_score.is_none_or(|least| score >= least)
 }
 
-pub(super) fn sort(hits: &mut [Hit]) {
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.image_id.cmp(&b.image_id)));
-}
-
-pub(super) fn nearest_to(query: &NearestQuery) -> Query {
-    Query::new_nearest(VectorInput::new_dense(query.embedding.as_slice().to_vec()))
-}
-
-/// The server leaves out hits of the threshold itself in some versions, and keeps them in others.
-pub(super) fn least_score(query: &NearestQuery) -> Option<f32> {
-    query.min_score.map(f32::next_down)
-}
-
-pub(super) fn search_params(generation: &Generation, query: &NearestQuery) -> SearchParams {
+fn search_params(generation: &Generation, query: &NearestQuery) -> SearchParams {
     let settings = &generation.settings.qdrant;
     let accuracy = query.accuracy.or(settings.accuracy);
     let quantization = settings.quantization.map(|_| QuantizationSearchParams {

@@ -272,7 +272,7 @@ impl QdrantStore {
         self.read("reading a page of images", Some(&address), |client| client.scroll(scroll.clone())).await
     }
 
-    async fn get(
+    pub(super) async fn get(
         &self,
         generation: &Generation,
         image_ids: &[String],

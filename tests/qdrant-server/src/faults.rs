@@ -45,6 +45,7 @@ struct Pending {
     is_silent: bool,
     misses: usize,
     calls: BTreeMap<&'static str, usize>,
+    answered_bytes: usize,
 }
 
 struct Failure {
@@ -88,6 +89,14 @@ impl Faults {
 
     pub(crate) fn take_calls(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.pending().calls)
+    }
+
+    pub(crate) fn note_answer(&self, bytes: usize) {
+        self.pending().answered_bytes += bytes;
+    }
+
+    pub(crate) fn take_answered_bytes(&self) -> usize {
+        std::mem::take(&mut self.pending().answered_bytes)
     }
 
     /// Counts the request, and lets it meet what it has to: silence, or one delay, one refusal, one failure of its kind.

@@ -7,13 +7,11 @@
 //! What it serves is in the `served` lists of `points.rs` and `collections.rs`; every other method, and every
 //! request field that it would have to ignore, is refused with `UNIMPLEMENTED`, so that a test never passes because
 //! something was silently left out. In particular: one unnamed dense vector per point, plain nearest-neighbour
-//! queries, groups of them by a text of the payload; no fusion, recommendations, sparse or multi-vectors, snapshots or
-//! conditional updates.
+//! queries; no groups, fusion, recommendations, sparse or multi-vectors, or snapshots.
 //!
-//! Three things are not what they are on a real server. Shards and replicas are recorded and reported, but there is one
+//! Two things are not what they are on a real server. Shards and replicas are recorded and reported, but there is one
 //! shard on one node. Segments are not optimised unless [`TestQdrant::optimize`] is called, so that settings of the
-//! graph and of scalar quantisation change nothing before, and every query without binary quantisation is exact. Groups are
-//! found by looking at every point, where a real server makes a few attempts.
+//! graph and of scalar quantisation change nothing before, and every query without binary quantisation is exact.
 //!
 //! # Layout
 //! - `server.rs`: [`TestQdrant`], the running server

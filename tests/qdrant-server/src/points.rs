@@ -30,7 +30,6 @@ implement_service!(
         count(CountPoints) -> CountResponse,
         overwrite_payload(SetPayloadPoints) -> PointsOperationResponse,
         query(QueryPoints) -> QueryResponse,
-        query_groups(QueryPointGroups) -> QueryGroupsResponse,
     ],
     refused: [
         update_vectors(UpdatePointVectors) -> PointsOperationResponse,
@@ -51,6 +50,7 @@ implement_service!(
         discover_batch(DiscoverBatchPoints) -> DiscoverBatchResponse,
         update_batch(UpdateBatchPoints) -> UpdateBatchResponse,
         query_batch(QueryBatchPoints) -> QueryBatchResponse,
+        query_groups(QueryPointGroups) -> QueryGroupsResponse,
         facet(FacetCounts) -> FacetResponse,
         search_matrix_pairs(SearchMatrixPoints) -> SearchMatrixPairsResponse,
         search_matrix_offsets(SearchMatrixPoints) -> SearchMatrixOffsetsResponse,

@@ -140,6 +140,11 @@ impl TestQdrant {
         self.faults.take_calls()
     }
 
+    /// How many bytes the answers had since this was last asked: what a client has read.
+    pub fn take_answered_bytes(&self) -> usize {
+        self.faults.take_answered_bytes()
+    }
+
     /// Answers the next requests of whatever method only after a delay. 0 ends it, for requests that come later.
     pub fn stall_next(&self, requests: usize, delay: Duration) {
         self.faults.stall_next(requests, delay);

@@ -19,7 +19,9 @@ macro_rules! implement_service {
                     request: tonic::Request<qdrant_client::qdrant::$served_request>,
                 ) -> Result<tonic::Response<qdrant_client::qdrant::$served_reply>, tonic::Status> {
                     self.faults.meet(stringify!($type), stringify!($served)).await?;
-                    $type::$served(self, request.into_inner()).map(tonic::Response::new)
+                    let answer = $type::$served(self, request.into_inner())?;
+                    self.faults.note_answer(prost::Message::encoded_len(&answer));
+                    Ok(tonic::Response::new(answer))
                 }
             )*
             $(
