@@ -117,14 +117,14 @@ mod tests {
     }
 
     fn column(sizes: &[usize], held: &Arc<AtomicU64>) -> BoundedPages {
-        BoundedPages::new(Box::new(Sizes(sizes.to_vec().into_iter(), true)), Arc::clone(held))
+        let sizes = Vec::from(sizes);
+        BoundedPages::new(Box::new(Sizes(sizes.into_iter(), true)), Arc::clone(held))
     }
 
     #[test]
     fn what_is_held_at_once_is_bounded_and_what_follows_is_not() {
         let held = Arc::new(AtomicU64::new(0));
-        let mut one = column(&[100, 30, 20, 10], &held);
-        while let Some(page) = one.next() {
+        for page in column(&[100, 30, 20, 10], &held) {
             page.unwrap();
         }
         assert_eq!(held.load(Ordering::Relaxed), 110, "the dictionary and the last page");
