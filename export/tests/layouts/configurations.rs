@@ -71,11 +71,14 @@ fn activation_and_heads_are_stated_or_said_to_be_assumed() {
     assert!(message.contains("vision_cfg.pool_type in open_clip_config.json"), "{message}");
 }
 
+/// How a family names what OpenAI's files have under another name.
+type Naming = fn(&str) -> String;
+
 /// Whoever trains an OpenCLIP model with a paper's code keeps its configuration beside the weights: blocks stay what they
 /// were, whatever stands before their names.
 #[test]
 fn a_configuration_is_heeded_under_the_names_of_every_family() {
-    let names: [(Method, fn(&str) -> String); 3] = [
+    let names: [(Method, Naming); 3] = [
         (Method::Clip, str::to_owned),
         (Method::Irra, |key| format!("base_model.{key}")),
         (Method::TbpsClip, as_tbps_clip_names_it),
