@@ -2,12 +2,13 @@
 //!
 //! Add a promise as an asynchronous function in the file of its subject, and its name to the list below. What only one
 //! store promises is in `embedded_file.rs`, `embedded_search.rs`, `embedded_groups.rs`, `qdrant_server.rs`, `qdrant_groups.rs`,
-//! `qdrant_outages.rs` and `qdrant_cluster.rs`; `both_stores.rs` compares the two; `brute_force.rs` knows the right
-//! answers.
+//! `qdrant_outages.rs` and `qdrant_cluster.rs`; `both_stores.rs` compares the two, and `accuracy_of_groups.rs` does
+//! with a data set; `brute_force.rs` knows the right answers.
 //!
 //! With `DESCRY_TEST_QDRANT_URL` set, the Qdrant half runs against that server instead of the one in this process;
 //! galleries get names of their own and are deleted afterwards.
 
+mod accuracy_of_groups;
 mod both_stores;
 mod brute_force;
 mod by_address;
