@@ -149,7 +149,7 @@ fn no_name_leads_out_of_the_cache() {
         false => whole(&weights(), "etag: \"../../../evil\"\r\n"),
     });
     let error = get(PLACE, &settings(&inner, &hub.address)).unwrap_err().to_string();
-    assert!(error.contains("which content"), "{error}");
+    assert!(error.contains("does not name its content by a hash"), "{error}");
     let found = std::process::Command::new("find").arg(folder.path()).args(["-name", "*evil*"]).output().unwrap();
     assert!(found.status.success() && found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
 }

@@ -103,9 +103,9 @@ fn without_allocations(filter: &str) -> String {
     if is_chatty && !directives().any(is_named) { format!("{filter},ort=warn") } else { filter.to_owned() }
 }
 
-/// The HTTP client hides passwords and signed addresses in what it logs, except at its lowest level.
+/// The HTTP client hides passwords in what it logs, but neither signed addresses nor, at its lowest level, headers.
 fn is_without_secrets(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() < Level::TRACE || !metadata.target().starts_with("ureq")
+    *metadata.level() <= Level::INFO || !metadata.target().starts_with("ureq")
 }
 
 /// What the libraries do is not ours to export, least of all what the export itself makes them do. Spans only, and none
