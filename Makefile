@@ -8,7 +8,7 @@ PYTHON ?= python3
 RUNTIME := .onnxruntime
 RUNTIME_STAMP := $(RUNTIME)/.installed-$(shell cksum < setup/requirements.txt | tr ' ' -)
 
-.PHONY: demo test setup build lab stack lint doc deny demo-models clean-demo
+.PHONY: demo test setup build lab stack lint doc deny sbom demo-models clean-demo
 
 demo: setup
 	$(CARGO) build --release --package descry
@@ -56,6 +56,10 @@ doc:
 # Licences, sources and advisories of the dependencies.
 deny:
 	setup/deny.sh
+
+# What each program is made of, for whoever must know: sbom/*.cdx.json.
+sbom:
+	setup/sbom.sh
 
 clean-demo:
 	rm -rf descry-demo
