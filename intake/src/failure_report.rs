@@ -64,7 +64,7 @@ impl FailureReport {
         if !may_be_replaced(path) {
             return Err(IntakeError::NotAReport { path: path.to_owned() });
         }
-        let file = File::create(path).map_err(IntakeError::unwritable(path))?;
+        let file = descry_private_files::create(path).map_err(IntakeError::unwritable(path))?;
         if !is_csv {
             return Ok(Self { path: path.to_owned(), format: Format::JsonLines(file) });
         }

@@ -4,7 +4,7 @@ use crate::image_entry::id_digest;
 use crate::{FileVersion, IntakeError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{BufRead as _, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -78,8 +78,7 @@ impl Journal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
             return Err(IntakeError::Missing { path: folder.to_owned() });
         }
-        let mut options = OpenOptions::new();
-        let file = options
+        let file = descry_private_files::options()
             .read(true)
             .write(true)
             .create(true)

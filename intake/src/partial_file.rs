@@ -24,7 +24,7 @@ impl PartialFile {
         let mut name = start;
         name.push(format!("{}{ENDING}", process::id()));
         let partial = folder.join(name);
-        let file = File::create(&partial).map_err(IntakeError::unwritable(&partial))?;
+        let file = descry_private_files::create(&partial).map_err(IntakeError::unwritable(&partial))?;
         // Says that this process is there, also to those who see other processes' numbers. Not every file system can
         // lock; there, nothing is removed either.
         let _ = file.try_lock();

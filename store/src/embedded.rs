@@ -124,7 +124,10 @@ impl EmbeddedStore {
         if let Some(lock) = lock.as_ref().filter(|lock| lock.holds_galleries() && file.identity().is_none()) {
             return Err(vanished(lock));
         }
+        file.make_private()?;
         let database = Database::open(&file, config.reserve_bytes)?;
+        // Only now is it known to be a store, and not somebody's file of another kind.
+        file.tighten();
         let damage = Arc::new(Damage::default());
         let loaded = loading::load_galleries(database.connection(), &damage)?;
         if let Some(lock) = lock.as_ref().filter(|lock| lock.holds_galleries() && loaded.is_empty()) {

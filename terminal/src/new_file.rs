@@ -1,7 +1,7 @@
 //! Files that a command writes: in folders that are there, and under their name only when they are whole.
 
 use crate::TerminalError;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub fn check_folder(path: &Path) -> Result<(), TerminalError> {
     Err(TerminalError::NoFolder { path: path.to_owned(), folder: missing.unwrap_or(folder).to_owned() })
 }
 
-/// Writes a file whole or not at all: under its name with `.partial` behind it, which a next run replaces, until it is on
+/// Writes a file that nobody but its owner may read, whole or not at all: under its name with `.partial` behind it, which a next run replaces, until it is on
 /// disk.
 ///
 /// # Errors
@@ -30,7 +30,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), TerminalError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let written = File::create(&partial)
+    let written = descry_private_files::create(&partial)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&partial, path));
     written.map_err(|source| {

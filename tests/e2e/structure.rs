@@ -20,6 +20,7 @@ fn dependencies() -> HashMap<String, Vec<String>> {
         "export",
         "download",
         "trust",
+        "private-files",
         "encoder",
         "search",
         "evaluation",

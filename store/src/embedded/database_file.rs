@@ -5,7 +5,7 @@ use super::lock::StoreLock;
 #[cfg(test)]
 use super::simulation::SimulatedDisk;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
@@ -52,10 +52,49 @@ impl DatabaseFile {
             return Ok(None);
         }
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)
+            descry_private_files::create_folder(folder)
                 .map_err(|source| EmbeddedError::Folder { path: self.path.clone(), source })?;
         }
         StoreLock::acquire(&self.path, wait).map(Some)
+    }
+
+    /// Makes an empty file for the owner alone where there is none: SQLite would make one that others may read, and gives the
+    /// files that it puts beside a database that database's mode.
+    pub(super) fn make_private(&self) -> Result<(), EmbeddedError> {
+        #[cfg(test)]
+        if self.disk.is_some() {
+            return Ok(());
+        }
+        let mut options = descry_private_files::options();
+        match options.create_new(true).write(true).open(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(EmbeddedError::Folder { path: self.path.clone(), source })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes away what others may do with the files of a store that an earlier release made.
+    pub(super) fn tighten(&self) {
+        #[cfg(test)]
+        if self.disk.is_some() {
+            return;
+        }
+        let beside = ["-wal", "-shm", ".reserve", ".lock"].map(|ending| {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        });
+        let mut could_read = false;
+        for path in beside.iter().chain([&self.path]) {
+            match descry_private_files::tighten(path) {
+                Ok(was_open) => could_read |= was_open,
+                Err(error) => tracing::warn!(%error, file = %path.display(), "others may read a file of the store"),
+            }
+        }
+        if could_read {
+            tracing::info!(store = %self.path.display(), "others could read the store's files; now only their owner can");
+        }
     }
 
     pub(super) fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -94,7 +133,7 @@ impl DatabaseFile {
             return disk.take_room(extension, bytes);
         }
         let path = self.beside(extension);
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+        let file = descry_private_files::create(&path)?;
         allocate(&file, bytes).inspect_err(|_| drop(std::fs::remove_file(&path)))
     }
 
@@ -200,5 +239,33 @@ mod tests {
         // More than any disk has, and a length that every system call takes.
         assert!(file.take_room("reserve", 1 << 61).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_reads_a_store_not_even_an_older_one() {
+        use crate::{EmbeddedConfig, EmbeddedStore};
+        use std::os::unix::fs::PermissionsExt as _;
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("data");
+        let path = folder.join("galleries.sqlite3");
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        for opened_before in [false, true] {
+            if opened_before {
+                for entry in std::fs::read_dir(&folder).unwrap() {
+                    let open = std::fs::Permissions::from_mode(0o644);
+                    std::fs::set_permissions(entry.unwrap().path(), open).unwrap();
+                }
+            }
+            let config = EmbeddedConfig { search_threads: 1, ..EmbeddedConfig::default() };
+            let store = EmbeddedStore::open(&path, config).await.unwrap();
+            let files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(files.len() >= 4, "the database, its log, the reserve and the lock: {files:?}");
+            for file in &files {
+                assert_eq!(mode(file), 0o600, "{}", file.display());
+            }
+            drop(store);
+        }
+        assert_eq!(mode(&folder), 0o700);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::EmbeddedError;
 use super::database_file::beside;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ impl StoreLock {
     pub(super) fn acquire(store: &Path, wait: Duration) -> Result<Self, EmbeddedError> {
         let path = beside(store, "lock");
         let failed = |source| EmbeddedError::Lock { path: path.clone(), source };
-        let file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let mut options = descry_private_files::options();
+        let file = options.create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
         let give_up = Instant::now() + wait;
         loop {
             match file.try_lock() {

@@ -24,8 +24,9 @@ async fn gallery() -> Result<Opened, StoreError> {
     let store = EmbeddedStore::open(&path, EmbeddedConfig { search_threads: 1, ..EmbeddedConfig::default() }).await?;
     let fingerprint: Fingerprint = "0".repeat(64).parse().map_err(|error| StoreError::failed("opening", error))?;
     let settings = GallerySettings { indexed_attributes: vec!["coat".to_owned()], ..GallerySettings::default() };
-    let generation =
-        store.create(NewGallery { name: "g".to_owned(), fingerprint: fingerprint.clone(), dimension: 1, settings }).await?;
+    let generation = store
+        .create(NewGallery { name: "g".to_owned(), fingerprint: fingerprint.clone(), dimension: 1, settings })
+        .await?;
     let name = |letter: char, number: i64, modulus: i64| {
         let left = number % modulus;
         (left > 0).then(|| format!("{letter}{left}"))
@@ -52,7 +53,9 @@ async fn gallery() -> Result<Opened, StoreError> {
 /// Reads bytes as the module says; panics where a promise is broken.
 pub fn read(bytes: &[u8]) {
     let Ok(filter) = serde_json::from_slice::<SearchFilter>(bytes) else { return };
-    if filter.walk().iter().any(|(_, depth)| *depth > MAX_DEPTH) || filter.require_declared(&["coat".to_owned()]).is_err() {
+    if filter.walk().iter().any(|(_, depth)| *depth > MAX_DEPTH)
+        || filter.require_declared(&["coat".to_owned()]).is_err()
+    {
         return;
     }
     let (store, generation, images) = &*GALLERY;
