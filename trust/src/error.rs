@@ -1,5 +1,8 @@
 //! Everything that can be wrong with what is trusted.
 
+use std::io;
+use std::path::PathBuf;
+
 /// Why a scope, a credential or a certificate is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -14,4 +17,50 @@ pub enum TrustError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A file of certificates or a key that cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that does not hold what it should.
+    #[error("{path} cannot be used: {reason}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it. Never a part of a key.
+        reason: String,
+    },
+    /// No CA is named, and the system trusts none.
+    #[error("this system trusts no CA, so one must be named")]
+    NoAuthorities,
+    /// Something that is no address of a server.
+    #[error("{url:?} cannot be used: {reason}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody listens at an address.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The two sides did not come to trust each other.
+    #[error("{address}: {reason}")]
+    Handshake {
+        /// The other side.
+        address: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+    /// The library for TLS refuses a configuration: a defect of ours.
+    #[error("TLS: {0}")]
+    Library(#[from] rustls::Error),
 }

@@ -1,6 +1,6 @@
 //! Who calls.
 
-use crate::{Scope, Verb};
+use crate::{ClientCertificate, Scope, Verb};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -32,4 +32,7 @@ pub struct Caller {
     pub principal: Option<Arc<Principal>>,
     /// The address they call from; none within a process.
     pub address: Option<SocketAddr>,
+    /// What the other side of the connection showed, and a CA that the service trusts has signed; none without TLS, and where
+    /// nobody is asked for one.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
