@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use descry_search::SearchConfig;
-use descry_serving::program::{self, Program};
+use descry_serving::program::{self, Program, ShownCertificate};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +19,12 @@ struct Arguments {
     /// Ask the service that runs with these settings whether it is ready, and exit with 0 if it is.
     #[arg(long)]
     check_health: bool,
+    /// With --check-health: a certificate to show where the service asks for one (PEM); its own otherwise.
+    #[arg(long, value_name = "FILE", requires_all = ["check_health", "key"])]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 const NAME: &str = "search-service";
@@ -30,7 +36,9 @@ fn main() -> ExitCode {
         Err(error) => return program::refuse(NAME, &error),
     };
     if arguments.check_health {
-        return program::check_health(NAME, &config.server.listen, descry_search::SERVICE_NAME);
+        let shown = arguments.certificate.zip(arguments.key);
+        let shown = shown.map(|(certificate, key)| ShownCertificate { certificate, key });
+        return program::check_health(NAME, &config.server, descry_search::SERVICE_NAME, shown);
     }
     let program = Program {
         name: NAME,

@@ -52,7 +52,7 @@ impl Admission {
 
     /// Takes what a request needs from the beginning, or says why it cannot be worked on now.
     pub(crate) fn admit(&self, of: ConnectionInfo, method: &MethodName) -> Result<Admitted, Status> {
-        let ConnectionInfo { tcp: _, request_slots, connection } = of;
+        let ConnectionInfo { tcp: _, certificate: _, request_slots, connection } = of;
         let peer = connection.peer();
         let bytes = self.request_bytes.take(Some(peer), 0).map_err(|_| refused("requests' bytes are"))?;
         let admitted = Admitted {

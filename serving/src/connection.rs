@@ -1,6 +1,7 @@
-//! A TCP connection whose other side is given so much time to begin, and to read what it asked for.
+//! A connection, with TLS or without, whose other side is given so much time to begin, and to read what it asked for.
 
 use crate::connections::OpenConnection;
+use descry_trust::{Caller, ClientCertificate};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tonic::transport::server::TcpConnectInfo;
 
 /// Reads and writes like its stream. Fails when the other side does not say what it wants, or reads nothing for too long.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<Stream> {
+    stream: Stream,
     /// What is still missing before HTTP/2 looks after the connection itself.
     greeting: Option<Greeting>,
     write_timeout: Duration,
@@ -37,13 +37,22 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
     pub(crate) tcp: TcpConnectInfo,
+    /// What the client showed, where it was asked to.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// One permit for each request that may be worked on at once.
     pub(crate) request_slots: Arc<Semaphore>,
     pub(crate) connection: Arc<OpenConnection>,
 }
 
-impl Connection {
-    pub(crate) fn new(stream: TcpStream, write_timeout: Duration) -> Self {
+impl ConnectionInfo {
+    /// Who calls, as far as the connection says so.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { principal: None, address: self.tcp.remote_addr(), certificate: self.certificate.clone() }
+    }
+}
+
+impl<Stream> Connection<Stream> {
+    pub(crate) fn new(stream: Stream, write_timeout: Duration) -> Self {
         let alarm = Box::pin(tokio::time::sleep(GREETING_LIMIT));
         let greeting = Some(Greeting { missing_bytes: GREETING_BYTES, alarm });
         Self { stream, greeting, write_timeout, write_alarm: None }
@@ -67,7 +76,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<Stream: AsyncRead + Unpin> AsyncRead for Connection<Stream> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -88,14 +97,16 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<Stream: AsyncWrite + Unpin> AsyncWrite for Connection<Stream> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.check_progress(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // What TLS has encrypted waits here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.check_progress(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,7 +131,7 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_not_read_is_given_up() {

@@ -10,6 +10,8 @@ use crate::reply_body::{PIECE_BYTES, ReaderWait};
 use crate::request::RequestService;
 use crate::request_record::RecordedBody;
 use crate::server::ServerConfig;
+use descry_trust::ClientCertificate;
+use descry_trust::tls::{Accepted, ServerTls};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,13 +21,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::Connected as _;
+use tonic::transport::server::{Connected as _, TcpConnectInfo};
 use tower::Service as _;
 
 /// A peer that vanished without a word is noticed after the sum of both.
@@ -51,6 +54,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) struct Http2 {
     builder: http2::Builder<StreamTasks>,
     requests: RequestService<Routes>,
+    tls: Option<Arc<ServerTls>>,
     write_timeout: Duration,
     max_requests: usize,
     /// Connections take no further requests, and end with their last one.
@@ -60,7 +64,7 @@ pub(crate) struct Http2 {
 }
 
 impl Http2 {
-    pub(crate) fn new(requests: RequestService<Routes>, config: &ServerConfig) -> Self {
+    pub(crate) fn new(requests: RequestService<Routes>, config: &ServerConfig, tls: Option<Arc<ServerTls>>) -> Self {
         let write_timeout = Duration::from_millis(config.write_timeout_ms);
         let max_requests = config.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         let max_streams = u32::try_from(max_requests.saturating_mul(2).saturating_add(STREAMS_TO_REFUSE));
@@ -82,6 +86,7 @@ impl Http2 {
         Self {
             builder,
             requests,
+            tls,
             write_timeout,
             max_requests,
             draining: CancellationToken::new(),
@@ -91,14 +96,50 @@ impl Http2 {
 
     /// Serves a connection until it ends, is cut off, or has to make room.
     pub(crate) async fn serve(self, stream: TcpStream, place: Place) {
+        let tcp = stream.connect_info();
+        let Some(tls) = self.tls.clone() else {
+            let proven = Proven { certificate: None, superseded: CancellationToken::new() };
+            return self.serve_requests(stream, (tcp, proven), place).await;
+        };
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream) => accepted,
+            () = self.draining.cancelled() => return,
+            () = place.connection.retired.cancelled() => return,
+        };
+        match accepted {
+            Ok(Accepted { stream, certificate, superseded }) => {
+                self.serve_requests(stream, (tcp, Proven { certificate, superseded }), place).await;
+            }
+            Err(error) => {
+                metrics::counter!("descry_tls_handshakes_failed_total").increment(1);
+                tracing::debug!(%error, peer = %place.connection.peer(), "a TLS handshake failed");
+            }
+        }
+    }
+
+    async fn serve_requests<Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: Stream,
+        (tcp, Proven { certificate, superseded }): (TcpConnectInfo, Proven),
+        place: Place,
+    ) {
         let info = ConnectionInfo {
-            tcp: stream.connect_info(),
+            tcp,
+            certificate,
             request_slots: Arc::new(Semaphore::new(self.max_requests)),
             connection: Arc::clone(&place.connection),
         };
         let service = ConnectionService { requests: self.requests, info };
         let stream = TokioIo::new(Connection::new(stream, self.write_timeout));
         let mut connection = pin!(self.builder.serve_connection(stream, service));
+        let draining = self.draining.clone();
+        let ending = async {
+            tokio::select! {
+                () = draining.cancelled() => {}
+                // Who is trusted no longer makes no further requests over it. What runs may end.
+                () = superseded.cancelled() => {}
+            }
+        };
         let served = tokio::select! {
             served = &mut connection => served,
             () = self.cut_off.cancelled() => return,
@@ -107,7 +148,7 @@ impl Http2 {
                 tracing::debug!("a connection whose replies nobody reads is closed");
                 return;
             }
-            () = self.draining.cancelled() => {
+            () = ending => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     served = connection => served,
@@ -125,6 +166,13 @@ impl Http2 {
             tracing::debug!(%error, "a connection broke");
         }
     }
+}
+
+/// What a client proved while it connected.
+struct Proven {
+    certificate: Option<Arc<ClientCertificate>>,
+    /// Cancelled when it may hold no longer.
+    superseded: CancellationToken,
 }
 
 /// The requests of one connection.

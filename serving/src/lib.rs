@@ -13,6 +13,7 @@ mod in_process;
 mod message_frames;
 mod message_size;
 mod method_names;
+mod outgoing;
 pub mod program;
 pub mod prometheus;
 mod reply_body;
@@ -28,6 +29,7 @@ mod watchdog;
 
 pub use descry_retry::overloaded;
 pub use in_process::{GrpcChannel, in_process_channel, network_channel};
+pub use outgoing::channel_to;
 pub use program::{explain, shutdown_signal, shutdown_signal_within};
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use shares::{Exceeded, Peer, Share, Shares};

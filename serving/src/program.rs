@@ -1,18 +1,21 @@
 //! A service as a process of its own: what stands in its `main`, apart from its arguments. How it begins, which signals
 //! end it, how another process asks for its health, and how it says why it failed.
 
+use crate::ServerConfig;
 use crate::config::ConfigError;
+use crate::outgoing::channel_to;
 use crate::signals::Signals;
 use crate::telemetry::{self, LogConfig, SpanExport, TelemetryConfig};
 use crate::watchdog;
+use descry_trust::tls::{Address, ClientTls, explain_refusal};
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tonic::Request;
-use tonic::transport::Endpoint;
+use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -116,31 +119,52 @@ fn first_signal(at_first: impl FnOnce() + Send + 'static) -> io::Result<impl Fut
     })
 }
 
-/// Asks the service of the same settings in another process whether it is ready: what a container's health check calls.
-pub fn check_health(name: &str, listen: &str, service: &str) -> ExitCode {
+/// What a health check shows to a service that lets nobody in without a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The certificate, in a PEM file.
+    pub certificate: PathBuf,
+    /// Its private key, in a PEM file.
+    pub key: PathBuf,
+}
+
+/// Asks the service of the same settings in another process whether it is ready: what a container's health check calls. Where
+/// the service asks for a certificate and none is given, it is shown its own.
+pub fn check_health(name: &str, server: &ServerConfig, service: &str, shown: Option<ShownCertificate>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(name, &format!("cannot start: {error}"), ExitCode::FAILURE),
     };
-    match runtime.block_on(probe(listen, service)) {
+    match runtime.block_on(probe(server, service, shown)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(name, &message, ExitCode::FAILURE),
     }
 }
 
-/// Asks the service that listens on `listen`, a setting of its own, whether it is ready.
+/// Asks the service of these settings whether it is ready.
 ///
 /// # Errors
 /// Says what it answered, or why it did not.
-async fn probe(listen: &str, service: &str) -> Result<(), String> {
-    let failed = |reason: String| format!("{service} at {listen}: {reason}");
-    let url = format!("http://{}", reachable(listen));
-    let endpoint = Endpoint::from_shared(url).map_err(|error| failed(error.to_string()))?;
-    let channel = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await;
-    let channel = channel.map_err(|error| failed(explain(&error)))?;
+pub(crate) async fn probe(server: &ServerConfig, service: &str, shown: Option<ShownCertificate>) -> Result<(), String> {
+    let failed = |reason: String| format!("{service} at {}: {reason}", server.listen);
+    let scheme = if server.tls.is_on() { "https" } else { "http" };
+    let address = Address::parse(&format!("{scheme}://{}", reachable(&server.listen)));
+    let address = address.map_err(|error| failed(error.to_string()))?;
+    let tls = match shown {
+        Some(shown) => Some(ClientTls::of_probe(&shown.certificate, &shown.key)),
+        None => server.tls.is_on().then(|| ClientTls::of_probe(&server.tls.certificate, &server.tls.key)),
+    };
+    let tls = tls.transpose().map_err(|error| failed(error.to_string()))?;
+    let channel =
+        channel_to(&address, None, tls.as_ref(), |endpoint| endpoint.connect_timeout(PATIENCE).timeout(PATIENCE));
+    let channel = channel.map_err(|error| failed(error.to_string()))?;
     let request = Request::new(HealthCheckRequest { service: service.to_owned() });
     let answer = HealthClient::new(channel).check(request).await;
-    let status = answer.map_err(|status| failed(status.message().to_owned()))?.into_inner().status();
+    let reason = |status: Status| {
+        let refusal = tls.as_ref().and_then(|tls| explain_refusal(&status, tls.hints()));
+        refusal.unwrap_or_else(|| status.source().map_or_else(|| status.message().to_owned(), explain))
+    };
+    let status = answer.map_err(|status| failed(reason(status)))?.into_inner().status();
     match status {
         ServingStatus::Serving => Ok(()),
         ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
@@ -188,6 +212,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use super::*;
     use crate::ServerError;
+    use crate::server::settings_of_tests as settings;
 
     #[test]
     fn a_cause_is_said_once() {
@@ -208,7 +233,8 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = closed.local_addr().unwrap().to_string();
         drop(closed);
-        let error = probe(&listen, "some.Service").await.unwrap_err();
+        let server = ServerConfig { listen: listen.clone(), ..settings() };
+        let error = probe(&server, "some.Service", None).await.unwrap_err();
         assert!(error.contains("some.Service") && error.contains(&listen), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 mod page;
 
 use crate::ServerError;
+use descry_trust::tls::{Protocol, ServerTls, ServerTlsSettings};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
@@ -25,6 +26,9 @@ const TOKENS: [f64; 9] = [8.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 77.0, 128.0];
 pub struct PrometheusConfig {
     /// Address of the page `/metrics`, such as `127.0.0.1:9464`; empty to measure nothing.
     pub listen: String,
+    /// What is shown to readers and asked of them; nothing without TLS.
+    #[serde(default)]
+    pub tls: ServerTlsSettings,
 }
 
 /// The page, served until this is dropped.
@@ -38,18 +42,20 @@ impl PrometheusConfig {
     /// numbers.
     ///
     /// # Errors
-    /// [`ServerError::Metrics`] when the address cannot be listened on, [`ServerError::Recorder`] when something else
-    /// measures already.
+    /// [`ServerError::Metrics`] when the address cannot be listened on, [`ServerError::Tls`] when the files for TLS cannot be
+    /// used, [`ServerError::Recorder`] when something else measures already.
     pub async fn open(&self) -> Result<Option<PrometheusPage>, ServerError> {
         if self.listen.is_empty() {
             return Ok(None);
         }
+        let tls = ServerTls::open(&self.tls, Protocol::Http1, "metrics")
+            .map_err(|source| ServerError::Tls { setting: "metrics.tls", source })?;
         let unusable = |source| ServerError::Metrics { address: self.listen.clone(), source };
         let listener = TcpListener::bind(&self.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let recorder = recorder()?;
         tracing::info!(%address, "serving /metrics");
-        let serving = AbortOnDropHandle::new(tokio::spawn(page::serve(listener, recorder)));
+        let serving = AbortOnDropHandle::new(tokio::spawn(page::serve(listener, recorder, tls)));
         Ok(Some(PrometheusPage { address, _serving: serving }))
     }
 }
@@ -95,6 +101,12 @@ fn describe_load() {
     describe_counter!(
         "descry_grpc_requests_refused_total",
         "Requests beyond what is worked on, or held in memory, at once"
+    );
+    describe_counter!("descry_tls_handshakes_failed_total", "Clients that were not let in, or spoke no TLS");
+    describe_gauge!(
+        "descry_certificate_expires_timestamp_seconds",
+        Unit::Seconds,
+        "When a listener's certificate expires, in seconds since 1970"
     );
     describe_counter!("descry_replies_refused_total", "Replies beyond server.max_reply_bytes_in_memory");
     describe_counter!("descry_replies_abandoned_total", "Replies that nobody read for server.write_timeout_ms");

@@ -83,6 +83,7 @@ where
         if let Some(info) = request.extensions_mut().remove::<ConnectionInfo>() {
             // Where tonic looks for the caller's address.
             request.extensions_mut().insert(info.tcp.clone());
+            request.extensions_mut().insert(info.caller());
             if let Some(admission) = &self.layer.admission {
                 let admitted = match admission.admit(info, record.method()) {
                     Ok(admitted) => admitted,

@@ -7,6 +7,8 @@ use crate::http2::Http2;
 use crate::method_names::MethodNames;
 use crate::request::{MessageSizes, RequestLayer};
 use crate::shares::Peer;
+use descry_trust::TrustError;
+use descry_trust::tls::{Protocol, ServerTls, ServerTlsSettings};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,6 +29,8 @@ use tower::Layer as _;
 pub struct ServerConfig {
     /// Address to listen on, such as `127.0.0.1:50051`.
     pub listen: String,
+    /// What is shown to clients and asked of them; nothing without TLS.
+    pub tls: ServerTlsSettings,
     /// Connections at once; for further ones the longest idle one is closed, or they are.
     pub max_connections: usize,
     /// Connections of one peer at once.
@@ -71,6 +75,14 @@ pub enum ServerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The files for TLS cannot be used.
+    #[error("{setting}: {source}")]
+    Tls {
+        /// The section of the settings that names them.
+        setting: &'static str,
+        /// What is wrong with them.
+        source: TrustError,
+    },
     /// Metrics go somewhere else already.
     #[error("metrics: {0}")]
     Recorder(#[from] metrics_exporter_prometheus::BuildError),
@@ -107,7 +119,10 @@ impl ServerConfig {
             let reason = "one caller gets half of it, which must be enough for server.max_message_bytes".to_owned();
             return Err(ConfigError::Value { setting: "server.max_request_bytes_in_memory", reason });
         }
-        Ok(())
+        match self.tls.problem() {
+            Some(reason) => Err(ConfigError::Value { setting: "server.tls", reason: reason.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// After how long a service that was asked to stop has ended: the time that running requests have, and some for what is
@@ -116,11 +131,18 @@ impl ServerConfig {
         Duration::from_millis(self.drain_ms).saturating_add(AFTER_DRAIN)
     }
 
+    /// Reads the files for TLS, where it is to be spoken.
+    fn open_tls(&self) -> Result<Option<Arc<ServerTls>>, ServerError> {
+        ServerTls::open(&self.tls, Protocol::Http2, "server")
+            .map_err(|source| ServerError::Tls { setting: "server.tls", source })
+    }
+
     /// Binds the listening socket.
     ///
     /// # Errors
-    /// [`ServerError::Listen`].
+    /// [`ServerError::Listen`]; [`ServerError::Tls`], so that it is said before a model is loaded.
     pub async fn bind(&self) -> Result<TcpListener, ServerError> {
+        self.open_tls()?;
         TcpListener::bind(&self.listen)
             .await
             .map_err(|source| ServerError::Listen { address: self.listen.clone(), source })
@@ -171,7 +193,7 @@ pub async fn health_service(routes: &mut RoutesBuilder, service: &'static str) -
 /// within the configured time.
 ///
 /// # Errors
-/// [`ServerError::Reflection`], [`ServerError::Descriptor`].
+/// [`ServerError::Tls`], [`ServerError::Reflection`], [`ServerError::Descriptor`].
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -207,7 +229,8 @@ async fn serve_admitted(
         }),
         admission: Some(admission),
     };
-    let http2 = Http2::new(requests.layer(routes.add_service(reflection).prepare()), config);
+    let tls = config.open_tls()?;
+    let http2 = Http2::new(requests.layer(routes.add_service(reflection).prepare()), config, tls.clone());
     let connections = Connections::new(config.max_connections, config.max_connections_per_peer);
     let tasks = TaskTracker::new();
     let accepting = async {
@@ -219,8 +242,15 @@ async fn serve_admitted(
             tasks.spawn(http2.clone().serve(stream, place));
         }
     };
+    let keeping_fresh = async {
+        match &tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = accepting => {}
+        () = keeping_fresh => {}
         () = shutdown => {}
     }
     // New connections are refused by the system from now on, instead of waiting for nobody.
@@ -257,3 +287,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod load_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
+
+#[cfg(test)]
+pub(crate) use tests::settings as settings_of_tests;
+#[cfg(test)]
+pub(crate) use tls_tests::Certificates;

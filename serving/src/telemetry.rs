@@ -3,15 +3,19 @@
 mod lines;
 mod printable;
 
+use crate::outgoing::channel_to;
 use crate::request_record::REQUEST_SPAN;
+use descry_trust::tls::{Address, ClientTls, ClientTlsSettings, TlsHints};
 use lines::{EscapedFields, Sentences};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use serde::Deserialize;
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
+use std::time::Duration;
+use tonic::transport::Endpoint;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -121,9 +125,17 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Where spans go, such as `http://127.0.0.1:4317` (OTLP over gRPC, without TLS); empty to export none.
+    /// Where spans go, such as `http://127.0.0.1:4317` (OTLP over gRPC), or `https://…`; empty to export none.
     pub otlp_endpoint: String,
+    /// Whom to believe that the collector is, where its address begins with https://.
+    #[serde(default)]
+    pub tls: ClientTlsSettings,
 }
+
+/// As long as the OpenTelemetry protocol waits by default.
+const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
+
+const TLS_HINTS: TlsHints = TlsHints { ca: "telemetry.tls.ca", certificate: "telemetry.tls.certificate and .key" };
 
 /// A running export.
 pub(crate) struct SpanExport {
@@ -138,17 +150,7 @@ impl SpanExport {
         if config.otlp_endpoint.is_empty() {
             return Ok(None);
         }
-        if !config.otlp_endpoint.starts_with("http://") {
-            return Err(format!(
-                "telemetry.otlp_endpoint: {}; give an address that begins with http://, or leave it empty",
-                config.otlp_endpoint
-            ));
-        }
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(&config.otlp_endpoint)
-            .build()
-            .map_err(|error| format!("telemetry.otlp_endpoint: {error}"))?;
+        let exporter = exporter(config)?;
         // Only what is known here: the default resource would be read from the environment.
         let resource = Resource::builder_empty().with_service_name(service).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
@@ -163,6 +165,25 @@ impl SpanExport {
             tracing::warn!(%error, "the last spans were not exported");
         }
     }
+}
+
+/// What sends spans to the collector of the settings.
+fn exporter(config: &TelemetryConfig) -> Result<SpanExporter, String> {
+    let address = Address::parse(&config.otlp_endpoint)
+        .map_err(|error| format!("telemetry.otlp_endpoint: {error}, or leave it empty"))?;
+    let exporter = SpanExporter::builder().with_tonic();
+    let exporter = if address.is_tls() {
+        if let Some(problem) = config.tls.problem() {
+            return Err(format!("telemetry.tls: {problem}"));
+        }
+        let tls = ClientTls::open(&config.tls, TLS_HINTS).map_err(|error| format!("telemetry.tls: {error}"))?;
+        let limited = |endpoint: Endpoint| endpoint.connect_timeout(COLLECTOR_LIMIT).timeout(COLLECTOR_LIMIT);
+        let channel = channel_to(&address, None, Some(&tls), limited);
+        exporter.with_channel(channel.map_err(|error| format!("telemetry.otlp_endpoint: {error}"))?)
+    } else {
+        exporter.with_endpoint(&config.otlp_endpoint)
+    };
+    exporter.build().map_err(|error| format!("telemetry.otlp_endpoint: {error}"))
 }
 
 /// The tracer of the running export, if there is one.

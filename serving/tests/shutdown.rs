@@ -24,7 +24,7 @@ fn serve_and_hang() {
     let program = Program {
         name: "hanging",
         log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
-        telemetry: descry_serving::TelemetryConfig { otlp_endpoint: String::new() },
+        telemetry: descry_serving::TelemetryConfig::default(),
         longest_shutdown: LIMIT,
     };
     let code = program.run(async |shutdown| {

@@ -1,5 +1,6 @@
 //! The page that Prometheus reads: what is measured, and what the system says of this process.
 
+use descry_trust::tls::{Accepted, ServerTls};
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -9,8 +10,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -32,20 +35,30 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves `GET /metrics` and nothing else, for ever.
-pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle) {
+pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle, tls: Option<Arc<ServerTls>>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP);
+    let keeping_fresh = async {
+        match &tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut keeping_fresh = pin!(keeping_fresh);
     loop {
         tokio::select! {
             _ = upkeep.tick() => recorder.run_upkeep(),
+            () = &mut keeping_fresh => {}
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match (accepted, Arc::clone(&slots).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(slot)) => {
-                    let recorder = recorder.clone();
+                    let (recorder, tls) = (recorder.clone(), tls.clone());
                     connections.spawn(async move {
                         let _slot = slot;
-                        answer(stream, recorder).await;
+                        if tokio::time::timeout(CONNECTION_LIMIT, answer(stream, recorder, tls)).await.is_err() {
+                            tracing::debug!("a reader of /metrics took too long");
+                        }
                     });
                 }
                 // Closed at once.
@@ -59,7 +72,21 @@ pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle) {
     }
 }
 
-async fn answer(stream: TcpStream, recorder: PrometheusHandle) {
+async fn answer(stream: TcpStream, recorder: PrometheusHandle, tls: Option<Arc<ServerTls>>) {
+    let Some(tls) = tls else { return answer_over(stream, recorder).await };
+    match tls.accept(stream).await {
+        Ok(Accepted { stream, .. }) => answer_over(stream, recorder).await,
+        Err(error) => {
+            metrics::counter!("descry_tls_handshakes_failed_total").increment(1);
+            tracing::debug!(%error, "a reader of /metrics was not let in");
+        }
+    }
+}
+
+async fn answer_over<Stream>(stream: Stream, recorder: PrometheusHandle)
+where
+    Stream: AsyncRead + AsyncWrite + Unpin,
+{
     let page = service_fn(move |request: Request<Incoming>| {
         let response = page(&request, &recorder);
         async move { Ok::<_, Infallible>(response) }
@@ -70,10 +97,8 @@ async fn answer(stream: TcpStream, recorder: PrometheusHandle) {
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), page);
-    match tokio::time::timeout(CONNECTION_LIMIT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a reader of /metrics was not understood"),
-        Err(_) => tracing::debug!("a reader of /metrics took too long"),
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a reader of /metrics was not understood");
     }
 }
 
@@ -146,7 +171,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn the_page_is_all_there_is() {
-        let config = PrometheusConfig { listen: "127.0.0.1:0".to_owned() };
+        let config = PrometheusConfig { listen: "127.0.0.1:0".to_owned(), ..PrometheusConfig::default() };
         let first = config.open().await.unwrap().unwrap();
         // Two services in a process: both pages show what both measure.
         let second = config.open().await.unwrap().unwrap();
@@ -171,7 +196,12 @@ pub(crate) mod tests {
         let long = page(first.address(), &format!("GET /{}", "x".repeat(20_000))).await;
         assert!(!long.starts_with("HTTP/1.1 200"), "{long}");
 
-        let taken = PrometheusConfig { listen: first.address().to_string() }.open().await.err().unwrap().to_string();
+        let taken = PrometheusConfig { listen: first.address().to_string(), ..PrometheusConfig::default() }
+            .open()
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(taken.contains("metrics.listen") && taken.contains("choose another address"), "{taken}");
         assert!(PrometheusConfig::default().open().await.unwrap().is_none());
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::prometheus::{PrometheusConfig, read_page as page};
 use crate::telemetry::LogFormat;
 use crate::{telemetry, trace_context};
+use descry_trust::Caller;
 use std::io;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -34,12 +35,17 @@ struct GatedHealth(Arc<Gate>);
 
 #[tonic::async_trait]
 impl Health for GatedHealth {
-    /// Answers with the metadata that a call on behalf of this one would carry.
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    /// Answers with the metadata that a call on behalf of this one would carry, and with the name in the caller's certificate.
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         self.0.arrived.add_permits(1);
         self.0.answers.acquire().await.unwrap().forget();
-        let mut response = Response::new(HealthCheckResponse::default());
+        let mut response = Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() });
         trace_context::inject(response.metadata_mut());
+        let caller: Option<&Caller> = request.extensions().get();
+        let certificate = caller.and_then(|caller| caller.certificate.as_deref());
+        if let Some(name) = certificate.and_then(|certificate| certificate.name.as_deref()) {
+            response.metadata_mut().insert("caller", name.parse().unwrap());
+        }
         tracing::warn!("a line in the request");
         Ok(response)
     }
@@ -48,6 +54,24 @@ impl Health for GatedHealth {
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Ok(Response::new(tokio_stream::pending()))
+    }
+}
+
+pub(crate) fn settings() -> ServerConfig {
+    ServerConfig {
+        listen: "127.0.0.1:0".to_owned(),
+        tls: ServerTlsSettings::default(),
+        max_connections: 8,
+        max_connections_per_peer: 8,
+        max_requests: 1_000,
+        max_concurrent_requests: 8,
+        request_timeout_ms: 60_000,
+        max_message_bytes: 1 << 20,
+        max_plain_message_bytes: 1 << 20,
+        max_request_bytes_in_memory: 16 << 20,
+        max_reply_bytes_in_memory: 16 << 20,
+        write_timeout_ms: 30_000,
+        drain_ms: 100,
     }
 }
 
@@ -65,20 +89,7 @@ impl TestServer {
     }
 
     pub(super) async fn start_with(change: impl FnOnce(&mut ServerConfig), add: impl FnOnce(Routes) -> Routes) -> Self {
-        let mut config = ServerConfig {
-            listen: "127.0.0.1:0".to_owned(),
-            max_connections: 8,
-            max_connections_per_peer: 8,
-            max_requests: 1_000,
-            max_concurrent_requests: 8,
-            request_timeout_ms: 60_000,
-            max_message_bytes: 1 << 20,
-            max_plain_message_bytes: 1 << 20,
-            max_request_bytes_in_memory: 16 << 20,
-            max_reply_bytes_in_memory: 16 << 20,
-            write_timeout_ms: 30_000,
-            drain_ms: 100,
-        };
+        let mut config = settings();
         change(&mut config);
         let listener = config.bind().await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -171,7 +182,11 @@ async fn a_server_is_ready_when_all_of_its_services_are() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed() {
-    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned(), ..PrometheusConfig::default() }
+        .open()
+        .await
+        .unwrap()
+        .unwrap();
     let server = TestServer::start(|config| config.max_connections = 1).await;
     server.gate.answers.add_permits(2);
     let mut client = server.client().await;
@@ -267,7 +282,11 @@ async fn lines_of_a_request_name_its_trace() {
 
 #[tokio::test]
 async fn requests_are_counted_by_method_and_code() {
-    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned(), ..PrometheusConfig::default() }
+        .open()
+        .await
+        .unwrap()
+        .unwrap();
     let server = TestServer::start(|_| {}).await;
     let mut client = server.client().await;
     let check = "service=\"grpc.health.v1.Health\",method=\"Check\"";

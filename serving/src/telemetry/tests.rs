@@ -1,8 +1,10 @@
 //! What a collector is sent.
 
 use super::*;
+use crate::ServerConfig;
 use crate::method_names::MethodNames;
 use crate::request::RequestLayer;
+use crate::server::{Certificates, settings_of_tests};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -64,7 +66,9 @@ async fn a_request_and_what_it_does_reach_the_collector() {
     let collecting = tonic::transport::Server::builder().add_service(Collector(sent));
     tokio::spawn(collecting.serve_with_incoming(TcpListenerStream::new(listener)));
 
-    let export = SpanExport::open(&TelemetryConfig { otlp_endpoint }, "test-service").unwrap().unwrap();
+    let export = SpanExport::open(&TelemetryConfig { otlp_endpoint, ..TelemetryConfig::default() }, "test-service")
+        .unwrap()
+        .unwrap();
     // Lines are filtered out altogether, spans are exported all the same.
     let log = LogConfig { filter: "off".to_owned(), format: LogFormat::Text };
     let subscriber = subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
@@ -102,10 +106,36 @@ async fn a_request_and_what_it_does_reach_the_collector() {
 }
 
 #[tokio::test]
+async fn a_collector_is_met_over_tls() {
+    let (sent, mut received) = mpsc::unbounded_channel();
+    let certificates = Certificates::new();
+    let server = ServerConfig { tls: certificates.server(), ..settings_of_tests() };
+    let listener = server.bind().await.unwrap();
+    let otlp_endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let routes = tonic::service::Routes::new(Collector(sent));
+    tokio::spawn(async move {
+        crate::serve(listener, routes, tonic_health::pb::FILE_DESCRIPTOR_SET, &server, std::future::pending()).await
+    });
+    // A provider of its own: the process has one tracer, which is another test's.
+    let exporter = exporter(&TelemetryConfig { otlp_endpoint, tls: certificates.anybody() }).unwrap();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+    drop(opentelemetry::trace::Tracer::start(&provider.tracer("test"), "told over TLS"));
+    tokio::task::spawn_blocking(move || provider.shutdown().unwrap()).await.unwrap();
+    assert_eq!(received.try_recv().unwrap().name, "told over TLS");
+}
+
+#[tokio::test]
 async fn an_endpoint_without_http_is_refused_by_name() {
-    let open = |endpoint: &str| SpanExport::open(&TelemetryConfig { otlp_endpoint: endpoint.to_owned() }, "test");
-    assert!(open("").unwrap().is_none());
-    assert!(open("https://collector:4317").err().unwrap().starts_with("telemetry.otlp_endpoint: https://collector"));
+    let open = |endpoint: &str, ca: &str| {
+        let tls = ClientTlsSettings { ca: ca.into(), ..ClientTlsSettings::default() };
+        SpanExport::open(&TelemetryConfig { otlp_endpoint: endpoint.to_owned(), tls }, "test")
+    };
+    assert!(open("", "").unwrap().is_none());
+    assert!(
+        open("grpc://collector:4317", "").err().unwrap().starts_with("telemetry.otlp_endpoint: \"grpc://collector")
+    );
+    let missing = open("https://collector:4317", "/nowhere/ca.pem").err().unwrap();
+    assert!(missing.starts_with("telemetry.tls: cannot read /nowhere/ca.pem"), "{missing}");
 }
 
 /// Keeps what would go to standard error.
