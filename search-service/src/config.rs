@@ -5,6 +5,7 @@ use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
 use descry_serving::{ServerConfig, TelemetryConfig};
 use descry_store::{ApiKey, EmbeddedConfig, QdrantConfig};
+use descry_trust::tls::ClientTlsSettings;
 use serde::Deserialize;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct EncoderClientConfig {
     /// Further ones.
     #[serde(deserialize_with = "listed")]
     pub other_urls: Vec<String>,
+    /// Whom to believe, and what to show, where an address begins with `https://`.
+    pub tls: ClientTlsSettings,
     /// Milliseconds after which names are resolved again.
     pub resolve_interval_ms: u64,
     /// Milliseconds after which a member is asked again which model it runs.
@@ -102,7 +105,7 @@ impl EncoderClientConfig {
         if !self.url.is_empty() && !self.urls.is_empty() {
             return refused("encoder.url", "encoder.urls is set as well; name all encoders in encoder.urls");
         }
-        Ok(())
+        self.tls.problem().map_or(Ok(()), |problem| refused("encoder.tls", problem))
     }
 }
 
@@ -172,6 +175,8 @@ pub struct QdrantSettings {
     /// The endpoints of several nodes of one cluster; `url` is not used then.
     #[serde(deserialize_with = "listed")]
     pub urls: Vec<String>,
+    /// Whom to believe, and what to show, where an address begins with `https://`.
+    pub tls: ClientTlsSettings,
     /// Key to send; empty for none. Never printed.
     pub api_key: ApiKey,
     /// Longest time for one request, in milliseconds.
@@ -402,6 +407,7 @@ impl From<&QdrantSettings> for QdrantConfig {
         Self {
             url: settings.url.clone(),
             urls: settings.urls.clone(),
+            tls: settings.tls.clone(),
             api_key: Some(settings.api_key.clone()).filter(|key| !key.is_empty()),
             timeout_ms: settings.timeout_ms,
             connect_timeout_ms: settings.connect_timeout_ms,

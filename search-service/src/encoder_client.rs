@@ -6,12 +6,16 @@ use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
 use descry_retry::Again;
-use descry_serving::{GrpcChannel, network_channel, trace_context};
+use descry_serving::{GrpcChannel, channel_to, network_channel, trace_context};
+use descry_trust::tls::{Address, ClientTls, TlsHints, explain_refusal};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
+
+/// What errors about TLS tell people to set.
+pub(crate) const TLS_HINTS: TlsHints =
+    TlsHints { ca: "encoder.tls.ca", certificate: "encoder.tls.certificate and encoder.tls.key" };
 
 /// What the encoders are called in errors.
 pub(crate) const DEPENDENCY: &str = "the encoder service";
@@ -90,26 +94,24 @@ pub(crate) struct EncoderClient {
 }
 
 impl EncoderClient {
-    /// Prepares a connection, which is made at the first call: to `address`, or to what `url` says itself without one.
+    /// Prepares a connection, which is made at the first call: to `place`, or to what `url` says itself without one. The name
+    /// stays what the encoder, or what stands before it, is addressed by, and what its certificate must be for.
     pub(crate) fn connect_lazily(
         url: &str,
-        address: Option<SocketAddr>,
+        place: Option<SocketAddr>,
+        tls: Option<&ClientTls>,
         connect_timeout: Duration,
     ) -> Result<Self, SearchError> {
-        let endpoint = match address {
-            // The name stays what the encoder, or what stands before it, is addressed by.
-            Some(address) => Endpoint::from_shared(format!("http://{address}"))
-                .and_then(|endpoint| Ok(endpoint.origin(Endpoint::from_shared(url.to_owned())?.uri().clone()))),
-            None => Endpoint::from_shared(url.to_owned()),
-        };
-        let endpoint = endpoint.map_err(|error| invalid_url(format!("{url:?}: {error}")))?;
+        let address = Address::parse(url).map_err(|error| invalid_url(error.to_string()))?;
         // A peer that vanished without a word is noticed, and replaced with the next call.
-        let endpoint = endpoint
-            .connect_timeout(connect_timeout)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        Ok(Self::new(network_channel(endpoint.connect_lazy())))
+        let channel = channel_to(&address, place, tls, |endpoint| {
+            endpoint
+                .connect_timeout(connect_timeout)
+                .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+                .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+                .keep_alive_while_idle(true)
+        });
+        Ok(Self::new(network_channel(channel.map_err(|error| invalid_url(error.to_string()))?)))
     }
 
     pub(crate) fn new(channel: GrpcChannel) -> Self {
@@ -236,6 +238,7 @@ pub(crate) fn from_status(status: Status, field: &str) -> SearchError {
         _ => message.to_owned(),
     };
     if is_broken(&status) {
+        let reason = explain_refusal(&status, TLS_HINTS).unwrap_or(reason);
         return SearchError::Unavailable { dependency: DEPENDENCY, reason };
     }
     match status.code() {

@@ -25,9 +25,10 @@ use self::member::Member;
 use self::places::{Places, nobody};
 use crate::SearchError;
 use crate::config::EncoderClientConfig;
-use crate::encoder_client::{EncoderClient, EncoderModel};
+use crate::encoder_client::{EncoderClient, EncoderModel, TLS_HINTS};
 use descry_model::Fingerprint;
 use descry_serving::deadline;
+use descry_trust::tls::ClientTls;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashMap;
@@ -48,7 +49,22 @@ pub(crate) trait Network: Send + Sync + 'static {
 
 /// The system's resolver, and connections over TCP.
 pub(crate) struct SystemNetwork {
-    pub(crate) connect_timeout: Duration,
+    connect_timeout: Duration,
+    /// Where one of them speaks it.
+    tls: Option<ClientTls>,
+}
+
+impl SystemNetwork {
+    /// # Errors
+    /// [`SearchError::Invalid`] when an address begins with `https://` and the files for TLS cannot be used.
+    pub(crate) fn open(config: &EncoderClientConfig) -> Result<Self, SearchError> {
+        let speaks_tls =
+            config.places().into_iter().chain(config.other_places()).any(|url| url.starts_with("https://"));
+        let tls = speaks_tls.then(|| ClientTls::open(&config.tls, TLS_HINTS)).transpose();
+        let tls =
+            tls.map_err(|error| SearchError::Invalid { field: "encoder.tls".to_owned(), reason: error.to_string() })?;
+        Ok(Self { connect_timeout: Duration::from_millis(config.connect_timeout_ms), tls })
+    }
 }
 
 impl Network for SystemNetwork {
@@ -57,7 +73,7 @@ impl Network for SystemNetwork {
     }
 
     fn connect(&self, url: &str, address: Option<SocketAddr>) -> Result<EncoderClient, SearchError> {
-        EncoderClient::connect_lazily(url, address, self.connect_timeout)
+        EncoderClient::connect_lazily(url, address, self.tls.as_ref(), self.connect_timeout)
     }
 }
 

@@ -88,7 +88,7 @@ impl SearchService {
         config: &SearchConfig,
         encoder: Option<GrpcChannel>,
     ) -> Result<Self, SearchError> {
-        let network = SystemNetwork { connect_timeout: Duration::from_millis(config.encoder.connect_timeout_ms) };
+        let network = SystemNetwork::open(&config.encoder)?;
         let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let is_exact = store.finds_everything();
         Ok(Self {

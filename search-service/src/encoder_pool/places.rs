@@ -7,16 +7,13 @@ use crate::config::EncoderClientConfig;
 use crate::encoder_client::{DEPENDENCY, EncoderClient, invalid_url};
 use crate::metrics;
 use descry_retry::RetryPolicy;
+use descry_trust::tls::Address;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Uri;
-
-/// The port of an address without one.
-const HTTP_PORT: u16 = 80;
 
 /// A resolver that takes longer is taken for one that is down.
 const RESOLVER_LIMIT: Duration = Duration::from_secs(5);
@@ -315,17 +312,8 @@ fn of_one_family(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn host_and_port(url: &str) -> Result<(String, u16), SearchError> {
-    // tonic takes other schemes, and fails with each call.
-    if !url.starts_with("http://") {
-        let advice = "the encoder is met without TLS, so it begins with http://, as in http://127.0.0.1:50051";
-        return Err(invalid_url(format!("{url:?} cannot be used; {advice}")));
-    }
-    let uri: Uri = url.parse().map_err(|error| invalid_url(format!("{url:?}: {error}")))?;
-    let host = uri.host().filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| invalid_url(format!("{url:?}: it names no host")))?;
-    // An address of IPv6 stands in brackets.
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok((host, uri.port_u16().unwrap_or(HTTP_PORT)))
+    let address = Address::parse(url).map_err(|error| invalid_url(error.to_string()))?;
+    Ok((address.host().to_owned(), address.port()))
 }
 
 /// Why nobody can be asked.
@@ -345,8 +333,8 @@ mod tests {
         assert_eq!(read("http://127.0.0.1:50051"), Ok(("127.0.0.1".to_owned(), 50051)));
         assert_eq!(read("http://[::1]:7"), Ok(("::1".to_owned(), 7)));
         assert_eq!(read("http://encoder"), Ok(("encoder".to_owned(), 80)));
-        assert!(read("https://encoder:1").unwrap_err().contains("without TLS"));
-        assert!(read("encoder:1").unwrap_err().contains("without TLS"));
+        assert_eq!(read("https://encoder"), Ok(("encoder".to_owned(), 443)));
+        assert!(read("grpc://encoder:1").unwrap_err().contains("http:// or https://"));
         for malformed in ["http://", "http://a b", "http://:5"] {
             assert!(read(malformed).is_err(), "{malformed}");
         }
