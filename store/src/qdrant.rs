@@ -13,9 +13,11 @@
 
 mod asking;
 mod best_images;
+mod client;
 mod collection;
 mod conditional;
 mod config;
+mod connection;
 mod documents;
 mod error;
 mod filters;

@@ -1,12 +1,13 @@
 //! One request to a cluster: to one node, to the next where that one fails, and to a second one where it is slow.
 
 use super::QdrantStore;
+use super::client::NodeClient;
 use super::error::{Blame, Refusal, translate};
 use super::nodes::{Node, Nodes, Patience, no_node};
 use crate::StoreError;
 use descry_retry::Again;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use qdrant_client::{Qdrant, QdrantError};
+use qdrant_client::QdrantError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ impl QdrantStore {
         &'a self,
         activity: &'static str,
         address: Option<&str>,
-        request: impl Fn(&'a Qdrant) -> Asked,
+        request: impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -57,7 +58,7 @@ impl QdrantStore {
         &'a self,
         activity: &'static str,
         address: Option<&str>,
-        request: impl Fn(&'a Qdrant) -> Asked,
+        request: impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -70,7 +71,7 @@ impl QdrantStore {
         &'a self,
         activity: &'static str,
         address: Option<&str>,
-        request: impl Fn(&'a Qdrant) -> Asked,
+        request: impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -83,7 +84,7 @@ impl QdrantStore {
         &'a self,
         activity: &'static str,
         address: Option<&str>,
-        request: impl Fn(&'a Qdrant) -> Asked,
+        request: impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -95,7 +96,7 @@ impl QdrantStore {
     async fn repeat<'a, T, Asked>(
         &'a self,
         asking: Asking<'_>,
-        request: &impl Fn(&'a Qdrant) -> Asked,
+        request: &impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -107,7 +108,7 @@ impl QdrantStore {
     async fn ask<'a, T, Asked>(
         &'a self,
         asking: Asking<'_>,
-        request: &impl Fn(&'a Qdrant) -> Asked,
+        request: &impl Fn(&'a NodeClient) -> Asked,
     ) -> Result<T, StoreError>
     where
         Asked: Future<Output = Result<T, QdrantError>>,
@@ -176,7 +177,7 @@ impl QdrantStore {
         node: &'a Arc<Node>,
         asking: Asking<'_>,
         are_others_left: bool,
-        request: &impl Fn(&'a Qdrant) -> Asked,
+        request: &impl Fn(&'a NodeClient) -> Asked,
     ) -> Answer<'a, T>
     where
         Asked: Future<Output = Result<T, QdrantError>>,

@@ -1,7 +1,10 @@
 //! How to reach Qdrant.
 
+use super::client::NodeClient;
+use super::connection::{NodeConnection, TLS_HINTS};
 use crate::StoreError;
-use qdrant_client::Qdrant;
+use descry_trust::tls::{Address, ClientTls, ClientTlsSettings};
+use http::HeaderValue;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,6 +16,8 @@ pub struct QdrantConfig {
     pub url: String,
     /// The endpoints of several nodes of one cluster.
     pub urls: Vec<String>,
+    /// Whom to believe, and what to show, where an address begins with `https://`.
+    pub tls: ClientTlsSettings,
     /// Key or token to send with each request, where the server asks for one.
     pub api_key: Option<ApiKey>,
     /// How long one request may take, in milliseconds.
@@ -41,6 +46,7 @@ impl Default for QdrantConfig {
         Self {
             url,
             urls: Vec::new(),
+            tls: ClientTlsSettings::default(),
             api_key: None,
             timeout_ms: 10_000,
             connect_timeout_ms: 5_000,
@@ -82,7 +88,7 @@ impl QdrantConfig {
     }
 
     /// A client for each node; each connects with its first request.
-    pub(super) fn clients(&self) -> Result<Vec<Qdrant>, StoreError> {
+    pub(super) fn clients(&self) -> Result<Vec<NodeClient>, StoreError> {
         if self.urls.is_empty() {
             return Ok(vec![self.client("url", &self.url)?]);
         }
@@ -100,27 +106,30 @@ impl QdrantConfig {
         different.into_iter().map(|url| self.client("urls", url)).collect()
     }
 
-    fn client(&self, field: &str, url: &str) -> Result<Qdrant, StoreError> {
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(invalid(field, "must start with http:// or https://".to_owned()));
-        }
+    fn client(&self, field: &str, url: &str) -> Result<NodeClient, StoreError> {
+        let address = Address::parse(url).map_err(|error| invalid(field, error.to_string()))?;
         if self.timeout_ms == 0 || self.connect_timeout_ms == 0 {
             return Err(invalid("timeout_ms", "must be above 0".to_owned()));
         }
-        let api_key = self.api_key.as_ref().map(|key| key.0.clone());
-        // Checked here because the client would repeat a malformed key in its error message.
-        if api_key.as_ref().is_some_and(|key| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(invalid("api_key", "must be printable ASCII without spaces".to_owned()));
+        let api_key = self.api_key.as_ref().map(secret_header).transpose()?;
+        if let Some(problem) = self.tls.problem() {
+            return Err(invalid("tls", problem.to_owned()));
         }
-        let mut settings = qdrant_client::config::QdrantConfig::from_url(url)
-            .timeout(self.timeout())
-            .connect_timeout(Duration::from_millis(self.connect_timeout_ms));
-        settings.api_key = api_key;
-        // The check prints to standard output and would block this thread.
-        settings.check_compatibility = false;
-        settings.pool_size = self.connections;
-        Qdrant::new(settings).map_err(|_| invalid(field, "is not an address".to_owned()))
+        let tls = address.is_tls().then(|| ClientTls::open(&self.tls, TLS_HINTS)).transpose();
+        let tls = tls.map_err(|error| invalid("tls", error.to_string()))?;
+        let connect_timeout = Duration::from_millis(self.connect_timeout_ms);
+        let connection = |_| NodeConnection::new(address.clone(), tls.clone(), api_key.clone(), connect_timeout);
+        Ok(NodeClient::new(address.origin(), (0..self.connections.max(1)).map(connection).collect()))
     }
+}
+
+/// The key as it is sent. A malformed one is not repeated in the message.
+fn secret_header(key: &ApiKey) -> Result<HeaderValue, StoreError> {
+    let is_one = !key.0.is_empty() && key.0.bytes().all(|byte| byte.is_ascii_graphic());
+    let header = HeaderValue::from_str(&key.0).ok().filter(|_| is_one);
+    let mut header = header.ok_or_else(|| invalid("api_key", "must be printable ASCII without spaces".to_owned()))?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 fn invalid(field: &str, reason: String) -> StoreError {

@@ -85,11 +85,12 @@ pub(super) fn translate(activity: &'static str, address: Option<&str>, error: Qd
     };
     let (code, message) = (status.code() as i32, status.message());
     let unavailable = || StoreError::Unavailable { dependency: QDRANT, reason: message.to_owned() };
-    // The client reports a connection that cannot be made as an internal error, and one that breaks as an unknown one. A
-    // status that the server sent has no source.
-    let is_unreachable = code == code::UNAVAILABLE
-        || (code == code::INTERNAL && message.starts_with("Failed to connect to"))
-        || (status.source().is_some() && !is_timeout(code, message));
+    // A connection that cannot be made says why; one that breaks is an unknown error. A status that the server sent has no
+    // source.
+    if let Some(error @ StoreError::Unavailable { .. }) = status.source().and_then(|source| source.downcast_ref()) {
+        return Refusal { error: error.clone(), blame: Blame::Node };
+    }
+    let is_unreachable = code == code::UNAVAILABLE || (status.source().is_some() && !is_timeout(code, message));
     if is_unreachable {
         return Refusal { error: unavailable(), blame: Blame::Node };
     }
@@ -145,8 +146,11 @@ mod tests {
         );
         let down = check(Code::Unavailable, "down");
         assert!(matches!(down, (StoreError::Unavailable { dependency: "Qdrant", .. }, Blame::Node)));
-        let unreachable = check(Code::Internal, "Failed to connect to x");
-        assert!(matches!(unreachable, (StoreError::Unavailable { .. }, Blame::Node)));
+        let reason = "cannot connect to it".to_owned();
+        let unreachable = Status::from_error(Box::new(StoreError::Unavailable { dependency: QDRANT, reason }));
+        let Refusal { error, blame } = translate("testing", None, unreachable.into());
+        assert!(matches!(error, StoreError::Unavailable { reason, .. } if reason == "cannot connect to it"));
+        assert_eq!(blame, Blame::Node);
         for (code, message) in [(Code::DeadlineExceeded, ""), (Code::Cancelled, "Timeout expired")] {
             let late = check(code, message);
             assert!(matches!(late, (StoreError::DeadlineExceeded { activity: "testing" }, Blame::Slowness)));

@@ -5,10 +5,10 @@
 //! A node that is down, or silent where others answer, is left out; somebody else than the callers asks it again and again
 //! until it answers. When all are left out, all are asked.
 
+use super::client::NodeClient;
 use super::error::{Blame, Refusal, translate};
 use crate::StoreError;
 use descry_retry::{Again, Retries, RetryPolicy};
-use qdrant_client::Qdrant;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) struct Nodes {
 
 /// One node.
 pub(super) struct Node {
-    pub(super) client: Qdrant,
+    pub(super) client: NodeClient,
     /// For the log: its place in the settings, from 1.
     number: usize,
     in_flight: AtomicUsize,
@@ -60,7 +60,7 @@ struct State {
 
 impl Nodes {
     /// `policy` says how often a node that is left out is asked again.
-    pub(super) fn new(clients: Vec<Qdrant>, policy: RetryPolicy) -> Self {
+    pub(super) fn new(clients: Vec<NodeClient>, policy: RetryPolicy) -> Self {
         let policy = RetryPolicy { retry_for: Duration::MAX, remaining_time: || None, ..policy };
         let node = |(index, client)| {
             let state = Mutex::new(State { is_left_out: false, silences: 0, pauses: policy.begin() });
@@ -216,6 +216,7 @@ pub(super) fn no_node() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::QdrantConfig;
 
     fn nodes(count: usize) -> Nodes {
         let policy = RetryPolicy {
@@ -224,8 +225,8 @@ mod tests {
             longest_pause: Duration::from_secs(600),
             remaining_time: || None,
         };
-        let client = |_| Qdrant::from_url("http://127.0.0.1:1").skip_compatibility_check().build().unwrap();
-        Nodes::new((0..count).map(client).collect(), policy)
+        let urls = (1..=count).map(|port| format!("http://127.0.0.1:{port}")).collect();
+        Nodes::new(QdrantConfig { urls, ..QdrantConfig::default() }.clients().unwrap(), policy)
     }
 
     fn numbers(order: &[&Arc<Node>]) -> Vec<usize> {
