@@ -15,6 +15,7 @@ use descry_proto::search::v1::search_request::Query;
 use descry_search::SearchConfig;
 use descry_standalone::Stack;
 use descry_terminal::new_file;
+use descry_trust::tls::ServerTlsSettings;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     encoder_config.model.clone_from(&bundle);
     let mut search_config = SearchConfig::load(None)?;
     search_config.embedded.path = out.join("galleries.sqlite3");
+    // Nobody else meets it.
+    search_config.server.tls = ServerTlsSettings::default();
     let stack = Stack::open(encoder_config, search_config, "127.0.0.1:0").await?;
     let url = format!("http://{}", stack.address()?);
     say!("2. serving on {}", stack.address()?);

@@ -2,6 +2,7 @@
 
 mod activation_ranges;
 mod captions;
+mod cert;
 mod checkpoint_families;
 mod checkpoint_place;
 mod confirmation;
@@ -63,6 +64,7 @@ enum Command {
     Search(Box<search::Arguments>),
     Watch(watch::Arguments),
     Encoders(encoders::Arguments),
+    Cert(cert::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -93,5 +95,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Search(arguments) => search::run(*arguments).await,
         Command::Watch(arguments) => watch::run(arguments).await,
         Command::Encoders(arguments) => encoders::run(arguments).await,
+        Command::Cert(arguments) => cert::run(arguments),
     }
 }

@@ -6,6 +6,7 @@ use descry_encoder::EncoderConfig;
 use descry_search::SearchConfig;
 use descry_standalone::Stack;
 use descry_terminal::new_file;
+use descry_trust::tls::ClientCertificates;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +18,9 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   descry serve --model bundles/cuhk
-  descry serve --model bundles/cuhk --data /var/lib/descry --listen 0.0.0.0:50051")]
+  descry serve --model bundles/cuhk --data /var/lib/descry --listen 0.0.0.0:50051
+  descry serve --model bundles/cuhk --tls-certificate certs/server.pem --tls-key certs/server.key
+(`descry cert` makes certificates for a trial)")]
 pub(crate) struct Arguments {
     /// Model bundle: a folder written by `descry export`.
     #[arg(long, value_name = "DIR")]
@@ -28,6 +31,15 @@ pub(crate) struct Arguments {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     listen: String,
+    /// Speak TLS, with this certificate and those between it and its CA (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Let nobody in without a certificate of this CA (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    client_ca: Option<PathBuf>,
     /// Settings of the encoder (YAML); its `model`, `server`, `log`, `metrics` and `telemetry` do not count
     /// here.
     #[arg(long, value_name = "FILE")]
@@ -46,11 +58,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         new_file::check_folder(&data)?;
         search_config.embedded.path = data.join("galleries.sqlite3");
     }
+    let tls = &mut search_config.server.tls;
+    if let Some((certificate, key)) = arguments.tls_certificate.zip(arguments.tls_key) {
+        (tls.certificate, tls.key) = (certificate, key);
+    }
+    if let Some(client_ca) = arguments.client_ca {
+        (tls.client_ca, tls.client_certificates) = (client_ca, ClientCertificates::Required);
+    }
+    let protection = if tls.is_on() { " with TLS" } else { "" };
     let longest_shutdown = search_config.server.longest_shutdown();
     let shutdown = descry_serving::shutdown_signal_within(longest_shutdown).context("cannot listen for signals")?;
     let stack = Stack::open(encoder_config, search_config, &arguments.listen).await?;
     say!(
-        "serving {} model {} on {} (Ctrl-C stops)",
+        "serving {} model {} on {}{protection} (Ctrl-C stops)",
         stack.encoder().manifest().family,
         stack.encoder().fingerprint().short(),
         stack.address()?

@@ -1,9 +1,9 @@
 //! Where the service runs, as every command that needs one takes it.
 
 use anyhow::Context as _;
-use descry_client::{ClientError, Connection};
+use descry_client::{ClientError, ClientTlsSettings, Connection};
 use descry_terminal::shell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -68,13 +68,37 @@ pub(crate) struct Server {
     /// Address of a running `descry serve` or search-service.
     #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL", value_parser = parse_url)]
     server: String,
+    /// The CA of the service's certificate (PEM), where its address begins with https:// [default: those that the system trusts].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A certificate to show (PEM), where the service asks for one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 impl Server {
     /// Connects, or says what to do.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
-        let connection = Connection::to(&self.server).await?;
-        check_service(&connection, &self.server).await?;
+        let is_plain = !self.server.starts_with("https://");
+        if is_plain && (self.ca.is_some() || self.certificate.is_some()) {
+            let address = self.server.split_once("://").map_or("", |(_, address)| address);
+            anyhow::bail!(
+                "{} speaks no TLS, so no CA or certificate counts; give --server https://{address}",
+                self.server
+            );
+        }
+        self.connect_to(&self.server).await
+    }
+
+    /// Connects to another service, with the same certificates where it speaks TLS.
+    pub(crate) async fn connect_to(&self, url: &str) -> anyhow::Result<Connection> {
+        let file = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+        let tls = ClientTlsSettings { ca: file(&self.ca), certificate: file(&self.certificate), key: file(&self.key) };
+        let connection = Connection::to_with_tls(url, &tls).await?;
+        check_service(&connection, url).await?;
         Ok(connection)
     }
 }
@@ -86,6 +110,9 @@ async fn check_service(connection: &Connection, url: &str) -> anyhow::Result<()>
         tokio::time::timeout(PATIENCE, HealthClient::new(connection.channel()).check(request)).await
     };
     let Ok(Err(mut status)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
+    if let Some(reason) = Connection::explain_refusal(&status) {
+        anyhow::bail!("{url}: {reason}");
+    }
     if is_broken(&status) {
         // A service that is just restarted breaks a connection too, once; what speaks another protocol does it again.
         let Ok(Err(again)) = ask(SEARCH_SERVICE).await else { return Ok(()) };

@@ -2,6 +2,9 @@
 
 use crate::ClientError;
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
+use descry_trust::TrustError;
+use descry_trust::tls::{Address, ClientTls, ClientTlsSettings, TlsHints, explain_refusal};
+use std::error::Error;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -12,6 +15,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a silent connection is asked for a sign of life, and how long that may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// What errors about TLS tell people to give.
+const TLS_HINTS: TlsHints = TlsHints { ca: "--ca FILE", certificate: "--certificate FILE --key FILE" };
 
 /// What calls the service.
 pub(crate) type Service = SearchServiceClient<Channel>;
@@ -25,28 +31,49 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the service at an address such as `http://127.0.0.1:50051`.
+    /// Connects to the service at an address such as `http://127.0.0.1:50051`. One that begins with `https://` must prove itself
+    /// by a CA that the system trusts.
     ///
     /// # Errors
-    /// [`ClientError::Address`]; [`ClientError::NoService`] when nobody answers within 5 seconds.
+    /// As those of [`Connection::to_with_tls`].
     pub async fn to(url: &str) -> Result<Self, ClientError> {
-        let wrong = || ClientError::Address { url: url.to_owned() };
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(wrong());
-        }
+        Self::to_with_tls(url, &ClientTlsSettings::default()).await
+    }
+
+    /// Connects to the service at an address. Where it begins with `https://`, `tls` says whom to believe and what to show.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`]; [`ClientError::NoService`] when nobody answers within 5 seconds; [`ClientError::Tls`] when the
+    /// files cannot be used; [`ClientError::Untrusted`] when the service is not who it should be.
+    pub async fn to_with_tls(url: &str, tls: &ClientTlsSettings) -> Result<Self, ClientError> {
+        let address = Address::parse(url).map_err(|_| ClientError::Address { url: url.to_owned() })?;
         // A service that vanished without a word, as behind a router that forgot the connection, is noticed: whoever waits
         // for a match or an acknowledgement would wait for ever.
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|_| wrong())?
+        let endpoint = Endpoint::from(address.dialled(None))
+            .origin(address.origin())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await;
-        channel.map(Self::over).map_err(|source| ClientError::NoService { url: url.to_owned(), source })
+        let channel = if address.is_tls() {
+            let tls = ClientTls::open(tls, TLS_HINTS)?;
+            endpoint.connect_with_connector(tls.connector(&address)?).await
+        } else {
+            endpoint.connect().await
+        };
+        channel.map(Self::over).map_err(|source| match distrust(&source) {
+            Some(reason) => ClientError::Untrusted { url: url.to_owned(), reason },
+            None => ClientError::NoService { url: url.to_owned(), source },
+        })
     }
 
-    /// Over a channel that was made in another way: with TLS, or through memory.
+    /// What the failure of a call says of TLS, where it does: that the service lets nobody in without a certificate, or speaks
+    /// TLS at an address without.
+    pub fn explain_refusal(status: &Status) -> Option<String> {
+        explain_refusal(status, TLS_HINTS)
+    }
+
+    /// Over a channel that was made in another way, as through memory.
     pub fn over(channel: Channel) -> Self {
         let service = SearchServiceClient::new(channel.clone())
             .max_decoding_message_size(MAX_REPLY_BYTES)
@@ -63,6 +90,18 @@ impl Connection {
     pub fn service(&self) -> SearchServiceClient<Channel> {
         self.service.clone()
     }
+}
+
+/// Why the two sides did not come to trust each other, where that is why there is no connection.
+fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(TrustError::Handshake { reason, .. }) = error.downcast_ref() {
+            return Some(reason.clone());
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// The reply, or why there is none.

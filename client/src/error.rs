@@ -2,6 +2,7 @@
 
 use crate::JobReport;
 use descry_intake::{IntakeError, LeftOut};
+use descry_trust::TrustError;
 use std::path::PathBuf;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -27,6 +28,17 @@ pub enum ClientError {
         /// What broke.
         source: tonic::transport::Error,
     },
+    /// Who answers at an address is not who it should be, or does not trust the caller.
+    #[error("{url}: {reason}")]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TrustError),
     /// The service refused. Its message tells what to do, its code only confuses people; programs find it in
     /// [`ClientError::code`].
     #[error("{}", words(.0))]

@@ -55,6 +55,7 @@ pub use calls::generation_address;
 pub use checking::Check;
 pub use comparison::{Comparison, Difference};
 pub use connection::Connection;
+pub use descry_trust::tls::ClientTlsSettings;
 pub use editing::Untold;
 pub use error::ClientError;
 pub use gallery_note::GalleryNote;

@@ -4,7 +4,7 @@ use crate::interrupt;
 use crate::job_arguments::JobArguments;
 use crate::job_display::print_report;
 use crate::server::Server;
-use descry_client::{Connection, CopyJob};
+use descry_client::CopyJob;
 use std::process::ExitCode;
 
 /// Copy a gallery to another service, without encoding anything again.
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     name: String,
     #[command(flatten)]
     server: Server,
-    /// Address of the service that gets the copy.
+    /// Address of the service that gets the copy. Where it speaks TLS, the same CA and certificate count.
     #[arg(long, value_name = "URL")]
     to: String,
     /// Name of the copy [default: the same].
@@ -35,7 +35,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name: gallery, server, to, copy_name, job } = arguments;
     let interrupt = interrupt::at_signal()?;
     let source = server.connect().await?;
-    let to = Connection::to(&to).await?;
+    let to = server.connect_to(&to).await?;
     let copy = CopyJob { gallery, to, copy_name, options: job.options(interrupt) };
     let report = source.copy_gallery(copy, &mut job.display()).await?;
     Ok(print_report(&report, job.json))
