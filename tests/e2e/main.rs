@@ -77,6 +77,8 @@ mod stream_places;
 mod streams;
 // The rules of the repository itself.
 mod structure;
+// TLS between all parts, and what each says of certificates that are no good.
+mod tls;
 // Exported towers against the published code's outputs.
 mod towers;
 // From nothing to a bundle: `descry synth`, `train`, `export` and `eval`, interrupted, misused and with damaged images.

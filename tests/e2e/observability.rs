@@ -170,7 +170,11 @@ async fn page(address: SocketAddr) -> String {
 
 #[tokio::test]
 async fn both_services_are_measured() {
-    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned() }.open().await.unwrap().unwrap();
+    let metrics = PrometheusConfig { listen: "127.0.0.1:0".to_owned(), ..PrometheusConfig::default() }
+        .open()
+        .await
+        .unwrap()
+        .unwrap();
     let stack = TestStack::start_with(|encoder, search| {
         // One recorder for all of them.
         encoder.metrics.listen = "127.0.0.1:0".to_owned();

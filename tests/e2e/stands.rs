@@ -1,6 +1,7 @@
 //! What several modules stand on.
 
 pub(crate) mod alone;
+pub(crate) mod certificates;
 pub(crate) mod commands;
 pub(crate) mod computed;
 pub(crate) mod crops;

@@ -21,6 +21,7 @@ fn dependencies() -> HashMap<String, Vec<String>> {
         "download",
         "trust",
         "private-files",
+        "issuing",
         "encoder",
         "search",
         "evaluation",
@@ -57,13 +58,17 @@ fn dependencies_point_one_way() {
         ("descry-wire", vec!["descry-proto", "descry-serving", "descry-model"]),
         ("descry-model", vec!["ort", "tonic", "descry-proto"]),
         ("descry-export", vec!["tonic", "ort", "descry-encoder", "descry-search"]),
-        ("descry-trust", vec!["ort", "descry-proto", "descry-serving", "descry-store", "descry-model"]),
+        ("descry-issuing", vec!["ort", "tonic", "descry-trust", "descry-serving"]),
+        (
+            "descry-trust",
+            vec!["ort", "tonic", "descry-issuing", "descry-proto", "descry-serving", "descry-store", "descry-model"],
+        ),
         ("descry-download", vec!["ort", "descry-proto", "descry-export", "descry-model", "descry-serving"]),
         ("descry-evaluation", vec!["tonic", "ort"]),
         ("descry-retry", vec!["descry-serving", "descry-proto", "descry-model"]),
         ("descry-store", vec!["ort", "descry-proto", "descry-serving", "descry-search", "descry-encoder"]),
-        ("descry-serving", vec!["descry-proto", "descry-model", "ort"]),
-        ("descry-encoder", vec!["descry-search", "descry-export", "rusqlite", "qdrant-client"]),
+        ("descry-serving", vec!["descry-proto", "descry-model", "descry-issuing", "ort"]),
+        ("descry-encoder", vec!["descry-search", "descry-export", "descry-issuing", "rusqlite", "qdrant-client"]),
         ("descry-intake", vec!["tonic", "ort", "descry-proto"]),
         (
             "descry-client",
@@ -82,7 +87,7 @@ fn dependencies_point_one_way() {
         ("descry-terminal", vec!["ort", "descry-proto", "descry-model", "descry-encoder", "descry-search"]),
         ("descry-bench", vec!["descry-search", "descry-export", "descry-gallery-bench"]),
         ("descry-gallery-bench", vec!["descry-export", "descry-intake"]),
-        ("descry-search", vec!["ort", "descry-encoder", "descry-export"]),
+        ("descry-search", vec!["ort", "descry-encoder", "descry-export", "descry-issuing"]),
         ("descry-trainer", vec!["tonic", "ort", "descry-encoder", "descry-search", "descry-serving"]),
     ];
     for (package, never) in forbidden {
