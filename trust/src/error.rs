@@ -17,9 +17,41 @@ pub enum TrustError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Something that is no token. It is not shown: it may hold a secret.
+    #[error("this is no token: one looks like descry_0123456789ab_… and has 63 letters")]
+    MalformedToken,
+    /// Something that is no hash of a token.
+    #[error("sha256 must be 64 hexadecimal digits")]
+    MalformedHash,
+    /// A name that nobody can be called by.
+    #[error("a name has 1 to 128 bytes, and neither spaces nor control characters")]
+    Name,
+    /// A token that allows nothing, or everything by heart.
+    #[error("a token needs 1 to {max} scopes")]
+    Scopes {
+        /// As many are allowed.
+        max: usize,
+    },
+    /// A token that is to be revoked is not there.
+    #[error("no token has the id or the name {id_or_name:?}; `descry token list` shows those that there are")]
+    NoToken {
+        /// What was given.
+        id_or_name: String,
+    },
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
     /// A file of certificates or a key that cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Unwritable {
         /// The file.
         path: PathBuf,
         /// The system's reason.

@@ -1,6 +1,7 @@
 //! What a principal may do.
 
 use crate::TrustError;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,7 +25,8 @@ pub struct GalleryPattern(String);
 
 /// One thing that a principal may do, such as `search:lobby`, `index:site-*` or `encode`. None includes another, `admin`
 /// neither: who runs a service need not be able to look at people.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Scope {
     /// Turning texts and images into embeddings.
     Encode,
@@ -90,6 +92,20 @@ impl FromStr for Scope {
             }
             Some(gallery) => Ok(Self::Gallery(verb, GalleryPattern(gallery.to_owned()))),
         }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = TrustError;
+
+    fn try_from(text: String) -> Result<Self, TrustError> {
+        text.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
     }
 }
 
