@@ -1,6 +1,7 @@
 //! Compiles the `.proto` files with protox, so that no `protoc` needs to be installed, and writes down what each request
-//! may hold.
+//! may hold, and what its caller must be allowed.
 
+mod build_access;
 mod build_shapes;
 
 use std::error::Error;
@@ -11,6 +12,7 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=descry");
     println!("cargo:rerun-if-changed=build_shapes.rs");
+    println!("cargo:rerun-if-changed=build_access.rs");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(["descry/encoder/v1/encoder.proto", "descry/search/v1/search.proto"])?;
@@ -18,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // With the limits, which the set of plain messages leaves out.
     fs::write(output.join("descry_descriptor.bin"), compiler.encode_file_descriptor_set())?;
     fs::write(output.join("descry_shapes.rs"), build_shapes::shapes(&compiler.descriptor_pool())?)?;
+    fs::write(output.join("descry_access.rs"), build_access::guards(&compiler.descriptor_pool())?)?;
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("::descry_wire::CheckedCodec")

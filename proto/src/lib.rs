@@ -38,5 +38,10 @@ mod shapes {
     include!(concat!(env!("OUT_DIR"), "/descry_shapes.rs"));
 }
 
+/// What callers must be allowed, and the galleries that requests name, from the marks in the `.proto` files.
+mod access {
+    include!(concat!(env!("OUT_DIR"), "/descry_access.rs"));
+}
+
 /// The encoded `FileDescriptorSet` of all of it, for server reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descry_descriptor.bin"));
