@@ -4,7 +4,7 @@ use crate::device::{DeviceConfig, DeviceName, DevicePrecision};
 use descry_serving::config::{ConfigError, load};
 use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
-use descry_serving::{ServerConfig, TelemetryConfig};
+use descry_serving::{AccessConfig, ServerConfig, TelemetryConfig};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub struct EncoderConfig {
     pub onnxruntime_library: PathBuf,
     /// Listening and request limits.
     pub server: ServerConfig,
+    /// Who may call.
+    pub access: AccessConfig,
     /// Logging.
     pub log: LogConfig,
     /// The page for Prometheus.

@@ -9,7 +9,7 @@ use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_server::{EncoderService, EncoderServiceServer};
 use descry_proto::status::v1::ItemError;
-use descry_serving::deadline;
+use descry_serving::{PermittedStream, deadline, permitted, refusal};
 use futures::stream::BoxStream;
 use std::time::{Duration, Instant};
 use streams::{OpenStream, StreamBounds, answers};
@@ -37,7 +37,7 @@ impl EncoderService for EncoderGrpc {
         request: Request<proto::EncodeTextRequest>,
     ) -> Result<Response<proto::EncodeTextResponse>, Status> {
         let deadline = deadline::of_caller();
-        let proto::EncodeTextRequest { texts, priority: asked } = request.into_inner();
+        let proto::EncodeTextRequest { texts, priority: asked } = permitted(request).map_err(refusal)?;
         let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_text", count = texts.len());
         let encoded = self.encoder.encode_texts(texts, urgency).instrument(span).await?;
@@ -55,7 +55,8 @@ impl EncoderService for EncoderGrpc {
         request: Request<proto::EncodeImageRequest>,
     ) -> Result<Response<proto::EncodeImageResponse>, Status> {
         let deadline = deadline::of_caller();
-        let proto::EncodeImageRequest { images, priority: asked, apply_exif_orientation } = request.into_inner();
+        let message = permitted(request).map_err(refusal)?;
+        let proto::EncodeImageRequest { images, priority: asked, apply_exif_orientation } = message;
         let urgency = Urgency { priority: priority(asked, Priority::Interactive), deadline };
         let span = tracing::info_span!("encode_image", count = images.len());
         let encoding = self.encoder.encode_turned_images(images, apply_exif_orientation, urgency);
@@ -76,6 +77,7 @@ impl EncoderService for EncoderGrpc {
         request: Request<Streaming<proto::EncodeTextStreamRequest>>,
     ) -> Result<Response<Self::EncodeTextStreamStream>, Status> {
         let deadline = deadline::of_caller();
+        let messages = PermittedStream::open(request, refusal).map_err(refusal)?;
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_text_stream"))?;
         let (taker, finisher, flow) = (self.encoder.clone(), self.encoder.clone(), Flow::open());
         let take = move |message: proto::EncodeTextStreamRequest| {
@@ -88,7 +90,7 @@ impl EncoderService for EncoderGrpc {
             let fingerprint = finisher.fingerprint().to_string();
             async move { stream_response(id, fingerprint, Encoder::encoded_text(ticket).await.map(Encoded::from)) }
         };
-        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
+        Ok(Response::new(answers(messages, bounds, take, finish)))
     }
 
     type EncodeImageStreamStream = BoxStream<'static, Result<proto::EncodeStreamResponse, Status>>;
@@ -98,6 +100,7 @@ impl EncoderService for EncoderGrpc {
         request: Request<Streaming<proto::EncodeImageStreamRequest>>,
     ) -> Result<Response<Self::EncodeImageStreamStream>, Status> {
         let deadline = deadline::of_caller();
+        let messages = PermittedStream::open(request, refusal).map_err(refusal)?;
         let bounds = self.admit_stream(deadline, tracing::info_span!("encode_image_stream"))?;
         let (taker, finisher, flow) = (self.encoder.clone(), self.encoder.clone(), Flow::open());
         let take = move |message: proto::EncodeImageStreamRequest| {
@@ -110,13 +113,14 @@ impl EncoderService for EncoderGrpc {
             let fingerprint = finisher.fingerprint().to_string();
             async move { stream_response(id, fingerprint, Encoder::encoded_image(ticket).await.map(Encoded::from)) }
         };
-        Ok(Response::new(answers(request.into_inner(), bounds, take, finish)))
+        Ok(Response::new(answers(messages, bounds, take, finish)))
     }
 
     async fn get_model(
         &self,
-        _request: Request<proto::GetModelRequest>,
+        request: Request<proto::GetModelRequest>,
     ) -> Result<Response<proto::GetModelResponse>, Status> {
+        let proto::GetModelRequest {} = permitted(request).map_err(refusal)?;
         let manifest = self.encoder.manifest();
         let size = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         Ok(Response::new(proto::GetModelResponse {

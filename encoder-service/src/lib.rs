@@ -62,11 +62,17 @@ pub async fn serve(
     let intake = encoder.intake();
     let tending = tokio::spawn(encoder.clone().tend(health));
     add_encoder_service(&mut routes, encoder, config.server.max_message_bytes);
-    descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
-        shutdown.await;
-        tracing::info!("shutting down");
-        intake.stop();
-    })
+    descry_serving::serve(
+        listener,
+        routes.routes(),
+        descry_proto::DESCRIPTOR_SET,
+        (&config.server, &config.access),
+        async {
+            shutdown.await;
+            tracing::info!("shutting down");
+            intake.stop();
+        },
+    )
     .await?;
     // It ends by itself after the intake stopped; a panic in it would have been logged.
     let _ = tending.await;

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         longest_shutdown: config.server.longest_shutdown(),
     };
     program.run(async |shutdown| {
-        let listener = config.server.bind().await?;
+        let listener = config.server.bind(&config.access).await?;
         descry_encoder::serve(listener, config, shutdown).await
     })
 }

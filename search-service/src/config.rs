@@ -3,7 +3,7 @@
 use descry_serving::config::{ConfigError, load};
 use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
-use descry_serving::{ServerConfig, TelemetryConfig};
+use descry_serving::{AccessConfig, ServerConfig, TelemetryConfig};
 use descry_store::{ApiKey, EmbeddedConfig, QdrantConfig};
 use descry_trust::tls::ClientTlsSettings;
 use serde::Deserialize;
@@ -18,6 +18,8 @@ const DEFAULTS: &str = include_str!("../config/default.yaml");
 pub struct SearchConfig {
     /// Listening and request limits.
     pub server: ServerConfig,
+    /// Who may call.
+    pub access: AccessConfig,
     /// Logging.
     pub log: LogConfig,
     /// The page for Prometheus.
@@ -61,6 +63,8 @@ pub struct EncoderClientConfig {
     pub other_urls: Vec<String>,
     /// Whom to believe, and what to show, where an address begins with `https://`.
     pub tls: ClientTlsSettings,
+    /// The file with the token that is sent to them; empty for none.
+    pub token_file: PathBuf,
     /// Milliseconds after which names are resolved again.
     pub resolve_interval_ms: u64,
     /// Milliseconds after which a member is asked again which model it runs.

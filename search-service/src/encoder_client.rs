@@ -6,7 +6,7 @@ use descry_proto::encoder::v1 as proto;
 use descry_proto::encoder::v1::encode_result::Outcome;
 use descry_proto::encoder::v1::encoder_service_client::EncoderServiceClient;
 use descry_retry::Again;
-use descry_serving::{GrpcChannel, channel_to, network_channel, trace_context};
+use descry_serving::{GrpcChannel, SentToken, channel_to, network_channel, trace_context};
 use descry_trust::tls::{Address, ClientTls, TlsHints, explain_refusal};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -101,6 +101,7 @@ impl EncoderClient {
         place: Option<SocketAddr>,
         tls: Option<&ClientTls>,
         connect_timeout: Duration,
+        token: Option<&SentToken>,
     ) -> Result<Self, SearchError> {
         let address = Address::parse(url).map_err(|error| invalid_url(error.to_string()))?;
         // A peer that vanished without a word is noticed, and replaced with the next call.
@@ -111,7 +112,11 @@ impl EncoderClient {
                 .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
                 .keep_alive_while_idle(true)
         });
-        Ok(Self::new(network_channel(channel.map_err(|error| invalid_url(error.to_string()))?)))
+        let channel = network_channel(channel.map_err(|error| invalid_url(error.to_string()))?);
+        Ok(Self::new(match token {
+            Some(token) => token.over(channel),
+            None => channel,
+        }))
     }
 
     pub(crate) fn new(channel: GrpcChannel) -> Self {
@@ -255,17 +260,23 @@ pub(crate) fn from_status(status: Status, field: &str) -> SearchError {
                      release"
                 .to_owned(),
         },
+        // The settings of the two do not agree, until somebody changes them.
+        Code::Unauthenticated | Code::PermissionDenied => SearchError::Unavailable {
+            dependency: DEPENDENCY,
+            reason:
+                "it asks who calls, and does not take this service's token: encoder.token_file must name a file with a \
+                     valid one of the scope encode"
+                    .to_owned(),
+        },
         Code::Ok
         | Code::Unknown
         | Code::NotFound
         | Code::AlreadyExists
-        | Code::PermissionDenied
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::OutOfRange
         | Code::Internal
-        | Code::DataLoss
-        | Code::Unauthenticated => SearchError::Encoder { reason: status.to_string() },
+        | Code::DataLoss => SearchError::Encoder { reason: status.to_string() },
     }
 }
 

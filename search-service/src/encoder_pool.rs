@@ -27,7 +27,7 @@ use crate::SearchError;
 use crate::config::EncoderClientConfig;
 use crate::encoder_client::{EncoderClient, EncoderModel, TLS_HINTS};
 use descry_model::Fingerprint;
-use descry_serving::deadline;
+use descry_serving::{SentToken, deadline};
 use descry_trust::tls::ClientTls;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -52,18 +52,20 @@ pub(crate) struct SystemNetwork {
     connect_timeout: Duration,
     /// Where one of them speaks it.
     tls: Option<ClientTls>,
+    /// What proves to encoders who calls.
+    token: Option<SentToken>,
 }
 
 impl SystemNetwork {
     /// # Errors
     /// [`SearchError::Invalid`] when an address begins with `https://` and the files for TLS cannot be used.
-    pub(crate) fn open(config: &EncoderClientConfig) -> Result<Self, SearchError> {
+    pub(crate) fn open(config: &EncoderClientConfig, token: Option<SentToken>) -> Result<Self, SearchError> {
         let speaks_tls =
             config.places().into_iter().chain(config.other_places()).any(|url| url.starts_with("https://"));
         let tls = speaks_tls.then(|| ClientTls::open(&config.tls, TLS_HINTS)).transpose();
         let tls =
             tls.map_err(|error| SearchError::Invalid { field: "encoder.tls".to_owned(), reason: error.to_string() })?;
-        Ok(Self { connect_timeout: Duration::from_millis(config.connect_timeout_ms), tls })
+        Ok(Self { connect_timeout: Duration::from_millis(config.connect_timeout_ms), tls, token })
     }
 }
 
@@ -73,7 +75,7 @@ impl Network for SystemNetwork {
     }
 
     fn connect(&self, url: &str, address: Option<SocketAddr>) -> Result<EncoderClient, SearchError> {
-        EncoderClient::connect_lazily(url, address, self.tls.as_ref(), self.connect_timeout)
+        EncoderClient::connect_lazily(url, address, self.tls.as_ref(), self.connect_timeout, self.token.as_ref())
     }
 }
 

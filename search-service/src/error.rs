@@ -2,6 +2,7 @@
 
 use descry_model::Fingerprint;
 use descry_store::StoreError;
+use descry_trust::Denial;
 use std::sync::Arc;
 use tonic::Status;
 
@@ -87,6 +88,9 @@ pub enum SearchError {
         /// What was being done.
         activity: &'static str,
     },
+    /// Who asks may not do that.
+    #[error("{0}")]
+    Denied(Denial),
     /// A mistake of this program.
     #[error("failure while {activity}")]
     Failed {
@@ -128,6 +132,7 @@ impl SearchError {
                 | StoreError::Failed { .. },
             )
             | Self::Invalid { .. }
+            | Self::Denied(_)
             | Self::ReplyFull { .. }
             | Self::NotReady { .. }
             | Self::NoEncoder { .. }
@@ -153,6 +158,16 @@ impl From<descry_serving::ServerError> for SearchError {
     }
 }
 
+/// A gallery that the caller may not know of is told of in the words for one that is not there.
+impl From<Denial> for SearchError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::UnknownGallery { address } => Self::Store(StoreError::GalleryNotFound { address }),
+            Denial::Unproven | Denial::MissingScope { .. } | Denial::Exceeded { .. } => Self::Denied(denial),
+        }
+    }
+}
+
 impl From<SearchError> for Status {
     fn from(error: SearchError) -> Self {
         let message = error.to_string();
@@ -161,6 +176,7 @@ impl From<SearchError> for Status {
             SearchError::NotReady { .. } | SearchError::NoEncoder { .. } => Self::failed_precondition(message),
             SearchError::NotHeld { .. } => Self::not_found(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
+            SearchError::Denied(denial) => descry_serving::refusal(denial),
             SearchError::ReplyFull { .. } => Self::resource_exhausted(message),
             SearchError::Unavailable { .. } => Self::unavailable(message),
             SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),

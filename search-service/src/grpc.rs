@@ -20,11 +20,12 @@ use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
 use crate::retrieval::Retriever;
 use crate::watches::Descriptions;
-use crate::{IndexingConfig, SearchService};
+use crate::{IndexingConfig, SearchError, SearchService};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::search_service_server::{SearchService as SearchGrpcService, SearchServiceServer};
-use descry_serving::{Peer, Shares};
+use descry_serving::{Access, PermittedStream, Shares, permitted};
 use descry_store::VectorStore;
+use descry_trust::Denial;
 use futures::stream::BoxStream;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -110,14 +111,18 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
     routes.add_service(SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes));
 }
 
-/// Who asks, where that is known: not within a process.
-fn peer_of<Message>(request: &Request<Message>) -> Option<Peer> {
-    request.remote_addr().map(|address| Peer::from(address.ip()))
+/// A denial in the words of this service.
+fn denied(denial: Denial) -> Status {
+    SearchError::from(denial).into()
 }
 
-/// Each method of the service is the method of the same name beside this file, on plain messages.
+/// Each method of the service is the method of the same name beside this file, on plain messages, which come from callers who
+/// may send them. Methods behind `asking` decide about more than the whole of their message, and are told who asks.
 macro_rules! serve {
-    ($($method:ident($request:ident) -> $reply:ident),* $(,)?) => {
+    (
+        { $($method:ident($request:ident) -> $reply:ident,)* }
+        asking { $($asking:ident($asked:ident) -> $answer:ident,)* }
+    ) => {
         #[tonic::async_trait]
         impl SearchGrpcService for SearchGrpc {
             type IndexImagesStream = BoxStream<'static, Result<proto::IndexImagesResponse, Status>>;
@@ -128,7 +133,16 @@ macro_rules! serve {
                     &self,
                     request: Request<proto::$request>,
                 ) -> Result<Response<proto::$reply>, Status> {
-                    Ok(Response::new(SearchGrpc::$method(self, request.into_inner()).await?))
+                    let message = permitted(request).map_err(denied)?;
+                    Ok(Response::new(SearchGrpc::$method(self, message).await?))
+                }
+            )*
+
+            $(
+                async fn $asking(&self, request: Request<proto::$asked>) -> Result<Response<proto::$answer>, Status> {
+                    let access = Access::of(&request);
+                    let message = permitted(request).map_err(denied)?;
+                    Ok(Response::new(SearchGrpc::$asking(self, &access, message).await?))
                 }
             )*
 
@@ -136,44 +150,50 @@ macro_rules! serve {
                 &self,
                 request: Request<Streaming<proto::IndexImagesRequest>>,
             ) -> Result<Response<Self::IndexImagesStream>, Status> {
-                let peer = peer_of(&request);
-                Ok(Response::new(SearchGrpc::index_images(self, peer, request.into_inner()).await?))
+                let peer = Access::of(&request).peer();
+                let messages = PermittedStream::open(request, denied).map_err(denied)?;
+                Ok(Response::new(SearchGrpc::index_images(self, peer, messages).await?))
             }
 
             async fn watch_matches(
                 &self,
                 request: Request<proto::WatchMatchesRequest>,
             ) -> Result<Response<Self::WatchMatchesStream>, Status> {
-                let peer = peer_of(&request);
-                Ok(Response::new(SearchGrpc::watch_matches(self, peer, request.into_inner()).await?))
+                let peer = Access::of(&request).peer();
+                let message = permitted(request).map_err(denied)?;
+                Ok(Response::new(SearchGrpc::watch_matches(self, peer, message).await?))
             }
         }
     };
 }
 
-serve![
-    create_gallery(CreateGalleryRequest) -> Gallery,
-    get_gallery(GetGalleryRequest) -> Gallery,
-    list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
-    get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
-    delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
-    check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
-    set_retention(SetRetentionRequest) -> Gallery,
-    create_generation(CreateGenerationRequest) -> Gallery,
-    list_generations(ListGenerationsRequest) -> ListGenerationsResponse,
-    compare_generations(CompareGenerationsRequest) -> CompareGenerationsResponse,
-    activate_generation(ActivateGenerationRequest) -> Gallery,
-    delete_generation(DeleteGenerationRequest) -> DeleteGenerationResponse,
-    index_embeddings(IndexEmbeddingsRequest) -> IndexEmbeddingsResponse,
-    list_images(ListImagesRequest) -> ListImagesResponse,
-    update_images(UpdateImagesRequest) -> UpdateImagesResponse,
-    delete_images(DeleteImagesRequest) -> DeleteImagesResponse,
-    search(SearchRequest) -> SearchResponse,
-    search_batch(SearchBatchRequest) -> SearchBatchResponse,
-    refine(RefineRequest) -> SearchResponse,
-    calibrate(CalibrateRequest) -> Calibration,
-    create_watch(CreateWatchRequest) -> Watch,
-    list_watches(ListWatchesRequest) -> ListWatchesResponse,
-    delete_watch(DeleteWatchRequest) -> DeleteWatchResponse,
-    list_encoders(ListEncodersRequest) -> ListEncodersResponse,
-];
+serve! {
+    {
+        create_gallery(CreateGalleryRequest) -> Gallery,
+        get_gallery(GetGalleryRequest) -> Gallery,
+        get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics,
+        delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
+        check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
+        set_retention(SetRetentionRequest) -> Gallery,
+        create_generation(CreateGenerationRequest) -> Gallery,
+        list_generations(ListGenerationsRequest) -> ListGenerationsResponse,
+        compare_generations(CompareGenerationsRequest) -> CompareGenerationsResponse,
+        activate_generation(ActivateGenerationRequest) -> Gallery,
+        delete_generation(DeleteGenerationRequest) -> DeleteGenerationResponse,
+        index_embeddings(IndexEmbeddingsRequest) -> IndexEmbeddingsResponse,
+        list_images(ListImagesRequest) -> ListImagesResponse,
+        update_images(UpdateImagesRequest) -> UpdateImagesResponse,
+        delete_images(DeleteImagesRequest) -> DeleteImagesResponse,
+        search(SearchRequest) -> SearchResponse,
+        refine(RefineRequest) -> SearchResponse,
+        calibrate(CalibrateRequest) -> Calibration,
+        create_watch(CreateWatchRequest) -> Watch,
+        list_watches(ListWatchesRequest) -> ListWatchesResponse,
+        delete_watch(DeleteWatchRequest) -> DeleteWatchResponse,
+        list_encoders(ListEncodersRequest) -> ListEncodersResponse,
+    }
+    asking {
+        list_galleries(ListGalleriesRequest) -> ListGalleriesResponse,
+        search_batch(SearchBatchRequest) -> SearchBatchResponse,
+    }
+}

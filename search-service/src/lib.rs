@@ -37,7 +37,7 @@ use crate::galleries::Galleries;
 use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
 use crate::watches::Descriptions;
-use descry_serving::{GrpcChannel, Health, deadline};
+use descry_serving::{GrpcChannel, Health, SentToken, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub struct SearchService {
     store: Arc<dyn VectorStore>,
     galleries: Galleries,
     encoders: EncoderPool,
+    /// What is sent to the encoders.
+    token: Option<SentToken>,
     limits: RequestLimits,
     searching: SearchingConfig,
     indexing: IndexingConfig,
@@ -88,13 +90,17 @@ impl SearchService {
         config: &SearchConfig,
         encoder: Option<GrpcChannel>,
     ) -> Result<Self, SearchError> {
-        let network = SystemNetwork::open(&config.encoder)?;
+        let token_file = Some(&config.encoder.token_file).filter(|path| !path.as_os_str().is_empty());
+        let token = token_file.map(|path| SentToken::read(path)).transpose();
+        let token = token.map_err(|error| validation::invalid("encoder.token_file", error.to_string()))?;
+        let network = SystemNetwork::open(&config.encoder, token.clone())?;
         let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let is_exact = store.finds_everything();
         Ok(Self {
             galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
             store,
             encoders,
+            token,
             limits: config.limits.clone(),
             searching: config.searching.clone(),
             indexing: config.indexing.clone(),
@@ -118,9 +124,15 @@ impl SearchService {
         let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());
         let (encoders, shutdown) = (self.encoders.clone(), self.shutdown.clone());
         let resolving = async { shutdown.run_until_cancelled(encoders.tend()).await };
+        let (token, shutdown) = (self.token, self.shutdown.clone());
+        let renewing = async move {
+            if let Some(token) = token {
+                shutdown.run_until_cancelled(token.keep_current()).await;
+            }
+        };
         let comparing = self.probe.run(Arc::clone(&self.store), self.recall, self.shutdown.clone());
         let watching = readiness::watch(self.encoders, self.store, health, self.shutdown);
-        tokio::join!(watching, sweeping, naming, closing, resolving, comparing);
+        tokio::join!(watching, sweeping, naming, closing, resolving, comparing, renewing);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.
@@ -145,11 +157,17 @@ pub async fn serve(
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
     let tending = tokio::spawn(service.clone().tend(health));
     add_search_service(&mut routes, service.clone(), config.server.max_message_bytes);
-    descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &config.server, async {
-        shutdown.await;
-        tracing::info!("shutting down");
-        service.stop_intake();
-    })
+    descry_serving::serve(
+        listener,
+        routes.routes(),
+        descry_proto::DESCRIPTOR_SET,
+        (&config.server, &config.access),
+        async {
+            shutdown.await;
+            tracing::info!("shutting down");
+            service.stop_intake();
+        },
+    )
     .await?;
     // It ends by itself after the intake stopped; a panic in it would have been logged.
     let _ = tending.await;

@@ -6,7 +6,7 @@ use crate::method_names::MethodName;
 use crate::reply_body::{ReaderWait, ReplyAccount};
 use crate::request_body::RequestBody;
 use crate::server::ServerConfig;
-use crate::shares::{Exceeded, Share, Shares};
+use crate::shares::{Exceeded, Peer, Share, Shares};
 use descry_retry::overloaded;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,6 +35,7 @@ pub(crate) struct Admission {
 /// What a request has taken; given back when it has ended.
 pub(crate) struct Admitted {
     open: OpenRequest,
+    peer: Peer,
     _slot: Option<OwnedSemaphorePermit>,
     _request: Option<Share>,
     bytes: Arc<Mutex<Share>>,
@@ -51,12 +52,19 @@ impl Admission {
     }
 
     /// Takes what a request needs from the beginning, or says why it cannot be worked on now.
-    pub(crate) fn admit(&self, of: ConnectionInfo, method: &MethodName) -> Result<Admitted, Status> {
+    /// `caller` is who calls, where that is known better than by the connection's address.
+    pub(crate) fn admit(
+        &self,
+        of: ConnectionInfo,
+        caller: Option<Peer>,
+        method: &MethodName,
+    ) -> Result<Admitted, Status> {
         let ConnectionInfo { tcp: _, certificate: _, request_slots, connection } = of;
-        let peer = connection.peer();
+        let peer = caller.unwrap_or(connection.peer());
         let bytes = self.request_bytes.take(Some(peer), 0).map_err(|_| refused("requests' bytes are"))?;
         let admitted = Admitted {
             open: connection.begin_request(),
+            peer,
             _slot: None,
             _request: None,
             bytes: Arc::new(Mutex::new(bytes)),
@@ -72,10 +80,10 @@ impl Admission {
         Ok(Admitted { _slot: Some(slot), _request: Some(request), ..admitted })
     }
 
-    /// Where the reply to a request of a connection counts.
-    pub(crate) fn reply_account(&self, connection: Arc<OpenConnection>) -> ReplyAccount {
+    /// Where the reply to a request of this peer counts, on a connection.
+    pub(crate) fn reply_account(&self, (peer, connection): (Peer, Arc<OpenConnection>)) -> ReplyAccount {
         let wait = READER_WAIT.try_with(Arc::clone).ok();
-        ReplyAccount { bytes: Arc::clone(&self.reply_bytes), connection: Some(connection), wait }
+        ReplyAccount { bytes: Arc::clone(&self.reply_bytes), peer: Some(peer), connection: Some(connection), wait }
     }
 
     #[cfg(test)]
@@ -90,8 +98,9 @@ impl Admitted {
         Body::new(RequestBody::new(body, Arc::clone(&self.bytes), is_stream))
     }
 
-    pub(crate) fn connection(&self) -> Arc<OpenConnection> {
-        Arc::clone(self.open.connection())
+    /// Whose reply it will be, and on which connection.
+    pub(crate) fn replied_to(&self) -> (Peer, Arc<OpenConnection>) {
+        (self.peer, Arc::clone(self.open.connection()))
     }
 }
 

@@ -29,6 +29,24 @@ pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>, prefix: &s
     load_from(defaults, file, Environment::with_prefix(prefix))
 }
 
+/// The text of one environment variable such as `DESCRY_TOKEN`; nothing where it is missing or empty.
+///
+/// # Errors
+/// [`ConfigError::Source`] for one that is no text.
+pub fn variable(name: &str) -> Result<Option<String>, ConfigError> {
+    variable_of(name, Environment::default())
+}
+
+fn variable_of(name: &str, environment: Environment) -> Result<Option<String>, ConfigError> {
+    let prefix = name.split('_').next().unwrap_or_default();
+    let environment = environment.prefix(prefix).keep_prefix(true).ignore_empty(true);
+    match Config::builder().add_source(environment).build()?.get_string(&name.to_lowercase()) {
+        Ok(text) => Ok(Some(text)),
+        Err(config::ConfigError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn load_from<T: DeserializeOwned>(
     defaults: &str,
     file: Option<&Path>,
@@ -78,6 +96,18 @@ mod tests {
             let typed: Typed = load_from(defaults, None, environment).unwrap();
             assert_eq!(typed, Typed { api_key: key.to_owned(), max_wait_ms: 250, enabled: true });
         }
+    }
+
+    #[test]
+    fn one_variable_is_read_as_it_is_written() {
+        let of = |name: &str, text: &str| {
+            let variables = [(name.to_owned(), text.to_owned()), ("DESCRY_SEARCH__A__B".to_owned(), "1".to_owned())];
+            variable_of("DESCRY_TOKEN", Environment::default().source(Some(variables.into()))).unwrap()
+        };
+        assert_eq!(of("DESCRY_TOKEN", "descry_0123_Ab-_=").as_deref(), Some("descry_0123_Ab-_="));
+        assert_eq!(of("DESCRY_TOKEN", "00123").as_deref(), Some("00123"));
+        assert_eq!(of("DESCRY_TOKEN", ""), None);
+        assert_eq!(of("OTHER_TOKEN", "x"), None);
     }
 
     #[test]

@@ -263,7 +263,7 @@ mod tests {
 
     /// Takes a piece every so often, some times, and then none.
     async fn read(bytes: Arc<Shares>, pause: Duration, pieces: usize) {
-        let account = ReplyAccount { bytes, connection: None, wait: READER_WAIT.try_with(Arc::clone).ok() };
+        let account = ReplyAccount { bytes, peer: None, connection: None, wait: READER_WAIT.try_with(Arc::clone).ok() };
         let mut body = ReplyBody::counted(Body::new(Endless), account);
         for _ in 0..pieces {
             poll_fn(|task| http_body::Body::poll_frame(Pin::new(&mut body), task)).await;

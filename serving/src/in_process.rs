@@ -33,7 +33,7 @@ pub fn network_channel(channel: Channel) -> GrpcChannel {
 /// [`ServerError::Descriptor`].
 pub fn in_process_channel(routes: Routes, descriptor_set: &[u8]) -> Result<GrpcChannel, ServerError> {
     let methods = MethodNames::read(&[descriptor_set])?;
-    let requests = RequestLayer { methods, timeout: None, sizes: None, admission: None };
+    let requests = RequestLayer { methods, timeout: None, sizes: None, admission: None, guard: None };
     let service = requests.layer(routes.prepare());
     Ok(BoxCloneSyncService::new(tower::service_fn(move |request| call(service.clone(), request))))
 }

@@ -18,6 +18,8 @@ pub(crate) struct MethodName {
     pub(crate) carries_data: bool,
     /// Whether its callers send several messages.
     pub(crate) is_client_stream: bool,
+    /// Whether they are answered by several.
+    pub(crate) is_server_stream: bool,
 }
 
 /// The known methods, by path.
@@ -43,17 +45,20 @@ impl MethodNames {
                     let name: Arc<str> = name.into();
                     for method in &service.method {
                         let carries_data = carries_data(method.input_type(), &messages, &mut HashSet::new());
-                        let is_client_stream = method.client_streaming();
+                        let (is_client_stream, is_server_stream) =
+                            (method.client_streaming(), method.server_streaming());
                         let method: Arc<str> = method.name().into();
                         let path = format!("/{name}/{method}");
                         let service = Arc::clone(&name);
-                        by_path.insert(path, MethodName { service, method, carries_data, is_client_stream });
+                        let name = MethodName { service, method, carries_data, is_client_stream, is_server_stream };
+                        by_path.insert(path, name);
                     }
                 }
             }
         }
         let (service, method) = ("unknown".into(), "unknown".into());
-        let unknown = MethodName { service, method, carries_data: false, is_client_stream: false };
+        let unknown =
+            MethodName { service, method, carries_data: false, is_client_stream: false, is_server_stream: false };
         Ok(Self { by_path: Arc::new(by_path), unknown })
     }
 

@@ -108,6 +108,9 @@ fn describe_load() {
         Unit::Seconds,
         "When a listener's certificate expires, in seconds since 1970"
     );
+    describe_counter!("descry_access_refused_total", "Requests of which it is not known who makes them, by the reason");
+    describe_counter!("descry_access_denied_total", "Requests that their caller may not make");
+    describe_counter!("descry_access_exceeded_total", "Requests beyond what their caller may use");
     describe_counter!("descry_replies_refused_total", "Replies beyond server.max_reply_bytes_in_memory");
     describe_counter!("descry_replies_abandoned_total", "Replies that nobody read for server.write_timeout_ms");
 }

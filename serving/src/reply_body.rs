@@ -4,7 +4,7 @@
 //! until the last of them is on its way, and tells when it began to wait for its reader.
 
 use crate::connections::{OpenConnection, Unsent};
-use crate::shares::{Exceeded, Share, Shares};
+use crate::shares::{Exceeded, Peer, Share, Shares};
 use bytes::Bytes;
 use descry_retry::overloaded;
 use http_body::{Body as _, Frame, SizeHint};
@@ -44,6 +44,8 @@ impl ReaderWait {
 /// Where the bytes of a reply are counted.
 pub(crate) struct ReplyAccount {
     pub(crate) bytes: Arc<Shares>,
+    /// Whose reply it is.
+    pub(crate) peer: Option<Peer>,
     pub(crate) connection: Option<Arc<OpenConnection>>,
     /// Nothing where no server watches over the stream.
     pub(crate) wait: Option<Arc<ReaderWait>>,
@@ -52,8 +54,7 @@ pub(crate) struct ReplyAccount {
 impl ReplyAccount {
     /// The frame as bytes that count until the last piece of them is dropped, and the news of that.
     fn counted(&self, frame: Bytes) -> Result<(Bytes, oneshot::Receiver<()>), Status> {
-        let peer = self.connection.as_ref().map(|connection| connection.peer());
-        let share = self.bytes.take(peer, frame.len()).map_err(refused)?;
+        let share = self.bytes.take(self.peer, frame.len()).map_err(refused)?;
         // What is larger is watched by its stream, until the last of it is sent.
         let connection = self.connection.as_ref().filter(|_| frame.len() <= SMALL_BYTES);
         let unsent = connection.map(OpenConnection::begin_unsent);
@@ -247,7 +248,8 @@ mod tests {
     }
 
     fn reply(frames: &[usize], bytes: &Arc<Shares>, wait: &Arc<ReaderWait>) -> ReplyBody {
-        let account = ReplyAccount { bytes: Arc::clone(bytes), connection: None, wait: Some(Arc::clone(wait)) };
+        let account =
+            ReplyAccount { bytes: Arc::clone(bytes), peer: None, connection: None, wait: Some(Arc::clone(wait)) };
         ReplyBody::counted(Body::new(Frames(frames.to_vec(), false)), account)
     }
 

@@ -4,10 +4,14 @@
 use crate::admission::Admission;
 use crate::connection::ConnectionInfo;
 use crate::deadline::{Deadline, callers_limit};
+use crate::guard::Guard;
 use crate::message_size::MeasuredBody;
 use crate::method_names::MethodNames;
 use crate::reply_body::ReplyBody;
 use crate::request_record::{RecordedBody, RequestRecord};
+use crate::shares::Peer;
+use crate::standing::Standing;
+use descry_trust::Caller;
 use opentelemetry::context::FutureExt as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +34,8 @@ pub(crate) struct RequestLayer {
     pub(crate) sizes: Option<MessageSizes>,
     /// What requests share; nothing within a process.
     pub(crate) admission: Option<Arc<Admission>>,
+    /// Who may call; nobody is asked without it, and within a process, whose callers were asked at the outer door.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// Largest messages of a request, in bytes.
@@ -64,7 +70,7 @@ where
 {
     type Response = http::Response<RecordedBody>;
     type Error = Inner::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Answering<Self::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -78,22 +84,29 @@ where
 
         let method = self.layer.methods.of(request.uri().path()).clone();
         let (carries_data, is_client_stream) = (method.carries_data, method.is_client_stream);
+        let is_server_stream = method.is_server_stream;
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
+        let info = request.extensions_mut().remove::<ConnectionInfo>();
+        let (caller, standing) = match self.layer.who_calls(&mut request, info.as_ref(), &record) {
+            Ok(known) => known,
+            Err(status) => return refused(record, status),
+        };
+        let peer = Peer::of(&caller);
+        request.extensions_mut().insert(caller);
+        if let Some(standing) = standing.clone() {
+            request.extensions_mut().insert(standing);
+        }
         let mut reply_account = None;
-        if let Some(info) = request.extensions_mut().remove::<ConnectionInfo>() {
+        if let Some(info) = info {
             // Where tonic looks for the caller's address.
             request.extensions_mut().insert(info.tcp.clone());
-            request.extensions_mut().insert(info.caller());
             if let Some(admission) = &self.layer.admission {
-                let admitted = match admission.admit(info, record.method()) {
+                let admitted = match admission.admit(info, peer, record.method()) {
                     Ok(admitted) => admitted,
-                    Err(status) => {
-                        let answer = record.answer(status.into_http().map(ReplyBody::unlimited));
-                        return Box::pin(std::future::ready(Ok(answer)));
-                    }
+                    Err(status) => return refused(record, status),
                 };
                 request = request.map(|body| admitted.counted(body, record.method().is_client_stream));
-                reply_account = Some((Arc::clone(admission), admitted.connection()));
+                reply_account = Some((Arc::clone(admission), admitted.replied_to()));
                 record.hold(admitted);
             }
         }
@@ -118,9 +131,15 @@ where
         let answer = answer.with_context(context).instrument(span);
         Box::pin(async move {
             match Deadline::limit(deadline, answer).await {
-                Some(answer) => Ok(record.answer(answer?.map(|body| match reply_account {
-                    Some((admission, connection)) => ReplyBody::counted(body, admission.reply_account(connection)),
-                    None => ReplyBody::unlimited(body),
+                Some(answer) => Ok(record.answer(answer?.map(|body| {
+                    let body = match standing.filter(|_| is_server_stream) {
+                        Some(standing) => standing.limit(body),
+                        None => body,
+                    };
+                    match reply_account {
+                        Some((admission, to)) => ReplyBody::counted(body, admission.reply_account(to)),
+                        None => ReplyBody::unlimited(body),
+                    }
                 }))),
                 None => {
                     let message = format!("no answer within {} ms", limit.unwrap_or_default().as_millis());
@@ -129,6 +148,33 @@ where
             }
         })
     }
+}
+
+impl RequestLayer {
+    /// Who makes a request, and how they stand. The request loses what they proved it with.
+    ///
+    /// # Errors
+    /// The refusal of who did not prove it, or has used up their requests.
+    fn who_calls(
+        &self,
+        request: &mut http::Request<Body>,
+        info: Option<&ConnectionInfo>,
+        record: &RequestRecord,
+    ) -> Result<(Caller, Option<Standing>), Status> {
+        let caller = info.map(ConnectionInfo::caller).unwrap_or_default();
+        match &self.guard {
+            None => Ok((caller, None)),
+            Some(guard) => guard.admit(request.headers_mut(), record.method(), caller),
+        }
+    }
+}
+
+/// An answer that is being made.
+type Answering<Error> = Pin<Box<dyn Future<Output = Result<http::Response<RecordedBody>, Error>> + Send>>;
+
+fn refused<Error: Send + 'static>(record: RequestRecord, status: Status) -> Answering<Error> {
+    let answer = record.answer(status.into_http().map(ReplyBody::unlimited));
+    Box::pin(std::future::ready(Ok(answer)))
 }
 
 /// Refuses what is no gRPC. tonic would take it for such, and find fault with the bytes.
@@ -157,7 +203,7 @@ mod tests {
 
     async fn answered_within(timeout: Option<Duration>, grpc_timeout: Option<&str>) -> (tonic::Code, Duration) {
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout, sizes: None, admission: None };
+        let layer = RequestLayer { methods, timeout, sizes: None, admission: None, guard: None };
         let hanging = tower::service_fn(async |_: http::Request<Body>| {
             std::future::pending::<Result<http::Response<Body>, Infallible>>().await
         });
@@ -191,7 +237,7 @@ mod tests {
     async fn a_handler_knows_what_is_left() {
         let timeout = Some(Duration::from_secs(9));
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout, sizes: None, admission: None };
+        let layer = RequestLayer { methods, timeout, sizes: None, admission: None, guard: None };
         let asking = tower::service_fn(async |_: http::Request<Body>| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let mut answer = http::Response::new(Body::empty());
@@ -219,7 +265,7 @@ mod tests {
     async fn what_is_no_grpc_is_refused_as_such() {
         let sizes = Some(MessageSizes { with_data: 100, plain: 10 });
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout: None, sizes, admission: None };
+        let layer = RequestLayer { methods, timeout: None, sizes, admission: None, guard: None };
         let answering =
             tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(http::Response::new(Body::empty())));
         let content = async |kind: &str| {

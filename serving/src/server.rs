@@ -1,8 +1,11 @@
 //! Listening, limits, health and shutdown.
 
+use crate::access::AccessConfig;
 use crate::admission::Admission;
 use crate::config::ConfigError;
 use crate::connections::Connections;
+use crate::exposure;
+use crate::guard::Guard;
 use crate::http2::Http2;
 use crate::method_names::MethodNames;
 use crate::request::{MessageSizes, RequestLayer};
@@ -17,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -54,6 +57,10 @@ pub struct ServerConfig {
     pub write_timeout_ms: u64,
     /// How long running requests may take to finish after a shutdown signal, in milliseconds.
     pub drain_ms: u64,
+    /// Whether the service describes its methods and messages to who asks.
+    pub reflection: bool,
+    /// Listens where others reach it even without encryption, or without asking who calls.
+    pub insecure: bool,
 }
 
 /// Why serving ended early.
@@ -89,6 +96,20 @@ pub enum ServerError {
     /// The descriptor set of the reflection service does not parse.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Others reach the address, and are not kept from anything.
+    #[error(
+        "{address} is reached by other machines, and {missing}; protect it (docs/ACCESS.md), listen on 127.0.0.1, or, where \
+         whoever reaches it may do everything, set server.insecure to true (descry serve: --insecure)"
+    )]
+    Exposed {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// What protection is missing.
+        missing: &'static str,
+    },
+    /// The tokens cannot be read.
+    #[error("access.tokens_file: {0}")]
+    Access(#[from] descry_trust::TrustError),
     /// The descriptor set does not say which methods there are.
     #[error("descriptor set: {0}")]
     Descriptor(#[from] prost::DecodeError),
@@ -140,12 +161,14 @@ impl ServerConfig {
     /// Binds the listening socket.
     ///
     /// # Errors
-    /// [`ServerError::Listen`]; [`ServerError::Tls`], so that it is said before a model is loaded.
-    pub async fn bind(&self) -> Result<TcpListener, ServerError> {
+    /// [`ServerError::Listen`]; [`ServerError::Tls`], so that it is said before a model is loaded; [`ServerError::Exposed`] for
+    /// an address that others reach without what protects it.
+    pub async fn bind(&self, access: &AccessConfig) -> Result<TcpListener, ServerError> {
         self.open_tls()?;
-        TcpListener::bind(&self.listen)
-            .await
-            .map_err(|source| ServerError::Listen { address: self.listen.clone(), source })
+        let failed = |source| ServerError::Listen { address: self.listen.clone(), source };
+        let listener = TcpListener::bind(&self.listen).await.map_err(failed)?;
+        exposure::check(listener.local_addr().map_err(failed)?, self, access)?;
+        Ok(listener)
     }
 }
 
@@ -189,33 +212,46 @@ pub async fn health_service(routes: &mut RoutesBuilder, service: &'static str) -
     health
 }
 
-/// Serves `routes` and gRPC reflection of `descriptor_set` until `shutdown` resolves, then lets running requests finish
-/// within the configured time.
+/// Serves `routes` and, where it is set, gRPC reflection of `descriptor_set` to those whom `access` lets in, until `shutdown`
+/// resolves; then lets running requests finish within the configured time.
 ///
 /// # Errors
-/// [`ServerError::Tls`], [`ServerError::Reflection`], [`ServerError::Descriptor`].
+/// [`ServerError::Exposed`], [`ServerError::Access`], [`ServerError::Tls`], [`ServerError::Reflection`],
+/// [`ServerError::Descriptor`].
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     descriptor_set: &'static [u8],
-    config: &ServerConfig,
+    (config, access): (&ServerConfig, &AccessConfig),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let admission = Arc::new(Admission::new(config));
-    serve_admitted(listener, routes, descriptor_set, (config, admission), shutdown).await
+    serve_admitted(listener, routes, descriptor_set, (config, access, admission), shutdown).await
 }
 
 async fn serve_admitted(
     listener: TcpListener,
     routes: Routes,
     descriptor_set: &'static [u8],
-    (config, admission): (&ServerConfig, Arc<Admission>),
+    (config, access, admission): (&ServerConfig, &AccessConfig, Arc<Admission>),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptor_set)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let address =
+        listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen.clone(), source })?;
+    // Whoever bound it: nothing is served past this.
+    exposure::check(address, config, access)?;
+    exposure::warn(address, config, access);
+    let guard = Guard::open(access)?;
+    let routes = match config.reflection {
+        true => routes.add_service(
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(descriptor_set)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .build_v1()?,
+        ),
+        false => routes,
+    };
+    let _keeping = guard.clone().map(|guard| AbortOnDropHandle::new(tokio::spawn(guard.keep_current())));
     let requests = RequestLayer {
         methods: MethodNames::read(&[
             descriptor_set,
@@ -228,9 +264,10 @@ async fn serve_admitted(
             plain: config.max_plain_message_bytes.min(config.max_message_bytes),
         }),
         admission: Some(admission),
+        guard,
     };
     let tls = config.open_tls()?;
-    let http2 = Http2::new(requests.layer(routes.add_service(reflection).prepare()), config, tls.clone());
+    let http2 = Http2::new(requests.layer(routes.prepare()), config, tls.clone());
     let connections = Connections::new(config.max_connections, config.max_connections_per_peer);
     let tasks = TaskTracker::new();
     let accepting = async {

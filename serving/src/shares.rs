@@ -1,20 +1,44 @@
 //! Something bounded that all callers take from (places, bytes), and of which one peer gets at most a part.
 
+use descry_trust::Caller;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who is at the other end: an address, or for IPv6 the network of 64 bits that one host may number as it likes.
+/// Who is at the other end: a principal where it is known who calls, else an address, or for IPv6 the network of 64 bits that
+/// one host may number as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer(IpAddr);
+pub struct Peer(Who);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Address(IpAddr),
+    /// By a hash of the name, so that it is as cheap to pass around as an address. Names are the operator's, not the caller's.
+    Principal(u64),
+}
+
+impl Peer {
+    /// Who makes a call; nobody where it comes from within the process.
+    pub fn of(caller: &Caller) -> Option<Self> {
+        match &caller.principal {
+            Some(principal) => {
+                let mut hasher = DefaultHasher::new();
+                principal.name.hash(&mut hasher);
+                Some(Self(Who::Principal(hasher.finish())))
+            }
+            None => caller.address.map(|address| Self::from(address.ip())),
+        }
+    }
+}
 
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Self(IpAddr::V4(address)),
+            IpAddr::V4(address) => Self(Who::Address(IpAddr::V4(address))),
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+                Self(Who::Address(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))))
             }
         }
     }
@@ -22,7 +46,10 @@ impl From<IpAddr> for Peer {
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(formatter)
+        match self.0 {
+            Who::Address(address) => address.fmt(formatter),
+            Who::Principal(_) => formatter.write_str("a principal"),
+        }
     }
 }
 
@@ -135,6 +162,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use descry_trust::Principal;
 
     fn peer(address: &str) -> Option<Peer> {
         Some(Peer::from(address.parse::<IpAddr>().unwrap()))
@@ -159,6 +187,21 @@ mod tests {
         assert_eq!(shares.taken(), 0);
         assert!(shares.lock().by_peer.is_empty());
         assert_eq!(shares.take(None, usize::MAX).unwrap_err(), Exceeded::All);
+    }
+
+    #[test]
+    fn a_principal_is_one_peer_wherever_it_calls_from() {
+        let caller = |name: &str, address: &str| {
+            let principal = Principal { name: name.to_owned(), scopes: Vec::new() };
+            let of_address = Caller { address: Some(address.parse().unwrap()), ..Caller::default() };
+            Caller { principal: Some(principal.into()), ..of_address }
+        };
+        let first = Peer::of(&caller("guard", "10.0.0.1:1"));
+        assert_eq!(first, Peer::of(&caller("guard", "10.0.0.2:2")));
+        assert_ne!(first, Peer::of(&caller("camera", "10.0.0.1:1")));
+        let nameless = Caller { principal: None, ..caller("guard", "10.0.0.1:1") };
+        assert_eq!(Peer::of(&nameless), peer("10.0.0.1"));
+        assert_eq!(Peer::of(&Caller::default()), None);
     }
 
     #[test]

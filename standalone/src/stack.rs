@@ -3,8 +3,8 @@
 use crate::StandaloneError;
 use descry_encoder::{Encoder, EncoderConfig, Workers, add_encoder_service};
 use descry_search::{SearchConfig, SearchService, add_search_service};
-use descry_serving::ServerConfig;
 use descry_serving::prometheus::PrometheusPage;
+use descry_serving::{AccessConfig, ServerConfig};
 use std::future::Future;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -14,6 +14,7 @@ use tonic::service::RoutesBuilder;
 pub struct Stack {
     listener: TcpListener,
     server: ServerConfig,
+    access: AccessConfig,
     encoder: Encoder,
     workers: Workers,
     search: SearchService,
@@ -32,7 +33,8 @@ impl Stack {
         listen: &str,
     ) -> Result<Self, StandaloneError> {
         let server = ServerConfig { listen: listen.to_owned(), ..search_config.server.clone() };
-        let listener = server.bind().await?;
+        let access = search_config.access.clone();
+        let listener = server.bind(&access).await?;
         let metrics = search_config.metrics.open().await?;
         descry_encoder::describe_metrics();
         descry_search::describe_metrics();
@@ -44,7 +46,7 @@ impl Stack {
         add_encoder_service(&mut inner, encoder.clone(), usize::MAX);
         let channel = descry_serving::in_process_channel(inner.routes(), descry_proto::DESCRIPTOR_SET)?;
         let search = SearchService::open(&search_config, Some(channel)).await?;
-        Ok(Self { listener, server, encoder, workers, search, _metrics: metrics })
+        Ok(Self { listener, server, access, encoder, workers, search, _metrics: metrics })
     }
 
     /// The address that is listened on.
@@ -65,7 +67,7 @@ impl Stack {
     /// # Errors
     /// [`StandaloneError::Server`] when serving fails, [`StandaloneError::Task`] when a part of it panicked.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), StandaloneError> {
-        let Self { listener, server, encoder, mut workers, search, _metrics } = self;
+        let Self { listener, server, access, encoder, mut workers, search, _metrics } = self;
         let mut routes = RoutesBuilder::default();
         let health = descry_serving::health_service(&mut routes, descry_search::SERVICE_NAME).await;
         let tending_towers = tokio::spawn(encoder.clone().tend(health.clone()));
@@ -78,7 +80,8 @@ impl Stack {
             search.stop_intake();
             intake.stop();
         };
-        descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, &server, stop).await?;
+        let settings = (&server, &access);
+        descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, settings, stop).await?;
         tending.await.map_err(StandaloneError::task("tending the galleries"))?;
         tending_towers.await.map_err(StandaloneError::task("tending the towers"))?;
         drop(search);

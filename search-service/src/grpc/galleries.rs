@@ -10,6 +10,7 @@ use crate::statistics::Statistics;
 use crate::validation::{check_address, check_gallery_name, check_retention, check_settings, invalid};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
+use descry_serving::Access;
 use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery};
 
 /// Ids that a comparison names where the caller does not say.
@@ -72,12 +73,15 @@ impl SearchGrpc {
 
     pub(super) async fn list_galleries(
         &self,
+        access: &Access,
         request: proto::ListGalleriesRequest,
     ) -> Result<proto::ListGalleriesResponse, SearchError> {
         let proto::ListGalleriesRequest { page_size, page_token } = request;
         let mut stored = self.store.galleries().await?;
         stored.sort_unstable_by(|a, b| a.gallery.cmp(&b.gallery));
         stored.retain(|gallery| page_token.is_empty() || gallery.gallery > page_token);
+        // Those that the caller may not know of are not there.
+        stored.retain(|gallery| access.may_see(&gallery.gallery));
         let most = page_limit(page_size);
         let mut room = ReplyRoom::new(self.limits.max_reply_bytes);
         let mut galleries: Vec<proto::Gallery> = Vec::new();

@@ -9,14 +9,14 @@ use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
-use descry_serving::{Exceeded, Peer};
+use descry_serving::{Exceeded, Peer, PermittedStream};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -24,7 +24,7 @@ impl SearchGrpc {
     pub(super) async fn index_images(
         &self,
         peer: Option<Peer>,
-        mut messages: Streaming<proto::IndexImagesRequest>,
+        mut messages: PermittedStream<proto::IndexImagesRequest>,
     ) -> Result<BoxStream<'static, Result<proto::IndexImagesResponse, Status>>, Status> {
         let place = self.index_streams.take(peer, 1).map_err(|exceeded| SearchError::Overloaded {
             what: match exceeded {
@@ -34,7 +34,7 @@ impl SearchGrpc {
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         let first = tokio::select! {
-            first = messages.message() => first?,
+            first = messages.next() => first.transpose()?,
             () = self.shutdown.cancelled() => return Err(shutting_down()),
         };
         let Some(Message::Start(start)) = first.and_then(|first| first.message) else {

@@ -14,7 +14,9 @@ use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_batch_response::{Result as BatchResult, result::Outcome};
 use descry_proto::search::v1::search_request::Query;
+use descry_serving::Access;
 use descry_store::{GroupBy, Grouping, Pool};
+use descry_trust::Place;
 use futures::StreamExt as _;
 use tracing::Instrument as _;
 
@@ -44,8 +46,10 @@ impl SearchGrpc {
         Ok(response(ranking, offset, max_reply_bytes))
     }
 
+    /// Each search is decided by itself: one that is denied is an error among the answers.
     pub(super) async fn search_batch(
         &self,
+        access: &Access,
         request: proto::SearchBatchRequest,
     ) -> Result<proto::SearchBatchResponse, SearchError> {
         let (count, max) = (request.searches.len(), self.limits.max_batch_searches);
@@ -55,7 +59,10 @@ impl SearchGrpc {
         // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
         let max_reply_bytes = self.limits.max_reply_bytes.saturating_sub(count * FULL_BYTES);
         let searches = request.searches.into_iter();
-        let answering = |search| self.search_within(search, Patience::OfList, max_reply_bytes);
+        let answering = |search: proto::SearchRequest| async move {
+            access.permits(&search, Place::First)?;
+            self.search_within(search, Patience::OfList, max_reply_bytes).await
+        };
         let searches: Vec<_> = searches.map(answering).collect();
         let mut answers = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES);
         let mut room = ReplyRoom::new(max_reply_bytes);

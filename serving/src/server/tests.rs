@@ -72,6 +72,8 @@ pub(crate) fn settings() -> ServerConfig {
         max_reply_bytes_in_memory: 16 << 20,
         write_timeout_ms: 30_000,
         drain_ms: 100,
+        reflection: true,
+        insecure: false,
     }
 }
 
@@ -91,7 +93,8 @@ impl TestServer {
     pub(super) async fn start_with(change: impl FnOnce(&mut ServerConfig), add: impl FnOnce(Routes) -> Routes) -> Self {
         let mut config = settings();
         change(&mut config);
-        let listener = config.bind().await.unwrap();
+        let access = AccessConfig::default();
+        let listener = config.bind(&access).await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::closed());
         let routes = add(Routes::new(HealthServer::new(GatedHealth(Arc::clone(&gate)))));
@@ -101,7 +104,7 @@ impl TestServer {
         let stopped = stop.clone().cancelled_owned();
         let descriptor_set = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
         let serving = tokio::spawn(async move {
-            serve_admitted(listener, routes, descriptor_set, (&config, of_server), stopped).await
+            serve_admitted(listener, routes, descriptor_set, (&config, &access, of_server), stopped).await
         });
         Self { address, gate, admission, stop, serving }
     }
