@@ -7,6 +7,7 @@ mod checkpoint_families;
 mod checkpoint_place;
 mod confirmation;
 mod contact_sheet;
+mod credential;
 mod demo;
 mod embed;
 mod encoders;
@@ -28,6 +29,7 @@ mod server;
 mod split_features;
 mod time;
 mod time_arguments;
+mod token;
 mod verified_export;
 mod watch;
 
@@ -65,6 +67,7 @@ enum Command {
     Watch(watch::Arguments),
     Encoders(encoders::Arguments),
     Cert(cert::Arguments),
+    Token(token::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -96,5 +99,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Watch(arguments) => watch::run(arguments).await,
         Command::Encoders(arguments) => encoders::run(arguments).await,
         Command::Cert(arguments) => cert::run(arguments),
+        Command::Token(arguments) => token::run(arguments),
     }
 }

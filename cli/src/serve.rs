@@ -18,9 +18,11 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   descry serve --model bundles/cuhk
-  descry serve --model bundles/cuhk --data /var/lib/descry --listen 0.0.0.0:50051
-  descry serve --model bundles/cuhk --tls-certificate certs/server.pem --tls-key certs/server.key
-(`descry cert` makes certificates for a trial)")]
+  descry serve --model bundles/cuhk --data /var/lib/descry --tokens tokens.json
+  descry serve --model bundles/cuhk --listen 0.0.0.0:50051 --tokens tokens.json \
+    --tls-certificate certs/server.pem --tls-key certs/server.key
+  descry serve --model bundles/cuhk --listen 0.0.0.0:50051 --insecure
+(`descry token` makes tokens, `descry cert` certificates for a trial)")]
 pub(crate) struct Arguments {
     /// Model bundle: a folder written by `descry export`.
     #[arg(long, value_name = "DIR")]
@@ -40,7 +42,14 @@ pub(crate) struct Arguments {
     /// Let nobody in without a certificate of this CA (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     client_ca: Option<PathBuf>,
-    /// Settings of the encoder (YAML); its `model`, `server`, `log`, `metrics` and `telemetry` do not count
+    /// The tokens that callers must send, a file made by `descry token create`; without it nobody is asked who calls.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Listen where other machines reach it even though nothing is encrypted, or nobody is asked who calls: whoever reaches
+    /// the address may read and delete everything.
+    #[arg(long)]
+    insecure: bool,
+    /// Settings of the encoder (YAML); its `model`, `server`, `access`, `log`, `metrics` and `telemetry` do not count
     /// here.
     #[arg(long, value_name = "FILE")]
     encoder_config: Option<PathBuf>,
@@ -66,6 +75,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         (tls.client_ca, tls.client_certificates) = (client_ca, ClientCertificates::Required);
     }
     let protection = if tls.is_on() { " with TLS" } else { "" };
+    if let Some(tokens) = arguments.tokens {
+        search_config.access.tokens_file = tokens;
+    }
+    search_config.server.insecure |= arguments.insecure;
     let longest_shutdown = search_config.server.longest_shutdown();
     let shutdown = descry_serving::shutdown_signal_within(longest_shutdown).context("cannot listen for signals")?;
     let stack = Stack::open(encoder_config, search_config, &arguments.listen).await?;

@@ -1,5 +1,6 @@
 //! Where the service runs, as every command that needs one takes it.
 
+use crate::credential::Credential;
 use anyhow::Context as _;
 use descry_client::{ClientError, ClientTlsSettings, Connection};
 use descry_terminal::shell;
@@ -77,6 +78,8 @@ pub(crate) struct Server {
     /// The certificate's private key (PEM).
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    credential: Credential,
 }
 
 impl Server {
@@ -90,10 +93,10 @@ impl Server {
                 self.server
             );
         }
-        self.connect_to(&self.server).await
+        self.credential.prove(self.connect_to(&self.server).await?)
     }
 
-    /// Connects to another service, with the same certificates where it speaks TLS.
+    /// Connects to another service, with the same certificates where it speaks TLS, and without the token.
     pub(crate) async fn connect_to(&self, url: &str) -> anyhow::Result<Connection> {
         let file = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
         let tls = ClientTlsSettings { ca: file(&self.ca), certificate: file(&self.certificate), key: file(&self.key) };

@@ -6,8 +6,11 @@ use descry_trust::TrustError;
 use descry_trust::tls::{Address, ClientTls, ClientTlsSettings, TlsHints, explain_refusal};
 use std::error::Error;
 use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 /// Replies hold up to a thousand hits with their attributes, or a page of embeddings.
 const MAX_REPLY_BYTES: usize = 64 << 20;
@@ -19,8 +22,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// What errors about TLS tell people to give.
 const TLS_HINTS: TlsHints = TlsHints { ca: "--ca FILE", certificate: "--certificate FILE --key FILE" };
 
-/// What calls the service.
-pub(crate) type Service = SearchServiceClient<Channel>;
+/// What calls the service: the generated client, with what each call carries.
+pub type Service = SearchServiceClient<InterceptedService<Channel, CallHeaders>>;
+
+/// What each call carries besides its message.
+#[derive(Debug, Clone, Default)]
+pub struct CallHeaders {
+    /// What proves who calls. Marked as sensitive, so that neither logs nor HTTP/2's compression keep it.
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for CallHeaders {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// A running search service, or `descry serve`. Cheap to clone; clones share one HTTP/2 connection, which is made again
 /// when it breaks.
@@ -75,7 +94,24 @@ impl Connection {
 
     /// Over a channel that was made in another way, as through memory.
     pub fn over(channel: Channel) -> Self {
-        let service = SearchServiceClient::new(channel.clone())
+        Self::carrying(channel, CallHeaders::default())
+    }
+
+    /// The same connection, whose calls prove with this token who makes them: one that `descry token create` made, or whatever
+    /// else the service takes as one.
+    ///
+    /// # Errors
+    /// [`ClientError::Token`] for what cannot be sent as one.
+    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
+        let is_sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let value = Some(format!("Bearer {token}")).filter(|_| is_sendable).and_then(|value| value.parse().ok());
+        let mut authorization: MetadataValue<Ascii> = value.ok_or(ClientError::Token)?;
+        authorization.set_sensitive(true);
+        Ok(Self::carrying(self.channel, CallHeaders { authorization: Some(authorization) }))
+    }
+
+    fn carrying(channel: Channel, headers: CallHeaders) -> Self {
+        let service = SearchServiceClient::with_interceptor(channel.clone(), headers)
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .max_encoding_message_size(usize::MAX);
         Self { channel, service }
@@ -87,7 +123,7 @@ impl Connection {
     }
 
     /// The generated client, for calls that have no method here.
-    pub fn service(&self) -> SearchServiceClient<Channel> {
+    pub fn service(&self) -> Service {
         self.service.clone()
     }
 }
@@ -107,4 +143,20 @@ fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
 /// The reply, or why there is none.
 pub(crate) fn answer<Reply>(reply: Result<Response<Reply>, Status>) -> Result<Reply, ClientError> {
     reply.map(Response::into_inner).map_err(ClientError::refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_sent_and_not_shown() {
+        let connection = || Connection::over(Endpoint::from_static("http://127.0.0.1:9").connect_lazy());
+        let with_token = connection().with_token("descry_0123456789ab_secret").unwrap();
+        assert!(!format!("{with_token:?}").contains("secret"), "{with_token:?}");
+        for wrong in ["", "two words", "line\nbreak", "é"] {
+            let error = connection().with_token(wrong).unwrap_err();
+            assert!(wrong.is_empty() || !error.to_string().contains(wrong), "{error}");
+        }
+    }
 }

@@ -20,6 +20,9 @@ pub enum ClientError {
         /// What was given.
         url: String,
     },
+    /// Something that cannot be sent as a token. It is not shown: it may be one, with a mistake.
+    #[error("the token cannot be used: it must be one word of plain letters, as `descry token create` prints it")]
+    Token,
     /// Nobody listens at an address.
     #[error("no service answers at {url}; start one with `descry serve --model BUNDLE`")]
     NoService {

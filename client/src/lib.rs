@@ -54,7 +54,7 @@ mod watching;
 pub use calls::generation_address;
 pub use checking::Check;
 pub use comparison::{Comparison, Difference};
-pub use connection::Connection;
+pub use connection::{CallHeaders, Connection, Service};
 pub use descry_trust::tls::ClientTlsSettings;
 pub use editing::Untold;
 pub use error::ClientError;

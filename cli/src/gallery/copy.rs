@@ -1,10 +1,11 @@
 //! `descry gallery copy`
 
-use crate::interrupt;
 use crate::job_arguments::JobArguments;
 use crate::job_display::print_report;
 use crate::server::Server;
+use crate::{credential, interrupt};
 use descry_client::CopyJob;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Copy a gallery to another service, without encoding anything again.
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Address of the service that gets the copy. Where it speaks TLS, the same CA and certificate count.
     #[arg(long, value_name = "URL")]
     to: String,
+    /// File with the token for that service, which does not get to see the other one's.
+    #[arg(long, value_name = "FILE")]
+    to_token_file: Option<PathBuf>,
     /// Name of the copy [default: the same].
     #[arg(long = "as", value_name = "NAME")]
     copy_name: Option<String>,
@@ -32,10 +36,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name: gallery, server, to, copy_name, job } = arguments;
+    let Arguments { name: gallery, server, to, to_token_file, copy_name, job } = arguments;
     let interrupt = interrupt::at_signal()?;
     let source = server.connect().await?;
     let to = server.connect_to(&to).await?;
+    let to = match to_token_file {
+        Some(path) => to.with_token(credential::read(&path)?.trim())?,
+        None => to,
+    };
     let copy = CopyJob { gallery, to, copy_name, options: job.options(interrupt) };
     let report = source.copy_gallery(copy, &mut job.display()).await?;
     Ok(print_report(&report, job.json))
