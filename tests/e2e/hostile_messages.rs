@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 
 /// Sends bytes as they are.
 #[derive(Default)]
-struct Bytes;
+pub(crate) struct Bytes;
 
 impl Codec for Bytes {
     type Encode = Vec<u8>;

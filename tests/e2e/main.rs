@@ -3,6 +3,8 @@
 // Without this, lints count helpers of an integration test as shipped code.
 #![cfg(test)]
 
+// Who may do what, call by call, and with which tokens.
+mod access;
 // What the whole service finds, against exact float32.
 mod accuracy;
 // A tower that fails run after run takes the health of its services along.
