@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use descry_client::Connection;
-use descry_terminal::whole_file;
+use descry_terminal::{shell, whole_file};
 use std::path::{Path, PathBuf};
 
 /// A longer file holds something else.
@@ -35,6 +35,14 @@ impl Credential {
 
 /// The token in a file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let metadata = path.metadata();
+        if metadata.is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 != 0) {
+            tracing::warn!("others may read the token in {0}: chmod 600 {0}", shell::word(path));
+        }
+    }
     let content = whole_file::read(path, MAX_TOKEN_BYTES)?;
     String::from_utf8(content).ok().with_context(|| format!("{} holds no token: it is no text", path.display()))
 }

@@ -163,7 +163,9 @@ impl From<Denial> for SearchError {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::UnknownGallery { address } => Self::Store(StoreError::GalleryNotFound { address }),
-            Denial::Unproven | Denial::MissingScope { .. } | Denial::Exceeded { .. } => Self::Denied(denial),
+            Denial::Unproven | Denial::MissingScope { .. } | Denial::Exceeded { .. } | Denial::TooMuch { .. } => {
+                Self::Denied(denial)
+            }
         }
     }
 }

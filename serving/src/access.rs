@@ -3,7 +3,7 @@
 use crate::shares::Peer;
 use crate::standing::Standing;
 use descry_retry::overloaded;
-use descry_trust::{Caller, Denial, Guarded, Limits, Place, Scope, decide, decide_call};
+use descry_trust::{Caller, Denial, Guarded, Limits, Place, ProviderSettings, Scope, decide, decide_call};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -15,12 +15,14 @@ use tonic::{Request, Status, Streaming};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessConfig {
-    /// The file of tokens that `descry token` keeps. Empty, and without certificates: nobody is asked who calls.
+    /// The file of tokens that `descry token` keeps. Empty, and without certificates and provider: nobody is asked who calls.
     pub tokens_file: PathBuf,
     /// How often the file is looked at for changes, in milliseconds.
     pub reload_interval_ms: u64,
     /// What whoever proves a name by a client certificate may do.
     pub certificates: Vec<CertificateScopes>,
+    /// A provider whose tokens are taken as well.
+    pub identity_provider: ProviderSettings,
     /// Requests of one principal a minute; 0 for no limit. A token's own number wins.
     pub max_requests_per_minute: u32,
     /// Images that one principal brings a day, to be indexed or encoded; 0 for no limit. A token's own number wins.
@@ -40,7 +42,8 @@ pub struct CertificateScopes {
 impl AccessConfig {
     /// Whether callers must prove who they are.
     pub fn is_on(&self) -> bool {
-        !self.tokens_file.as_os_str().is_empty() || !self.certificates.is_empty()
+        let has_tokens = !self.tokens_file.as_os_str().is_empty() || !self.identity_provider.issuer.is_empty();
+        has_tokens || !self.certificates.is_empty()
     }
 
     /// What one principal may use where its token says nothing.
@@ -154,8 +157,10 @@ pub fn refusal(denial: Denial) -> Status {
     let message = denial.to_string();
     match denial {
         Denial::Unproven => Status::unauthenticated(message),
-        Denial::UnknownGallery { .. } => Status::not_found(message),
+        // Not in the words of the denial, which would tell that there is something to be denied.
+        Denial::UnknownGallery { address } => Status::not_found(format!("gallery {address:?} does not exist")),
         Denial::MissingScope { .. } => Status::permission_denied(message),
         Denial::Exceeded { retry_after_ms, .. } => overloaded(message, retry_after_ms),
+        Denial::TooMuch { .. } => Status::invalid_argument(message),
     }
 }

@@ -1,26 +1,41 @@
-//! What the tokens of a file grant, found by their ids.
+//! What tokens and certificates grant: those of a file found by their ids, those of an identity provider by its keys.
 
 use crate::access::AccessConfig;
 use crate::standing::{Allowances, Standing};
-use descry_trust::{Principal, Token, TokenFile, TokenHash, TokenRecord, TrustError};
+use descry_trust::{
+    Identity, IdentityProvider, Limits, Principal, Scope, Token, TokenFile, TokenHash, TokenRecord, TrustError,
+};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// What one token grants.
+/// How many callers of an identity provider are remembered, with what they have used of their limits.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// What somebody who proved who they are is granted.
+#[derive(Clone)]
 pub(crate) struct Grant {
-    record: TokenRecord,
-    hash: TokenHash,
     pub(crate) principal: Arc<Principal>,
     pub(crate) standing: Standing,
 }
 
-/// What all tokens grant, at one time.
+/// What one token of the file grants.
+struct OfToken {
+    record: TokenRecord,
+    hash: TokenHash,
+    grant: Grant,
+}
+
+/// What all of them grant, at one time.
 #[derive(Default)]
 pub(crate) struct Grants {
-    by_token: HashMap<String, Arc<Grant>>,
+    by_token: HashMap<String, Arc<OfToken>>,
+    /// By the certificate's name.
+    by_certificate: HashMap<String, Grant>,
+    provider: Option<IdentityProvider>,
+    limits: Limits,
     /// By the principal's name.
-    allowances: HashMap<String, Arc<Allowances>>,
+    allowances: Arc<Mutex<HashMap<String, Arc<Allowances>>>>,
 }
 
 /// Why it is not known who calls.
@@ -63,114 +78,109 @@ impl Refusal {
 
 impl Grants {
     pub(crate) fn tokens(&self) -> usize {
-        self.by_token.values().filter(|grant| grant.record.revoked_at_ms.is_none()).count()
+        self.by_token.values().filter(|token| token.record.revoked_at_ms.is_none()).count()
     }
 
-    /// What the tokens of another file grant. What stays as it was goes on; whatever was let in by a token that is gone or
-    /// changed ends.
+    /// What the tokens of another file grant, and those of the provider with its present keys. What stays as it was goes on;
+    /// whatever was let in by a token that is gone or changed ends.
     ///
     /// # Errors
     /// [`TrustError`] for a file that was not checked.
-    pub(crate) fn replaced_by(&self, file: TokenFile, config: &AccessConfig) -> Result<Self, TrustError> {
-        let mut next = Self::default();
+    pub(crate) fn replaced_by(
+        &self,
+        file: &TokenFile,
+        provider: Option<IdentityProvider>,
+        config: &AccessConfig,
+    ) -> Result<Self, TrustError> {
+        let limits = config.limits();
+        let allowances = Arc::clone(&self.allowances);
+        let mut next = Self { provider, limits, allowances, ..Self::default() };
+        for certificate in &config.certificates {
+            let grant = match self.by_certificate.get(&certificate.name) {
+                Some(grant) => grant.clone(),
+                None => next.grant(&certificate.name, certificate.scopes.clone(), None, limits),
+            };
+            next.by_certificate.insert(certificate.name.clone(), grant);
+        }
         for record in file.tokens() {
-            let kept = self.by_token.get(&record.id).filter(|grant| grant.record == *record);
-            let allowances = || self.allowances.get(&record.name).cloned().unwrap_or_default();
-            let allowances = Arc::clone(next.allowances.entry(record.name.clone()).or_insert_with(allowances));
-            let grant = match kept {
-                Some(grant) => Arc::clone(grant),
-                None => Arc::new(Grant {
+            let kept = self.by_token.get(&record.id).filter(|token| token.record == *record);
+            let token = match kept {
+                Some(token) => Arc::clone(token),
+                None => Arc::new(OfToken {
                     hash: record.hash()?,
-                    principal: Arc::new(Principal { name: record.name.clone(), scopes: record.scopes.clone() }),
-                    standing: Standing {
-                        ended: CancellationToken::new(),
-                        expires_at_ms: record.expires_at_ms,
-                        limits: record.limits(config.limits()),
-                        allowances,
-                    },
+                    grant: next.grant(&record.name, record.scopes.clone(), record.expires_at_ms, record.limits(limits)),
                     record: record.clone(),
                 }),
             };
-            next.by_token.insert(record.id.clone(), grant);
+            next.by_token.insert(record.id.clone(), token);
         }
-        for (id, grant) in &self.by_token {
-            if next.by_token.get(id).is_none_or(|kept| !Arc::ptr_eq(kept, grant)) {
-                grant.standing.ended.cancel();
+        for (id, token) in &self.by_token {
+            if next.by_token.get(id).is_none_or(|kept| !Arc::ptr_eq(kept, token)) {
+                token.grant.standing.ended.cancel();
             }
         }
         Ok(next)
+    }
+
+    fn grant(&self, name: &str, scopes: Vec<Scope>, expires_at_ms: Option<i64>, limits: Limits) -> Grant {
+        let mut known = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMEMBERED && !known.contains_key(name) {
+            // Those who do nothing at present.
+            known.retain(|_, allowances| Arc::strong_count(allowances) > 1);
+        }
+        let allowances = Arc::clone(known.entry(name.to_owned()).or_default());
+        Grant {
+            principal: Arc::new(Principal { name: name.to_owned(), scopes }),
+            standing: Standing { ended: CancellationToken::new(), expires_at_ms, limits, allowances },
+        }
     }
 
     /// What this token grants.
     ///
     /// # Errors
     /// The [`Refusal`].
-    pub(crate) fn find(&self, text: &str) -> Result<&Arc<Grant>, Refusal> {
-        let token: Token = text.parse().map_err(|_| Refusal::Malformed)?;
-        let grant = self.by_token.get(token.id()).ok_or(Refusal::Unknown)?;
-        let id = || token.id().to_owned();
-        if !grant.hash.is_same(&token.hash()) {
+    pub(crate) fn find(&self, text: &str) -> Result<Grant, Refusal> {
+        match &self.provider {
+            Some(provider) if !text.starts_with(Token::PREFIX) => self.of_identity(provider.identify(text)),
+            Some(_) | None => self.of_token(text),
+        }
+    }
+
+    fn of_identity(&self, identity: Result<Identity, TrustError>) -> Result<Grant, Refusal> {
+        let Identity { principal, expires_at_ms } = identity.map_err(|error| {
+            if matches!(error, TrustError::ExpiredToken) {
+                Refusal::Expired(String::new())
+            } else {
+                Refusal::Wrong(String::new())
+            }
+        })?;
+        Ok(self.grant(&principal.name, principal.scopes, Some(expires_at_ms), self.limits))
+    }
+
+    fn of_token(&self, text: &str) -> Result<Grant, Refusal> {
+        let given: Token = text.parse().map_err(|_| Refusal::Malformed)?;
+        let token = self.by_token.get(given.id()).ok_or(Refusal::Unknown)?;
+        let id = || given.id().to_owned();
+        if !token.hash.is_same(&given.hash()) {
             return Err(Refusal::Wrong(id()));
         }
-        if grant.record.revoked_at_ms.is_some() {
+        if token.record.revoked_at_ms.is_some() {
             return Err(Refusal::Revoked(id()));
         }
-        if grant.standing.is_expired() {
+        if token.grant.standing.is_expired() {
             return Err(Refusal::Expired(id()));
         }
-        Ok(grant)
+        Ok(token.grant.clone())
+    }
+
+    /// What a certificate of this name grants, which the connection has proved.
+    ///
+    /// # Errors
+    /// [`Refusal::Missing`] where the settings know no such name.
+    pub(crate) fn find_certificate(&self, name: &str) -> Result<Grant, Refusal> {
+        self.by_certificate.get(name).cloned().ok_or(Refusal::Missing)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::standing::wall_clock_ms;
-    use descry_trust::{Limits, NewToken};
-
-    fn add(file: &mut TokenFile, name: &str, expires_at_ms: Option<i64>) -> Token {
-        let scopes = vec!["search:lobby".parse().unwrap()];
-        file.add(NewToken { name: name.to_owned(), scopes, expires_at_ms, limits: Limits::default() }, 0).unwrap()
-    }
-
-    fn refusal(grants: &Grants, token: &str) -> Option<Refusal> {
-        grants.find(token).err()
-    }
-
-    #[test]
-    fn a_token_grants_until_it_expires_or_is_revoked() {
-        let (mut file, config) = (TokenFile::empty(), AccessConfig::default());
-        let valid = add(&mut file, "guard", Some(wall_clock_ms() + 1_000_000));
-        let expired = add(&mut file, "guard", Some(wall_clock_ms() - 1));
-        let revoked = add(&mut file, "guard", None);
-        file.revoke(revoked.id(), 1).unwrap();
-        let grants = Grants::default().replaced_by(file.clone(), &config).unwrap();
-        assert_eq!(grants.find(&valid.reveal()).unwrap().principal.name, "guard");
-        let id = |token: &Token| token.id().to_owned();
-        assert_eq!(refusal(&grants, &expired.reveal()), Some(Refusal::Expired(id(&expired))));
-        assert_eq!(refusal(&grants, &revoked.reveal()), Some(Refusal::Revoked(id(&revoked))));
-        let other = Token::generate().unwrap();
-        assert_eq!(refusal(&grants, &other.reveal()), Some(Refusal::Unknown));
-        let mixed = other.reveal().replace(other.id(), valid.id());
-        assert_eq!(refusal(&grants, &mixed), Some(Refusal::Wrong(id(&valid))));
-        assert_eq!(refusal(&grants, "descry_"), Some(Refusal::Malformed));
-    }
-
-    #[test]
-    fn what_a_changed_token_let_in_ends_and_nothing_else() {
-        let (mut file, config) = (TokenFile::empty(), AccessConfig::default());
-        let tokens = ["first", "second", "third"].map(|name| add(&mut file, name, None));
-        let before = Grants::default().replaced_by(file.clone(), &config).unwrap();
-        let standing = tokens.each_ref().map(|token| before.find(&token.reveal()).unwrap().standing.clone());
-        let is_over = || standing.each_ref().map(|standing| standing.ended.is_cancelled());
-        file.revoke("second", 1).unwrap();
-        add(&mut file, "fourth", None);
-        let after = before.replaced_by(file, &config).unwrap();
-        assert_eq!(is_over(), [false, true, false]);
-        // What one has used up stays used up.
-        let kept = &after.find(&tokens[0].reveal()).unwrap().standing.allowances;
-        assert!(Arc::ptr_eq(kept, &standing[0].allowances));
-        after.replaced_by(TokenFile::empty(), &config).unwrap();
-        assert_eq!(is_over(), [true, true, true]);
-    }
-}
+mod tests;

@@ -87,7 +87,8 @@ where
         let is_server_stream = method.is_server_stream;
         let mut record = RequestRecord::begin(method, request.headers(), callers_deadline);
         let info = request.extensions_mut().remove::<ConnectionInfo>();
-        let (caller, standing) = match self.layer.who_calls(&mut request, info.as_ref(), &record) {
+        let known = record.span().in_scope(|| self.layer.who_calls(&mut request, info.as_ref(), &record));
+        let (caller, standing) = match known {
             Ok(known) => known,
             Err(status) => return refused(record, status),
         };

@@ -1,7 +1,7 @@
 //! What a principal that proved who it is may still do: until when, and how much.
 
 use bytes::Bytes;
-use descry_trust::{Allowance, Denial, Limits};
+use descry_trust::{Allowance, Denial, Limits, Shortage};
 use http_body::{Frame, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
@@ -44,17 +44,17 @@ impl Standing {
     pub(crate) fn take_request(&self) -> Result<(), Denial> {
         let Some(most) = self.limits.max_requests_per_minute else { return Ok(()) };
         let taken = self.allowances.requests.take(1, most, MINUTE, Instant::now());
-        taken.map_err(exceeded("requests of this minute"))
+        taken.map_err(exceeded("requests of this minute", most))
     }
 
     /// Counts images.
     ///
     /// # Errors
-    /// [`Denial::Exceeded`].
+    /// [`Denial::Exceeded`], [`Denial::TooMuch`].
     pub(crate) fn take_images(&self, count: usize) -> Result<(), Denial> {
         let Some(most) = self.limits.max_images_per_day else { return Ok(()) };
         let taken = self.allowances.images.take(count, most, DAY, Instant::now());
-        taken.map_err(exceeded("images of this day"))
+        taken.map_err(exceeded("images of this day", most))
     }
 
     /// Whether its time is over.
@@ -83,11 +83,16 @@ impl Standing {
     }
 }
 
-fn exceeded(what: &'static str) -> impl FnOnce(Duration) -> Denial {
-    move |wait| {
+fn exceeded(what: &'static str, most: u32) -> impl FnOnce(Shortage) -> Denial {
+    move |shortage| {
         metrics::counter!("descry_access_exceeded_total").increment(1);
-        let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        Denial::Exceeded { what, retry_after_ms }
+        match shortage {
+            Shortage::For(wait) => {
+                let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+                Denial::Exceeded { what, retry_after_ms }
+            }
+            Shortage::Always => Denial::TooMuch { what, most },
+        }
     }
 }
 
@@ -172,6 +177,7 @@ mod tests {
         assert!(what.contains("requests") && (29_000..=30_001).contains(&retry_after_ms), "{what} {retry_after_ms}");
         (0..100).for_each(|_| other.take_request().unwrap());
         standing.take_images(100).unwrap();
-        assert!(standing.take_images(1).is_err());
+        assert!(matches!(standing.take_images(1), Err(Denial::Exceeded { .. })));
+        assert_eq!(standing.take_images(101), Err(Denial::TooMuch { what: "images of this day", most: 100 }));
     }
 }

@@ -74,8 +74,16 @@ pub enum Denial {
         /// After how long some of it is there again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// A single call asks for more than the caller may ever use at once.
+    TooMuch {
+        /// Of what, in words.
+        what: &'static str,
+        /// What the caller may use.
+        most: u32,
+    },
 }
 
+/// For people who run the service: callers must not be told why a gallery is not there for them.
 impl fmt::Display for Denial {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,13 +91,14 @@ impl fmt::Display for Denial {
                 "it is not known who calls: send a valid token as `authorization: Bearer …` (descry: --token-file FILE, or \
                  the variable DESCRY_TOKEN)",
             ),
-            Self::UnknownGallery { address } => write!(formatter, "gallery {address:?} does not exist"),
+            Self::UnknownGallery { address } => write!(formatter, "the caller has no scope of gallery {address:?}"),
             Self::MissingScope { scope } => {
                 write!(formatter, "this needs the scope {scope}, which the caller's token or certificate does not have")
             }
             Self::Exceeded { what, retry_after_ms } => {
                 write!(formatter, "the caller's {what} are used up; try again in {retry_after_ms} ms")
             }
+            Self::TooMuch { what, most } => write!(formatter, "the caller's {what} are {most}; send fewer at once"),
         }
     }
 }

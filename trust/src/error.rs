@@ -20,6 +20,12 @@ pub enum TrustError {
     /// Something that is no token. It is not shown: it may hold a secret.
     #[error("this is no token: one looks like descry_0123456789ab_… and has 63 letters")]
     MalformedToken,
+    /// A token of an identity provider whose time is over.
+    #[error("the token has expired")]
+    ExpiredToken,
+    /// A token that the identity provider did not sign for this service, or not yet.
+    #[error("the token is not one of the provider's for this service")]
+    WrongToken,
     /// Something that is no hash of a token.
     #[error("sha256 must be 64 hexadecimal digits")]
     MalformedHash,

@@ -9,8 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 use subtle::ConstantTimeEq as _;
 
-/// What every token begins with, so that people and programs that look for leaked secrets know one.
-const PREFIX: &str = "descry_";
 const ID_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
 
@@ -28,6 +26,9 @@ pub struct Token {
 pub struct TokenHash([u8; 32]);
 
 impl Token {
+    /// What every token begins with, so that people and programs that look for leaked secrets know one.
+    pub const PREFIX: &'static str = "descry_";
+
     /// A new one, that nobody else has.
     ///
     /// # Errors
@@ -53,7 +54,7 @@ impl Token {
 
     /// The token as it is sent, with its secret.
     pub fn reveal(&self) -> String {
-        format!("{PREFIX}{}_{}", self.id, URL_SAFE_NO_PAD.encode(self.secret))
+        format!("{}{}_{}", Self::PREFIX, self.id, URL_SAFE_NO_PAD.encode(self.secret))
     }
 }
 
@@ -63,7 +64,7 @@ impl FromStr for Token {
     /// The error says nothing of the text: it may be a secret with one letter too many.
     fn from_str(text: &str) -> Result<Self, TrustError> {
         let (id, secret) =
-            text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).ok_or(TrustError::MalformedToken)?;
+            text.strip_prefix(Self::PREFIX).and_then(|rest| rest.split_once('_')).ok_or(TrustError::MalformedToken)?;
         if !is_id(id) {
             return Err(TrustError::MalformedToken);
         }

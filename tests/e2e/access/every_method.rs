@@ -47,13 +47,13 @@ impl Marks {
         let mut names_one = false;
         for field in message.fields() {
             let marked = field.options().get_extension(&self.names_gallery).as_bool() == Some(true);
-            let value = match field.kind() {
-                Kind::String if marked => Some(Value::String(gallery.to_owned())),
-                Kind::Message(inner) if inner.full_name().starts_with("descry.") && inner != *message => {
-                    self.request(&inner, gallery).map(Value::Message)
-                }
-                _ => None,
-            };
+            let mut value = marked.then(|| Value::String(gallery.to_owned()));
+            if let Kind::Message(inner) = field.kind()
+                && inner.full_name().starts_with("descry.")
+                && inner != *message
+            {
+                value = self.request(&inner, gallery).map(Value::Message);
+            }
             if let Some(value) = value {
                 names_one = true;
                 request.set_field(&field, if field.is_list() { Value::List(vec![value]) } else { value });

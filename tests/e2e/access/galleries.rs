@@ -112,6 +112,8 @@ async fn what_is_used_up_comes_back_and_is_said_to() {
     let Again::After(delay) = Again::of(&status) else { panic!("{status:?}") };
     assert!((28_000..=28_801).contains(&delay.as_secs()), "a third of a day: {delay:?}");
     client.index_embeddings(images(1)).await.unwrap();
+    let status = client.index_embeddings(images(4)).await.unwrap_err();
+    assert!(status.code() == Code::InvalidArgument && status.message().contains("send fewer at once"), "{status}");
     // What brings no images goes on.
     owner.gallery("lobby").await.unwrap();
 }
