@@ -1,5 +1,6 @@
 //! Settings of the search service. `config/default.yaml` documents every one of them.
 
+use crate::audit::AuditConfig;
 use descry_serving::config::{ConfigError, load};
 use descry_serving::prometheus::PrometheusConfig;
 use descry_serving::telemetry::LogConfig;
@@ -46,6 +47,8 @@ pub struct SearchConfig {
     pub watches: WatchConfig,
     /// Comparing approximate searches with exact ones.
     pub recall: RecallConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
 }
 
 /// The encoder services.
@@ -123,7 +126,7 @@ fn distinct(urls: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// A list, or the text of one with commas between, as an environment variable gives it.
-fn listed<'de, Input: serde::Deserializer<'de>>(input: Input) -> Result<Vec<String>, Input::Error> {
+pub(crate) fn listed<'de, Input: serde::Deserializer<'de>>(input: Input) -> Result<Vec<String>, Input::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Listed {
@@ -341,6 +344,7 @@ impl SearchConfig {
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         self.encoder.check()?;
+        self.audit.check()?;
         let allowed = [
             ("limits.max_reply_bytes", self.limits.max_reply_bytes, 1 << 16..=1 << 30),
             ("limits.max_hits", self.limits.max_hits, 1..=1_000_000),

@@ -91,6 +91,9 @@ pub enum SearchError {
     /// Who asks may not do that.
     #[error("{0}")]
     Denied(Denial),
+    /// The audit log cannot be written, and nothing is answered without.
+    #[error(transparent)]
+    Audit(descry_audit::AuditError),
     /// A mistake of this program.
     #[error("failure while {activity}")]
     Failed {
@@ -112,6 +115,7 @@ impl SearchError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unavailable { .. }
+            | Self::Audit(_)
             | Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::Store(
@@ -181,6 +185,7 @@ impl From<SearchError> for Status {
             SearchError::Denied(denial) => descry_serving::refusal(denial),
             SearchError::ReplyFull { .. } => Self::resource_exhausted(message),
             SearchError::Unavailable { .. } => Self::unavailable(message),
+            SearchError::Audit(_) => Self::unavailable(message),
             SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),
             SearchError::Encoder { .. } | SearchError::Server(_) => internal(&message),
             SearchError::Failed { source, .. } => internal(&format!("{message}: {source}")),

@@ -10,7 +10,10 @@ mod reply_room;
 mod searches;
 mod watching;
 
+pub(crate) use messages::search_filter;
+
 use crate::admission::Admission;
+use crate::audit::{self, Audited};
 use crate::calibration::Calibrations;
 use crate::config::{RequestLimits, WatchConfig};
 use crate::encoder_pool::EncoderPool;
@@ -77,6 +80,7 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         retention_clock,
         shutdown,
         probe,
+        trail,
         ..
     } = service;
     let calibrations = Calibrations::new(Arc::clone(&store));
@@ -108,7 +112,8 @@ pub fn add_search_service(routes: &mut RoutesBuilder, service: SearchService, ma
         retention_clock,
         shutdown,
     };
-    routes.add_service(SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes));
+    let inner = SearchServiceServer::new(grpc).max_decoding_message_size(max_message_bytes);
+    routes.add_service(Audited { inner, trail });
 }
 
 /// A denial in the words of this service.
@@ -133,16 +138,24 @@ macro_rules! serve {
                     &self,
                     request: Request<proto::$request>,
                 ) -> Result<Response<proto::$reply>, Status> {
+                    audit::asked(request.get_ref())?;
                     let message = permitted(request).map_err(denied)?;
-                    Ok(Response::new(SearchGrpc::$method(self, message).await?))
+                    audit::begin(&message).await?;
+                    let reply = SearchGrpc::$method(self, message).await?;
+                    audit::told(&reply);
+                    Ok(Response::new(reply))
                 }
             )*
 
             $(
                 async fn $asking(&self, request: Request<proto::$asked>) -> Result<Response<proto::$answer>, Status> {
+                    audit::asked(request.get_ref())?;
                     let access = Access::of(&request);
                     let message = permitted(request).map_err(denied)?;
-                    Ok(Response::new(SearchGrpc::$asking(self, &access, message).await?))
+                    audit::begin(&message).await?;
+                    let reply = SearchGrpc::$asking(self, &access, message).await?;
+                    audit::told(&reply);
+                    Ok(Response::new(reply))
                 }
             )*
 

@@ -5,6 +5,7 @@
 //! change of one) → `encoder_pool` and `descry-store`.
 
 mod admission;
+mod audit;
 pub mod calibration;
 mod config;
 mod encoder_client;
@@ -24,6 +25,7 @@ mod statistics;
 mod validation;
 mod watches;
 
+pub use audit::AuditConfig;
 pub use config::{
     EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RecallConfig,
     RequestLimits, RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
@@ -31,6 +33,7 @@ pub use config::{
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
 
+use crate::audit::Trail;
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::{EncoderPool, SystemNetwork};
 use crate::galleries::Galleries;
@@ -63,6 +66,7 @@ pub struct SearchService {
     retention_clock: RetentionClock,
     recall: RecallConfig,
     probe: RecallProbe,
+    trail: Option<Trail>,
     shutdown: CancellationToken,
 }
 
@@ -84,7 +88,7 @@ impl SearchService {
     /// As [`SearchService::open`], over a store that is open already, which several services may share.
     ///
     /// # Errors
-    /// [`SearchError`] when an address is malformed.
+    /// [`SearchError`] when an address is malformed, or the audit log cannot be written.
     pub fn over(
         store: Arc<dyn VectorStore>,
         config: &SearchConfig,
@@ -110,6 +114,7 @@ impl SearchService {
             retention: config.retention.clone(),
             probe: RecallProbe::new(config.recall.probe_interval_ms > 0 && !is_exact),
             recall: config.recall.clone(),
+            trail: Trail::open(&config.audit, config)?,
             shutdown: CancellationToken::new(),
         })
     }
@@ -118,7 +123,12 @@ impl SearchService {
     /// [`SearchService::stop_intake`].
     pub async fn tend(self, health: Health) {
         let interval_ms = self.retention.sweep_interval_ms;
-        let sweeping = retention::sweep(self.galleries, self.retention_clock, interval_ms, self.shutdown.clone());
+        let sweeping = retention::sweep(
+            (self.galleries, self.trail.clone()),
+            self.retention_clock,
+            interval_ms,
+            self.shutdown.clone(),
+        );
         let (encoders, store, shutdown) = (self.encoders.clone(), Arc::clone(&self.store), self.shutdown.clone());
         let naming = readiness::name_unsearchable(encoders, store, shutdown);
         let closing = self.descriptions.enforce(Arc::clone(&self.store), self.shutdown.clone());
@@ -131,8 +141,14 @@ impl SearchService {
             }
         };
         let comparing = self.probe.run(Arc::clone(&self.store), self.recall, self.shutdown.clone());
-        let watching = readiness::watch(self.encoders, self.store, health, self.shutdown);
-        tokio::join!(watching, sweeping, naming, closing, resolving, comparing, renewing);
+        let (trail, shutdown) = (self.trail.clone(), self.shutdown.clone());
+        let auditing = async move {
+            if let Some(trail) = trail {
+                trail.tend(shutdown.cancelled_owned()).await;
+            }
+        };
+        let watching = readiness::watch((self.encoders, self.store, self.trail), health, self.shutdown);
+        tokio::join!(watching, sweeping, naming, closing, resolving, comparing, renewing, auditing);
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.

@@ -15,6 +15,7 @@ const ENCODER_IN_FLIGHT: &str = "descry_search_encoder_in_flight";
 const CLOCK_WAITING: &str = "descry_search_retention_clock_waiting";
 const DAMAGED: &str = "descry_search_damaged_images";
 const STORE_FULL: &str = "descry_search_store_full";
+const AUDIT_WRITABLE: &str = "descry_search_audit_writable";
 
 const RECALL: &str = "descry_search_recall_at_10";
 
@@ -40,6 +41,10 @@ pub(crate) fn describe() {
     metrics::describe_gauge!(CLOCK_WAITING, "1 while the clock is ahead of the time by which images are removed.");
     metrics::describe_gauge!(DAMAGED, "Images that are known to be damaged and are passed over.");
     metrics::describe_gauge!(STORE_FULL, "1 while writes are refused because the store's disk is full.");
+    metrics::describe_gauge!(
+        AUDIT_WRITABLE,
+        "Whether the audit log can be written (1); while it cannot (0), nothing is answered."
+    );
 }
 
 pub(crate) fn count_images(acknowledgements: &[Acknowledgement]) {
@@ -96,6 +101,10 @@ pub(crate) fn count_encoder_call(member: &str, outcome: &'static str) {
 
 pub(crate) fn show_clock_waiting(is_waiting: bool) {
     metrics::gauge!(CLOCK_WAITING).set(f64::from(u8::from(is_waiting)));
+}
+
+pub(crate) fn show_audit(is_writable: bool) {
+    metrics::gauge!(AUDIT_WRITABLE).set(f64::from(u8::from(is_writable)));
 }
 
 pub(crate) fn show_condition(condition: StoreCondition) {

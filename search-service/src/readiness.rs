@@ -1,6 +1,8 @@
-//! Health follows the dependencies: with the encoder or the store down, no search can be answered.
+//! Health follows the dependencies: with the encoder or the store down, or an audit log that cannot be written, no search can
+//! be answered.
 
 use crate::SearchError;
+use crate::audit::Trail;
 use crate::encoder_pool::EncoderPool;
 use crate::metrics;
 use descry_model::Fingerprint;
@@ -19,16 +21,26 @@ const NAMED_GALLERIES: usize = 10;
 /// How often the encoders are asked whether they run other models than the galleries'.
 const NAMING_PAUSE: Duration = Duration::from_secs(30);
 
-/// Asks both dependencies again and again and tells the health service, until `shutdown`.
+/// Asks all dependencies again and again and tells the health service, until `shutdown`.
 pub(crate) async fn watch(
-    encoders: EncoderPool,
-    store: Arc<dyn VectorStore>,
+    (encoders, store, trail): (EncoderPool, Arc<dyn VectorStore>, Option<Trail>),
     health: Health,
     shutdown: CancellationToken,
 ) {
     let mut was_ready = None;
     loop {
-        let probe = async { encoders.ready().await.and(store.ready().await.map_err(SearchError::from)) };
+        let audited = async {
+            match &trail {
+                Some(trail) => {
+                    let ready = trail.ready().await;
+                    metrics::show_audit(ready.is_ok());
+                    ready
+                }
+                None => Ok(()),
+            }
+        };
+        let probe =
+            async { encoders.ready().await.and(store.ready().await.map_err(SearchError::from)).and(audited.await) };
         let probed = tokio::select! {
             probed = tokio::time::timeout(PROBE_LIMIT, probe) => probed,
             () = shutdown.cancelled() => break,

@@ -39,6 +39,7 @@ pub use in_process::{GrpcChannel, in_process_channel, network_channel};
 pub use outgoing::channel_to;
 pub use program::{explain, shutdown_signal, shutdown_signal_within};
 pub use sent_token::SentToken;
+pub use request_record::code_name;
 pub use server::{Health, ServerConfig, ServerError, health_service, serve};
 pub use shares::{Exceeded, Peer, Share, Shares};
 pub use telemetry::TelemetryConfig;

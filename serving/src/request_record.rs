@@ -196,7 +196,8 @@ fn is_fault(code: Code) -> bool {
 }
 
 /// The code as gRPC's specification writes it.
-fn code_name(code: Code) -> &'static str {
+#[must_use]
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

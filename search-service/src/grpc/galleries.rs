@@ -4,6 +4,7 @@ use super::SearchGrpc;
 use super::messages::{gallery_message, gallery_settings, retention_of, statistics_message};
 use super::reply_room::{ReplyRoom, page_limit};
 use crate::SearchError;
+use crate::audit;
 use crate::galleries::{Activation, CompareRequest};
 use crate::retention::Retention;
 use crate::statistics::Statistics;
@@ -128,6 +129,12 @@ impl SearchGrpc {
         request: proto::DeleteGalleryRequest,
     ) -> Result<proto::DeleteGalleryResponse, SearchError> {
         check_gallery_name(&request.name)?;
+        if audit::is_recorded()
+            && let Ok(generation) = self.store.resolve(&request.name).await
+        {
+            audit::note(&generation, None);
+            audit::count("deleted", self.store.describe(&generation).await?.images);
+        }
         self.galleries.delete(&request.name).await?;
         self.calibrations.forget(&request.name);
         Ok(proto::DeleteGalleryResponse {})

@@ -6,6 +6,7 @@ use super::galleries::parse_fingerprint;
 use super::messages::{image_metadata, metadata_mask, metadata_message, milliseconds, search_filter};
 use super::reply_room::{PREFIX_BYTES, ReplyRoom};
 use crate::SearchError;
+use crate::audit;
 use crate::galleries::Removal;
 use crate::indexing::write_embeddings;
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
@@ -49,6 +50,7 @@ impl SearchGrpc {
         self.check_count("page_size", limit)?;
         let after = Some(page_token).filter(|token| !token.is_empty());
         let generation = self.store.resolve(&gallery).await?;
+        audit::note(&generation, None);
         let mut request = PageRequest { filter, after, limit };
         loop {
             let page = self.store.page(&generation, request.clone()).await?;

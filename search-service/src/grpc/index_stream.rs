@@ -4,11 +4,13 @@ use super::SearchGrpc;
 use super::answers::Answering;
 use super::messages::{image_metadata, metadata_mask};
 use crate::SearchError;
+use crate::audit::{self, StreamBegun, StreamEntry};
 use crate::config::RequestLimits;
 use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
+use descry_proto::search::v1::index_images_response::Outcome;
 use descry_serving::{Exceeded, Peer, PermittedStream};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -43,7 +45,9 @@ impl SearchGrpc {
         let pace = Pace::new(start.max_images_per_second, self.indexing.max_images_per_second)
             .map_err(|reason| invalid("start.max_images_per_second", reason))?;
         let mask = metadata_mask(start.metadata_mask.clone(), &self.limits)?;
+        let begun = audit::stream(&start).await?;
         let address = self.open_target(&start).await?;
+        let entry = begun.map(StreamBegun::go_on);
         let (ended, end) = oneshot::channel();
         let limits = self.limits.clone();
         let memory = Arc::clone(&self.memory);
@@ -69,15 +73,22 @@ impl SearchGrpc {
             });
         let answering = Arc::new(Answering::new(Arc::clone(&self.store), address.clone()));
         let acknowledgements = self.indexer.clone().index(address, mask, images);
+        let of_chunks = entry.clone();
         let replies = acknowledgements
             .then(move |chunk| {
-                let answering = Arc::clone(&answering);
-                async move { answering.answers(chunk).await }
+                let (answering, entry) = (Arc::clone(&answering), of_chunks.clone());
+                async move { recorded(answering.answers(chunk).await, entry.as_deref()).await }
             })
             .flat_map(futures::stream::iter);
         // What was taken in is indexed and acknowledged first; then the stream says why it ended early, if it did.
-        let end = futures::stream::once(end).filter_map(|end| async move { end.ok().map(Err) });
-        let replies = replies.map(Ok).chain(end).inspect(move |_| {
+        let end = futures::stream::once(end).filter_map(move |end| {
+            let end = end.ok();
+            if let Some(entry) = &entry {
+                entry.ended(end.as_ref().map_or(Code::Ok, Status::code));
+            }
+            async move { end.map(Err) }
+        });
+        let replies = replies.chain(end).inspect(move |_| {
             let _in_use = &place;
         });
         Ok(replies.boxed())
@@ -102,6 +113,22 @@ impl SearchGrpc {
         }
         Ok(address)
     }
+}
+
+/// Answers whose record is on disk; in their place why there is none, where it is not. The images are in the gallery all the
+/// same, and sent again are found unchanged.
+async fn recorded(
+    answers: Vec<proto::IndexImagesResponse>,
+    entry: Option<&StreamEntry>,
+) -> Vec<Result<proto::IndexImagesResponse, Status>> {
+    if let Some(entry) = entry {
+        let image_ids = audit::hash_of_ids(answers.iter().map(|answer| answer.image_id.as_str()));
+        let failed = answers.iter().filter(|answer| !matches!(answer.outcome, Some(Outcome::Indexed(_)))).count();
+        if let Err(error) = entry.chunk(image_ids, failed as u64).await {
+            return vec![Err(error.into())];
+        }
+    }
+    answers.into_iter().map(Ok).collect()
 }
 
 fn shutting_down() -> Status {

@@ -130,7 +130,7 @@ fn watch_part(WatchPart { what, weight }: WatchPart) -> proto::WatchPart {
 }
 
 /// A filter as the service knows it. protobuf's own limit of nesting keeps the recursion short.
-pub(super) fn search_filter(filter: proto::Filter) -> Result<SearchFilter, SearchError> {
+pub(crate) fn search_filter(filter: proto::Filter) -> Result<SearchFilter, SearchError> {
     let time = |field: &str, time: Option<Timestamp>| time.map(|time| milliseconds(field, time)).transpose();
     let nested = |filters: Vec<proto::Filter>| filters.into_iter().map(search_filter).collect::<Result<Vec<_>, _>>();
     let attributes = filter.attributes.into_iter();

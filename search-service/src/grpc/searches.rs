@@ -6,6 +6,7 @@ use super::messages::{hit_message, item_error, search_accuracy, search_filter, t
 use super::reply_room::ReplyRoom;
 use crate::SearchError;
 use crate::admission::Patience;
+use crate::audit;
 use crate::calibration::{Caption, measure};
 use crate::retrieval::{Fusion, Part, PartKind, Ranking, SearchSpec};
 use crate::validation::{check_gallery_name, invalid};
@@ -59,9 +60,11 @@ impl SearchGrpc {
         // Some at the same time, so that the encoder runs their texts together; not all, so that their hits fit into memory.
         let max_reply_bytes = self.limits.max_reply_bytes.saturating_sub(count * FULL_BYTES);
         let searches = request.searches.into_iter();
-        let answering = |search: proto::SearchRequest| async move {
-            access.permits(&search, Place::First)?;
-            self.search_within(search, Patience::OfList, max_reply_bytes).await
+        let answering = |search| {
+            audit::of_list(search, |search| async move {
+                access.permits(&search, Place::First)?;
+                self.search_within(search, Patience::OfList, max_reply_bytes).await
+            })
         };
         let searches: Vec<_> = searches.map(answering).collect();
         let mut answers = futures::stream::iter(searches).buffered(CONCURRENT_SEARCHES);

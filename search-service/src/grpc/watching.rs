@@ -6,6 +6,7 @@ use super::messages::{hit_message, milliseconds, watch_message};
 use super::reply_room::{PREFIX_BYTES, ReplyRoom, page_limit};
 use super::searches::query_parts;
 use crate::SearchError;
+use crate::audit::{self, StreamBegun, StreamEntry, of_hit};
 use crate::retrieval::{RankedHit, SearchSpec, alone};
 use crate::validation::{check_gallery_name, invalid};
 use crate::watches::{Descriptions, Following, Found, Watch, WatchPart, Watches, delete_watch, follow, put_watch};
@@ -116,6 +117,11 @@ impl SearchGrpc {
         peer: Option<Peer>,
         request: proto::WatchMatchesRequest,
     ) -> Result<BoxStream<'static, Result<proto::WatchMatch, Status>>, Status> {
+        let of_stream = proto::WatchMatchesRequest {
+            gallery: request.gallery.clone(),
+            names: request.names.clone(),
+            ..proto::WatchMatchesRequest::default()
+        };
         let proto::WatchMatchesRequest { gallery, names, since, after, with_positions } = request;
         check_gallery_name(&gallery)?;
         for name in &names {
@@ -133,6 +139,7 @@ impl SearchGrpc {
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
+        let entry = audit::stream(&of_stream).await?.map(StreamBegun::go_on);
         let following = Following { gallery, names, since_ms, after, with_positions, poll_interval };
         let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
         // It ends when the receiver is dropped.
@@ -141,7 +148,37 @@ impl SearchGrpc {
             let _in_use = &place;
             found.map(match_message).map_err(Status::from)
         });
-        Ok(matches.boxed())
+        match entry {
+            None => Ok(matches.boxed()),
+            // Those that have come are recorded together.
+            Some(entry) => Ok(matches
+                .ready_chunks(MATCHES_WAITING)
+                .then(move |matches| {
+                    let entry = Arc::clone(&entry);
+                    async move { recorded(matches, &entry).await }
+                })
+                .flat_map(futures::stream::iter)
+                .boxed()),
+        }
+    }
+}
+
+/// Matches whose record is on disk; in their place why there is none, where it is not.
+async fn recorded(
+    matches: Vec<Result<proto::WatchMatch, Status>>,
+    entry: &StreamEntry,
+) -> Vec<Result<proto::WatchMatch, Status>> {
+    let told: Vec<_> = matches.iter().flatten().filter_map(|found| found.hit.as_ref()).map(of_hit).collect();
+    if let Some(Err(status)) = matches.iter().find(|found| found.is_err()) {
+        entry.ended(status.code());
+    }
+    // Positions tell of nobody.
+    if told.is_empty() {
+        return matches;
+    }
+    match entry.matches(told).await {
+        Ok(()) => matches,
+        Err(error) => vec![Err(error.into())],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Believed, BelievedTime, Retention};
 use crate::SearchError;
+use crate::audit::Trail;
 use crate::galleries::{Galleries, Removal};
 use crate::lease::Leases;
 use crate::metrics;
@@ -139,14 +140,22 @@ async fn newest_image(
 
 /// Removes what has been kept long enough, again and again, until `shutdown`, which breaks off a sweep that waits for
 /// the store. Of several instances one at a time sweeps a gallery.
-pub(crate) async fn sweep(galleries: Galleries, clock: RetentionClock, interval_ms: u64, shutdown: CancellationToken) {
+///
+/// Each sweep that removes something is recorded in the audit log. While that cannot be written, nothing is removed.
+pub(crate) async fn sweep(
+    (galleries, trail): (Galleries, Option<Trail>),
+    clock: RetentionClock,
+    interval_ms: u64,
+    shutdown: CancellationToken,
+) {
     if interval_ms == 0 {
         return;
     }
     let leases = Leases::default();
     let sweeping = async {
         loop {
-            if let Err(error) = sweep_at(&galleries, &leases, &clock, wall_ms(), Instant::now()).await {
+            if let Err(error) = sweep_at((&galleries, trail.as_ref()), &leases, &clock, wall_ms(), Instant::now()).await
+            {
                 tracing::warn!(%error, "removing what has been kept long enough failed; it is tried again");
             }
             tokio::time::sleep(Duration::from_millis(interval_ms)).await;
@@ -159,22 +168,29 @@ pub(crate) async fn sweep(galleries: Galleries, clock: RetentionClock, interval_
 }
 
 async fn sweep_at(
-    galleries: &Galleries,
+    (galleries, trail): (&Galleries, Option<&Trail>),
     leases: &Leases,
     clock: &RetentionClock,
     wall_ms: i64,
     now: Instant,
 ) -> Result<(), SearchError> {
+    if let Some(trail) = trail {
+        trail.ready().await?;
+    }
     if !clock.time.has_begun() {
         clock.begin(galleries, wall_ms, now).await?;
     }
     let now_ms = clock.read(wall_ms, now);
     let believed = clock.time.to_keep().unwrap_or(Believed { believed_ms: now_ms, wall_ms, waited: Duration::ZERO });
-    sweep_once(galleries, leases, believed).await
+    sweep_once((galleries, trail), leases, believed).await
 }
 
 /// One sweep over all galleries. One gallery's failure does not keep the others.
-async fn sweep_once(galleries: &Galleries, leases: &Leases, believed: Believed) -> Result<(), SearchError> {
+async fn sweep_once(
+    (galleries, trail): (&Galleries, Option<&Trail>),
+    leases: &Leases,
+    believed: Believed,
+) -> Result<(), SearchError> {
     for gallery in galleries.store().galleries().await? {
         let name = &gallery.gallery;
         match sweep_alone(galleries, leases, &gallery, believed).await {
@@ -182,6 +198,9 @@ async fn sweep_once(galleries: &Galleries, leases: &Leases, believed: Believed) 
             Err(error) if error.is_not_found() => {}
             Ok(removed) => {
                 metrics::count_removed(removed);
+                if let Some(trail) = trail {
+                    trail.swept(&gallery, removed).await?;
+                }
                 tracing::info!(gallery = name, removed, "removed what had been kept long enough");
             }
             Err(error) => tracing::warn!(gallery = name, %error, "sweeping a gallery failed"),
@@ -259,7 +278,7 @@ mod tests {
         let (_folder, galleries, gallery) = stand().await;
         let (clock, began) = (RetentionClock::new(WEEK), Instant::now());
         let sweep = async |second: u64, wall_ms| {
-            sweep_at(&galleries, &Leases::default(), &clock, wall_ms, began + Duration::from_secs(second))
+            sweep_at((&galleries, None), &Leases::default(), &clock, wall_ms, began + Duration::from_secs(second))
                 .await
                 .unwrap();
             images(&galleries, &gallery).await
@@ -281,10 +300,10 @@ mod tests {
         let now = Instant::now();
         galleries.store().put_document(&gallery, BELIEVED_KEY, Some((NOON - DAY_MS / 2).to_string())).await.unwrap();
         let after_half_a_day = RetentionClock::new(WEEK);
-        sweep_at(&galleries, &Leases::default(), &after_half_a_day, NOON, now).await.unwrap();
+        sweep_at((&galleries, None), &Leases::default(), &after_half_a_day, NOON, now).await.unwrap();
         assert_eq!(images(&galleries, &gallery).await, 1);
         let ahead = RetentionClock::new(WEEK);
-        sweep_at(&galleries, &Leases::default(), &ahead, NOON + 400 * DAY_MS, now).await.unwrap();
+        sweep_at((&galleries, None), &Leases::default(), &ahead, NOON + 400 * DAY_MS, now).await.unwrap();
         assert_eq!(images(&galleries, &gallery).await, 1);
         assert_eq!(
             believed_before(galleries.store(), &gallery).await.unwrap(),

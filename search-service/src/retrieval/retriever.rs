@@ -6,6 +6,7 @@ use super::ranking::Ranker;
 use super::sightings::{self, Most};
 use crate::SearchError;
 use crate::admission::{Admission, Kind, Patience, Turn};
+use crate::audit;
 use crate::calibration::Calibrations;
 use crate::config::RequestLimits;
 use crate::encoder_client::Uncounted;
@@ -82,6 +83,7 @@ impl Retriever {
     /// Waits for the turn of a query, and encodes it for the generation that serves.
     async fn encoded(&self, search: &SearchSpec, patience: Patience) -> Result<Encoded, SearchError> {
         let generation = self.store.resolve(&search.gallery).await?;
+        audit::note(&generation, None);
         let (kind, items) = needs(search);
         let turn = self.admission.turn(&generation.fingerprint, kind, items, patience).await?;
         let (parts, uncounted) = encode(&self.encoders, &*self.store, search, &generation).await?;
@@ -100,6 +102,7 @@ impl Retriever {
         };
         let mut hits = ranker.rank().await?;
         let calibration = self.calibrations.of(&generation).await?;
+        audit::note(&generation, calibration.as_ref().map(|calibration| calibration.calibrated_at_ms));
         let not_in_gallery = match calibration {
             Some(calibration) => ranker.judge(&calibration, &mut hits).await?,
             None => None,

@@ -1,0 +1,117 @@
+//! The audit log of this service: each request leaves a record before its answer leaves.
+//!
+//! `layer` stands around all methods, so none can forget its record: it begins an entry, and writes it when the answer is
+//! known. What the entry says is added on the way: what a message asks for (`requests`), what is answered (`replies`), which
+//! generation and calibration answered ([`note`]). Streams write records of their own as they go on (`stream`).
+
+mod entry;
+mod layer;
+mod replies;
+mod requests;
+mod settings;
+mod stream;
+
+pub(crate) use entry::{asked, begin, count, is_recorded, note, of_list, told};
+pub(crate) use layer::Audited;
+pub(crate) use replies::{AuditedReply, of_hit};
+pub(crate) use requests::AuditedRequest;
+pub use settings::AuditConfig;
+pub(crate) use stream::{StreamBegun, StreamEntry, hash_of_ids, stream};
+
+use crate::SearchError;
+use descry_audit::{Anchoring, AuditError, AuditLog, Kind, Record, Words};
+use descry_store::Generation;
+use descry_trust::{Scope, Verb};
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The log, and what it asks of callers. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Trail {
+    log: AuditLog,
+    rules: Arc<Rules>,
+}
+
+struct Rules {
+    words: Words,
+    /// Galleries that are used for a stated purpose alone.
+    purpose: Vec<Scope>,
+    /// Galleries that are used in a stated case alone.
+    case: Vec<Scope>,
+    anchoring: Anchoring,
+    anchor_every: Duration,
+}
+
+impl Trail {
+    /// Opens the log where the settings name a folder. `all_settings` are those of the whole service.
+    ///
+    /// # Errors
+    /// [`SearchError::Audit`] where it cannot be written: then the service does not start.
+    pub(crate) fn open(config: &AuditConfig, all_settings: &impl Debug) -> Result<Option<Self>, SearchError> {
+        if config.folder.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let rules = Rules {
+            words: Words::open(config.queries, &config.query_key_file)?,
+            purpose: config.purpose_galleries()?,
+            case: config.case_galleries()?,
+            anchoring: config.anchoring(),
+            anchor_every: Duration::from_secs(config.anchor_interval_s),
+        };
+        // Keys and passwords are not shown among the settings, so their hash says nothing of them.
+        let log = AuditLog::open(&config.settings(), &format!("{all_settings:?}"))?;
+        Ok(Some(Self { log, rules: Arc::new(rules) }))
+    }
+
+    /// # Errors
+    /// [`SearchError::Audit`] while the log cannot be written.
+    pub(crate) async fn ready(&self) -> Result<(), SearchError> {
+        Ok(self.log.ready().await?)
+    }
+
+    /// Looks after the log's files until `shutdown`.
+    pub(crate) async fn tend(self, shutdown: impl Future<Output = ()> + Send) {
+        let Self { log, rules } = self;
+        log.tend(rules.anchoring.clone(), rules.anchor_every, shutdown).await;
+    }
+
+    /// Records that images were removed because they had been kept long enough.
+    ///
+    /// # Errors
+    /// [`SearchError::Audit`].
+    pub(crate) async fn swept(&self, gallery: &Generation, removed: u64) -> Result<(), SearchError> {
+        let mut record = Record::new(Kind::Sweep);
+        of_generation(&mut record, gallery);
+        record.gallery = Some(gallery.gallery.clone());
+        record.count("deleted", removed);
+        self.log.append(record).await?;
+        Ok(())
+    }
+
+    /// What must be stated for a gallery and is not, with the header and the flag that state it.
+    fn unstated(&self, record: &Record) -> Option<&'static str> {
+        let gallery = record.gallery.as_deref()?;
+        let gallery = gallery.split_once('.').map_or(gallery, |(name, _)| name);
+        let is_asked = |galleries: &[Scope]| galleries.iter().any(|scope| scope.allows(Verb::Search, gallery));
+        if record.purpose.is_none() && is_asked(&self.rules.purpose) {
+            return Some("it is used for a stated purpose alone: state it with x-descry-purpose (descry: --purpose)");
+        }
+        if record.case_number.is_none() && is_asked(&self.rules.case) {
+            return Some("it is used in a numbered case alone: give its number with x-descry-case (descry: --case)");
+        }
+        None
+    }
+}
+
+fn of_generation(record: &mut Record, generation: &Generation) {
+    record.generation = Some(generation.number);
+    record.fingerprint = Some(generation.fingerprint.to_string());
+}
+
+impl From<AuditError> for SearchError {
+    fn from(error: AuditError) -> Self {
+        Self::Audit(error)
+    }
+}

@@ -1,0 +1,139 @@
+//! What each answer tells, as a record says it.
+
+use descry_audit::{Record, Returned};
+use descry_proto::search::v1 as proto;
+use descry_proto::search::v1::index_images_response::Outcome;
+
+/// A message that the service answers with.
+pub(crate) trait AuditedReply {
+    /// Writes down what it tells.
+    fn told(&self, _record: &mut Record) {}
+}
+
+impl AuditedReply for proto::Gallery {
+    fn told(&self, record: &mut Record) {
+        of_gallery(self, record);
+    }
+}
+
+impl AuditedReply for proto::ListGalleriesResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("galleries", self.galleries.len() as u64);
+    }
+}
+
+impl AuditedReply for proto::ListGenerationsResponse {
+    fn told(&self, record: &mut Record) {
+        record.generation = Some(self.active);
+        record.count("generations", self.generations.len() as u64);
+    }
+}
+
+impl AuditedReply for proto::CompareGenerationsResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("missing", self.missing);
+        record.count("surplus", self.surplus);
+        // Ids of images, whichever side lacks them.
+        record.returned.extend(self.missing_ids.iter().chain(&self.surplus_ids).map(|image_id| alone(image_id)));
+    }
+}
+
+impl AuditedReply for proto::GalleryStatistics {
+    fn told(&self, record: &mut Record) {
+        record.count("images", self.images);
+    }
+}
+
+impl AuditedReply for proto::CheckGalleryResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("examined", self.examined);
+        record.count("deleted", self.damaged.iter().filter(|damaged| damaged.removed).count() as u64);
+        record.returned.extend(self.damaged.iter().map(|damaged| alone(&damaged.image_id)));
+    }
+}
+
+impl AuditedReply for proto::IndexEmbeddingsResponse {
+    fn told(&self, record: &mut Record) {
+        let failed = self.results.iter().filter(|result| !matches!(result.outcome, Some(Outcome::Indexed(_))));
+        record.count("failed", failed.count() as u64);
+    }
+}
+
+impl AuditedReply for proto::ListImagesResponse {
+    fn told(&self, record: &mut Record) {
+        record.fingerprint = Some(self.fingerprint.clone());
+        record.count("images", self.images.len() as u64);
+        record.returned.extend(self.images.iter().map(|image| alone(&image.image_id)));
+    }
+}
+
+impl AuditedReply for proto::UpdateImagesResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("updated", self.updated);
+    }
+}
+
+impl AuditedReply for proto::DeleteImagesResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("deleted", self.deleted);
+    }
+}
+
+impl AuditedReply for proto::SearchResponse {
+    fn told(&self, record: &mut Record) {
+        record.fingerprint = Some(self.fingerprint.clone());
+        record.count("hits", self.hits.len() as u64);
+        for hit in &self.hits {
+            record.returned.push(of_hit(hit));
+            // By person or track, the other images of a hit are told as well.
+            let others = hit.sightings.iter().filter(|sighting| sighting.image_id != hit.image_id);
+            record.returned.extend(others.map(|sighting| alone(&sighting.image_id)));
+        }
+    }
+}
+
+impl AuditedReply for proto::SearchBatchResponse {}
+
+impl AuditedReply for proto::Calibration {
+    fn told(&self, record: &mut Record) {
+        record.fingerprint = Some(self.fingerprint.clone());
+        record.calibrated_at_ms =
+            self.calibrated_at.map(|time| time.seconds * 1_000 + i64::from(time.nanos / 1_000_000));
+    }
+}
+
+impl AuditedReply for proto::Watch {
+    fn told(&self, record: &mut Record) {
+        record.fingerprint = Some(self.fingerprint.clone());
+    }
+}
+
+impl AuditedReply for proto::ListWatchesResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("watches", self.watches.len() as u64);
+    }
+}
+
+impl AuditedReply for proto::ListEncodersResponse {}
+impl AuditedReply for proto::DeleteGalleryResponse {}
+impl AuditedReply for proto::DeleteGenerationResponse {}
+impl AuditedReply for proto::DeleteWatchResponse {}
+
+fn of_gallery(gallery: &proto::Gallery, record: &mut Record) {
+    record.generation = Some(gallery.generation);
+    record.fingerprint = Some(gallery.fingerprint.clone());
+    record.count("images", gallery.images);
+}
+
+/// A hit as it is told.
+pub(crate) fn of_hit(hit: &proto::Hit) -> Returned {
+    Returned {
+        image_id: hit.image_id.clone(),
+        score: Some(hit.score).filter(|score| score.is_finite()),
+        probability: hit.match_probability,
+    }
+}
+
+fn alone(image_id: &str) -> Returned {
+    Returned { image_id: image_id.to_owned(), score: None, probability: None }
+}
