@@ -1,6 +1,7 @@
 //! `descry`: the program. Each subcommand parses its arguments and calls the crate that does the work.
 
 mod activation_ranges;
+mod audit;
 mod captions;
 mod cert;
 mod checkpoint_families;
@@ -68,6 +69,7 @@ enum Command {
     Encoders(encoders::Arguments),
     Cert(cert::Arguments),
     Token(token::Arguments),
+    Audit(audit::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -100,5 +102,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Encoders(arguments) => encoders::run(arguments).await,
         Command::Cert(arguments) => cert::run(arguments),
         Command::Token(arguments) => token::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
     }
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   descry serve --model bundles/cuhk
-  descry serve --model bundles/cuhk --data /var/lib/descry --tokens tokens.json
+  descry serve --model bundles/cuhk --data /var/lib/descry --tokens tokens.json --audit /var/log/descry
   descry serve --model bundles/cuhk --listen 0.0.0.0:50051 --tokens tokens.json \
     --tls-certificate certs/server.pem --tls-key certs/server.key
   descry serve --model bundles/cuhk --listen 0.0.0.0:50051 --insecure
@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// the address may read and delete everything.
     #[arg(long)]
     insecure: bool,
+    /// Keep an audit log in this folder: who did what, for what purpose, and what they were told (`descry audit`).
+    #[arg(long, value_name = "DIR")]
+    audit: Option<PathBuf>,
     /// Settings of the encoder (YAML); its `model`, `server`, `access`, `log`, `metrics` and `telemetry` do not count
     /// here.
     #[arg(long, value_name = "FILE")]
@@ -79,6 +82,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         search_config.access.tokens_file = tokens;
     }
     search_config.server.insecure |= arguments.insecure;
+    if let Some(audit) = arguments.audit {
+        new_file::check_folder(&audit)?;
+        search_config.audit.folder = audit;
+    }
     let longest_shutdown = search_config.server.longest_shutdown();
     let shutdown = descry_serving::shutdown_signal_within(longest_shutdown).context("cannot listen for signals")?;
     let stack = Stack::open(encoder_config, search_config, &arguments.listen).await?;

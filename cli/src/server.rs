@@ -2,7 +2,7 @@
 
 use crate::credential::Credential;
 use anyhow::Context as _;
-use descry_client::{ClientError, ClientTlsSettings, Connection};
+use descry_client::{ClientError, ClientTlsSettings, Connection, Stated};
 use descry_terminal::shell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +80,25 @@ pub(crate) struct Server {
     key: Option<PathBuf>,
     #[command(flatten)]
     credential: Credential,
+    #[command(flatten)]
+    stating: Stating,
+}
+
+/// Why a command is used, for the audit log of the service.
+#[derive(Debug, Clone, Default, clap::Args)]
+struct Stating {
+    /// Why you ask, for the audit log of the service; some galleries are used only by who says.
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// The number of your case, for the audit log of the service.
+    #[arg(long, value_name = "NUMBER")]
+    case: Option<String>,
+    /// The number of what allows you to ask, such as a judge's order, for the audit log.
+    #[arg(long, value_name = "NUMBER")]
+    authorization: Option<String>,
+    /// The second person who confirmed what was found, for the audit log.
+    #[arg(long, value_name = "NAME")]
+    verifier: Option<String>,
 }
 
 impl Server {
@@ -93,7 +112,9 @@ impl Server {
                 self.server
             );
         }
-        self.credential.prove(self.connect_to(&self.server).await?)
+        let Stating { purpose, case: case_number, authorization, verifier } = self.stating.clone();
+        let stated = Stated { purpose, case_number, authorization, verifier };
+        self.credential.prove(self.connect_to(&self.server).await?.stating(stated))
     }
 
     /// Connects to another service, with the same certificates where it speaks TLS, and without the token.

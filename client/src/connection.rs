@@ -1,6 +1,6 @@
 //! The connection to a running service.
 
-use crate::ClientError;
+use crate::{ClientError, Stated};
 use descry_proto::search::v1::search_service_client::SearchServiceClient;
 use descry_trust::TrustError;
 use descry_trust::tls::{Address, ClientTls, ClientTlsSettings, TlsHints, explain_refusal};
@@ -30,6 +30,8 @@ pub type Service = SearchServiceClient<InterceptedService<Channel, CallHeaders>>
 pub struct CallHeaders {
     /// What proves who calls. Marked as sensitive, so that neither logs nor HTTP/2's compression keep it.
     authorization: Option<MetadataValue<Ascii>>,
+    /// Why it is made.
+    stated: Stated,
 }
 
 impl Interceptor for CallHeaders {
@@ -37,6 +39,7 @@ impl Interceptor for CallHeaders {
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.clone());
         }
+        self.stated.add_to(request.metadata_mut());
         Ok(request)
     }
 }
@@ -46,6 +49,7 @@ impl Interceptor for CallHeaders {
 #[derive(Debug, Clone)]
 pub struct Connection {
     channel: Channel,
+    headers: CallHeaders,
     service: Service,
 }
 
@@ -107,14 +111,27 @@ impl Connection {
         let value = Some(format!("Bearer {token}")).filter(|_| is_sendable).and_then(|value| value.parse().ok());
         let mut authorization: MetadataValue<Ascii> = value.ok_or(ClientError::Token)?;
         authorization.set_sensitive(true);
-        Ok(Self::carrying(self.channel, CallHeaders { authorization: Some(authorization) }))
+        let Self { channel, headers, .. } = self;
+        Ok(Self::carrying(channel, CallHeaders { authorization: Some(authorization), ..headers }))
+    }
+
+    /// The same connection, whose calls state why they are made.
+    #[must_use]
+    pub fn stating(self, stated: Stated) -> Self {
+        let Self { channel, headers, .. } = self;
+        Self::carrying(channel, CallHeaders { stated, ..headers })
+    }
+
+    /// What its calls state, for another connection that is used for the same reason.
+    pub fn stated(&self) -> Stated {
+        self.headers.stated.clone()
     }
 
     fn carrying(channel: Channel, headers: CallHeaders) -> Self {
-        let service = SearchServiceClient::with_interceptor(channel.clone(), headers)
+        let service = SearchServiceClient::with_interceptor(channel.clone(), headers.clone())
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .max_encoding_message_size(usize::MAX);
-        Self { channel, service }
+        Self { channel, headers, service }
     }
 
     /// The channel below, for other services at the same address, such as the one that tells of health.

@@ -47,6 +47,7 @@ mod metadata;
 mod model_change;
 mod retry;
 mod searching;
+mod stating;
 mod time;
 mod transfer;
 mod watching;
@@ -68,6 +69,7 @@ pub use model_change::{
     Surplus,
 };
 pub use retry::PATIENCE;
+pub use stating::Stated;
 pub use time::{timestamp, unix_ms};
 pub use transfer::{CopyJob, Exported};
 pub use watching::Matches;

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name: gallery, server, to, to_token_file, copy_name, job } = arguments;
     let interrupt = interrupt::at_signal()?;
     let source = server.connect().await?;
-    let to = server.connect_to(&to).await?;
+    let to = server.connect_to(&to).await?.stating(source.stated());
     let to = match to_token_file {
         Some(path) => to.with_token(credential::read(&path)?.trim())?,
         None => to,
