@@ -185,7 +185,8 @@ impl From<SearchError> for Status {
             SearchError::Denied(denial) => descry_serving::refusal(denial),
             SearchError::ReplyFull { .. } => Self::resource_exhausted(message),
             SearchError::Unavailable { .. } => Self::unavailable(message),
-            SearchError::Audit(_) => Self::unavailable(message),
+            // The reason names files of the service.
+            SearchError::Audit(_) => Self::unavailable(UNRECORDED),
             SearchError::DeadlineExceeded { .. } => Self::deadline_exceeded(message),
             SearchError::Encoder { .. } | SearchError::Server(_) => internal(&message),
             SearchError::Failed { source, .. } => internal(&format!("{message}: {source}")),
@@ -193,6 +194,9 @@ impl From<SearchError> for Status {
         }
     }
 }
+
+/// What callers are told while the audit log cannot be written.
+const UNRECORDED: &str = "the audit log cannot be written, so nothing is answered; the service's log has the reason";
 
 fn store_status(error: StoreError, message: String) -> Status {
     match error {
