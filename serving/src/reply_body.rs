@@ -194,7 +194,7 @@ impl ReplyBody {
 }
 
 /// A status as the end of an answer that has begun.
-fn trailers_of(status: &Status) -> http::HeaderMap {
+pub(crate) fn trailers_of(status: &Status) -> http::HeaderMap {
     let mut trailers = http::HeaderMap::new();
     // It is ours: its message is text, and its details are bytes in base64.
     let _ = status.add_header(&mut trailers);

@@ -1,5 +1,6 @@
 //! What a principal that proved who it is may still do: until when, and how much.
 
+use crate::reply_body::trailers_of;
 use bytes::Bytes;
 use descry_trust::{Allowance, Denial, Limits, Shortage};
 use http_body::{Frame, SizeHint};
@@ -119,7 +120,8 @@ impl http_body::Body for StandingBody {
         }
         // What the stream works on ends with it.
         *body = None;
-        Poll::Ready(Some(Err(Status::unauthenticated(Denial::Unproven.to_string()))))
+        let status = Status::unauthenticated(Denial::Unproven.to_string());
+        Poll::Ready(Some(Ok(Frame::trailers(trailers_of(&status)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -162,7 +164,8 @@ mod tests {
         revoked.ended.cancel();
         for standing in [revoked, standing(Some(wall_clock_ms() - 1)), standing(Some(wall_clock_ms() + 20))] {
             let mut body = standing.limit(Body::new(Silent));
-            let Some(Err(status)) = next(&mut body).await else { panic!("it goes on") };
+            let Some(Ok(end)) = next(&mut body).await else { panic!("it goes on") };
+            let status = Status::from_header_map(end.trailers_ref().unwrap()).unwrap();
             assert_eq!(status.code(), tonic::Code::Unauthenticated);
             assert!(next(&mut body).await.is_none() && http_body::Body::is_end_stream(&body));
         }

@@ -152,7 +152,12 @@ async fn a_server_that_is_not_who_it_should_be_is_refused_with_advice() {
         (&stranger, local, Validity::days(5), "not from a CA that is trusted here; name its CA with --ca FILE"),
         (&stand, local, past, "has expired (3 days ago)"),
         (&stand, local, future, "not valid yet"),
-        (&stand, &["search.example", "other.example"], Validity::days(5), "not for localhost but for search.example, other"),
+        (
+            &stand,
+            &["search.example", "other.example"],
+            Validity::days(5),
+            "not for localhost but for search.example, other",
+        ),
     ] {
         let settings = by.server(names, validity);
         let refusal = Echo::serve(&settings).await.name(&stand.anybody()).await.unwrap_err();
