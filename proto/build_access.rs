@@ -181,7 +181,7 @@ fn also_needed(message: &MessageDescriptor, marks: &Marks) -> Result<String, Box
 fn one_of(field: &FieldDescriptor) -> Result<Option<(String, String)>, String> {
     let Some(one_of) = field.containing_oneof().filter(|one_of| !one_of.is_synthetic()) else { return Ok(None) };
     let parent = field.parent_message();
-    let module = format!("{}::{}", module_of(&parent)?, snake_case(parent.name()));
+    let module = format!("{}::{}", module_of(parent)?, snake_case(parent.name()));
     let variant = format!("{module}::{}::{}", camel_case(one_of.name()), camel_case(field.name()));
     Ok(Some((one_of.name().to_owned(), variant)))
 }

@@ -292,7 +292,7 @@ fn cut_list<Entry>(
 ) {
     let mut left = MAX_LIST_BYTES;
     let fits = |entry: &Entry| {
-        left = left.checked_sub(bytes(entry)).unwrap_or_default();
+        left = left.saturating_sub(bytes(entry));
         left > 0
     };
     let kept = list.iter().take(MAX_ENTRIES).map(fits).take_while(|fits| *fits).count();

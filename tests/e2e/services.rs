@@ -16,6 +16,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 use tonic::Code;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body, Bytes, StdError};
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -45,11 +47,15 @@ pub(crate) fn demo_images(count: usize) -> Vec<Image> {
     files.iter().take(count).enumerate().map(image).collect()
 }
 
-pub(crate) async fn index(
-    client: &mut SearchServiceClient<Channel>,
+pub(crate) async fn index<Transport>(
+    client: &mut SearchServiceClient<Transport>,
     gallery: &str,
     images: Vec<Image>,
-) -> Vec<IndexImagesResponse> {
+) -> Vec<IndexImagesResponse>
+where
+    Transport: GrpcService<tonic::body::Body, Error: Into<StdError>>,
+    Transport::ResponseBody: Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
     let start = Message::Start(Start { gallery: gallery.to_owned(), create: true, ..Start::default() });
     let messages = std::iter::once(start).chain(images.into_iter().map(Message::Image));
     let requests: Vec<_> = messages.map(|message| IndexImagesRequest { message: Some(message) }).collect();

@@ -21,8 +21,11 @@ tokio::task_local! {
     static ENTRY: Entry;
 }
 
+/// Where in a record something goes that a caller states.
+type Place = fn(&mut Record) -> &mut Option<String>;
+
 /// What callers state: the header, and where it goes.
-const STATED: [(&str, fn(&mut Record) -> &mut Option<String>); 4] = [
+const STATED: [(&str, Place); 4] = [
     ("x-descry-purpose", |record| &mut record.purpose),
     ("x-descry-case", |record| &mut record.case_number),
     ("x-descry-authorization", |record| &mut record.authorization),
@@ -121,7 +124,7 @@ impl Entry {
 /// Where a request comes from: who proved who they are, or at least an address.
 fn caller(extensions: &Extensions) -> Caller {
     let address = || extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    extensions.get::<Caller>().cloned().unwrap_or_else(|| Caller { principal: None, address: address() })
+    extensions.get::<Caller>().cloned().unwrap_or_else(|| Caller { address: address(), ..Caller::default() })
 }
 
 /// Notes what the caller states, as text or, in a header whose name ends with `-bin`, as bytes of UTF-8.

@@ -1,10 +1,10 @@
 //! What a collector is sent.
 
 use super::*;
-use crate::ServerConfig;
 use crate::method_names::MethodNames;
 use crate::request::RequestLayer;
 use crate::server::{Certificates, settings_of_tests};
+use crate::{AccessConfig, ServerConfig};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -110,11 +110,13 @@ async fn a_collector_is_met_over_tls() {
     let (sent, mut received) = mpsc::unbounded_channel();
     let certificates = Certificates::new();
     let server = ServerConfig { tls: certificates.server(), ..settings_of_tests() };
-    let listener = server.bind().await.unwrap();
+    let access = AccessConfig::default();
+    let listener = server.bind(&access).await.unwrap();
     let otlp_endpoint = format!("https://{}", listener.local_addr().unwrap());
     let routes = tonic::service::Routes::new(Collector(sent));
     tokio::spawn(async move {
-        crate::serve(listener, routes, tonic_health::pb::FILE_DESCRIPTOR_SET, &server, std::future::pending()).await
+        let (descriptor, settings) = (tonic_health::pb::FILE_DESCRIPTOR_SET, (&server, &access));
+        crate::serve(listener, routes, descriptor, settings, std::future::pending()).await
     });
     // A provider of its own: the process has one tracer, which is another test's.
     let exporter = exporter(&TelemetryConfig { otlp_endpoint, tls: certificates.anybody() }).unwrap();

@@ -11,9 +11,8 @@ use qdrant_client::qdrant::{
     AliasOperations, ChangeAliases, CollectionExistsRequest, CollectionOperationResponse, CountPoints, CountResponse,
     CreateAlias, CreateCollection, CreateFieldIndexCollection, DeleteCollection, DeletePoints,
     GetCollectionInfoRequest, GetCollectionInfoResponse, GetPoints, GetResponse, ListAliasesRequest,
-    ListAliasesResponse, ListCollectionsRequest, ListCollectionsResponse, PointsOperationResponse, QueryGroupsResponse,
-    QueryPointGroups, QueryPoints, QueryResponse, ScrollPoints, ScrollResponse, SetPayloadPoints, UpsertPoints,
-    alias_operations,
+    ListAliasesResponse, ListCollectionsRequest, ListCollectionsResponse, PointsOperationResponse, QueryPoints,
+    QueryResponse, ScrollPoints, ScrollResponse, SetPayloadPoints, UpsertPoints, alias_operations,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -119,5 +118,4 @@ points_calls! {
     get_points is get: GetPoints => GetResponse;
     count is count: CountPoints => CountResponse;
     query is query: QueryPoints => QueryResponse;
-    query_groups is query_groups: QueryPointGroups => QueryGroupsResponse;
 }

@@ -107,7 +107,11 @@ impl QdrantConfig {
     }
 
     fn client(&self, field: &str, url: &str) -> Result<NodeClient, StoreError> {
-        let address = Address::parse(url).map_err(|error| invalid(field, error.to_string()))?;
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(invalid(field, "must start with http:// or https://".to_owned()));
+        }
+        // An address may hold what is nobody's business, so it is not repeated.
+        let address = Address::parse(url).map_err(|_| invalid(field, "is not an address".to_owned()))?;
         if self.timeout_ms == 0 || self.connect_timeout_ms == 0 {
             return Err(invalid("timeout_ms", "must be above 0".to_owned()));
         }

@@ -1,6 +1,6 @@
 //! Boxes of frames in every form.
 
-use descry_intake::{BoxFormat, BoxOptions, ImageSource, SourceOptions};
+use descry_intake::{BoxFormat, BoxOptions, ImageSource, SourceOptions, TimeSources};
 use std::path::Path;
 
 /// A frame of 16 by 16 pixels, for boxes to be cut out of.
@@ -30,7 +30,7 @@ pub fn read(bytes: &[u8]) {
         prefix: String::new(),
         allow_unmatched: true,
         max_image_bytes: 1 << 20,
-        times: None,
+        times: TimeSources::default(),
     };
     if let Ok(source) = ImageSource::open_frames(&[frame], options, boxes) {
         for entry in source.take(1_000).flatten() {

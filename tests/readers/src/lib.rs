@@ -16,8 +16,11 @@ pub mod requests;
 pub mod shard;
 pub mod tokenizer;
 
-/// A reader, by the name of its folder in `fuzz/corpus`.
-pub const READERS: &[(&str, fn(&[u8]))] = &[
+/// What reads bytes, and panics where a promise is broken.
+pub type Read = fn(&[u8]);
+
+/// The readers, by the names of their folders in `fuzz/corpus`.
+pub const READERS: &[(&str, Read)] = &[
     ("boxes", boxes::read),
     ("checkpoint", checkpoint::read),
     ("embeddings", embeddings::read),

@@ -1,6 +1,6 @@
 //! Tar archives of images, plain and in gzip.
 
-use descry_intake::{ImageSource, SourceOptions};
+use descry_intake::{ImageSource, SourceOptions, TimeSources};
 
 /// Reads bytes as the module says; panics where a promise is broken.
 pub fn read(bytes: &[u8]) {
@@ -14,7 +14,7 @@ pub fn read(bytes: &[u8]) {
         prefix: String::new(),
         allow_unmatched: true,
         max_image_bytes: 1 << 20,
-        times: None,
+        times: TimeSources::default(),
     };
     if let Ok(source) = ImageSource::open(&[path], options) {
         for entry in source.take(10_000).flatten() {

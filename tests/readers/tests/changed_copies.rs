@@ -15,7 +15,7 @@ const COPIES: u64 = 200;
 const EXTREMES: [u32; 6] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff];
 
 fn below(random: &mut ChaCha8Rng, limit: usize) -> usize {
-    usize::try_from(random.next_u64() % u64::try_from(limit.max(1)).unwrap()).unwrap()
+    (random.next_u64() % limit.max(1) as u64) as usize
 }
 
 /// One to four changes: a byte, a number, a piece that is gone, doubled, or taken from another file, an early end.

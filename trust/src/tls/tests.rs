@@ -309,6 +309,9 @@ async fn who_speaks_no_tls_is_told_so_on_both_sides() {
     }
 }
 
+/// Names another file in a server's settings.
+type Change = fn(&mut ServerTlsSettings, PathBuf);
+
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let stand = Stand::new();
@@ -318,7 +321,7 @@ fn files_that_cannot_be_used_are_named() {
     };
     assert_eq!(open(&settings), "");
     assert!(ServerTls::open(&ServerTlsSettings::default(), Protocol::Http2, "server").unwrap().is_none());
-    let cases: [(&str, fn(&mut ServerTlsSettings, PathBuf)); 6] = [
+    let cases: [(&str, Change); 6] = [
         ("nowhere.pem", |settings, path| settings.certificate = path),
         ("server.key", |settings, path| settings.certificate = path),
         ("ca.key", |settings, path| settings.key = path),
