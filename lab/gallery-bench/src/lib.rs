@@ -4,11 +4,12 @@
 //! Must never be needed at serving time, and never print: it returns plain data that serialises to JSON, with the rows
 //! of a table beside it, and the caller draws them. What is measured: [`run_store_benchmark`] the embedded store,
 //! [`run_server_benchmark`] a Qdrant server,
-//! [`run_service_benchmark`] the service against the store, [`measure_indexing`] indexing against the encoder,
+//! [`run_service_benchmark`] the service against the store, [`run_audit_benchmark`] what an audit log costs it, [`measure_indexing`] indexing against the encoder,
 //! [`measure_accuracy`] served rankings against exact ones, [`measure_overload`] a service that has more to do than it can.
 
 mod accuracy;
 mod accuracy_gallery;
+mod audit_benchmark;
 mod error;
 mod exact_search;
 mod group_benchmark;
@@ -36,6 +37,7 @@ mod synthetic_gallery;
 
 pub use accuracy::{AccuracyCaption, AccuracyPlan, AccuracyReport, measure_accuracy};
 pub use accuracy_gallery::AccuracyImage;
+pub use audit_benchmark::{AuditPlan, AuditReport, run_audit_benchmark};
 pub use error::GalleryBenchError;
 pub use group_report::{GroupLoss, GroupsMeasurement};
 pub use indexing::{IndexingPlan, IndexingReport, measure_indexing};

@@ -22,10 +22,19 @@ pub(crate) struct SearchServer {
 impl SearchServer {
     /// Serves the galleries of a file, which nobody else may have open.
     pub(crate) async fn start(file: &Path) -> Result<Self, GalleryBenchError> {
+        Self::start_with(file, |_| {}).await
+    }
+
+    /// The same with changed settings.
+    pub(crate) async fn start_with(
+        file: &Path,
+        change: impl FnOnce(&mut SearchConfig),
+    ) -> Result<Self, GalleryBenchError> {
         let mut config = SearchConfig::load(None)?;
         config.store.kind = StoreKind::Embedded;
         config.embedded.path = file.to_owned();
         config.encoder.url = NO_ENCODER.to_owned();
+        change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(GalleryBenchError::Listen)?;
         let address = listener.local_addr().map_err(GalleryBenchError::Listen)?;
         let shutdown = CancellationToken::new();

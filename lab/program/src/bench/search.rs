@@ -1,5 +1,6 @@
 //! `descry bench search`
 
+mod audit;
 mod models;
 mod outcome;
 mod overload;
@@ -29,6 +30,7 @@ const IMAGES_OF_A_GROUP: u64 = 4;
 Examples:
   descry bench search store --images 100000
   descry bench search service --images 20000
+  descry bench search audit --images 20000
   descry bench search index --model bundles/cuhk --images crops
   descry bench search accuracy --model bundles/cuhk --dataset cuhk-pedes --root data
   descry bench search overload --server http://127.0.0.1:50051 --gallery demo")]
@@ -41,6 +43,7 @@ pub(crate) struct Arguments {
 enum Command {
     Store(StoreArguments),
     Service(ServiceArguments),
+    Audit(audit::AuditArguments),
     Index(models::IndexArguments),
     Accuracy(models::AccuracyArguments),
     Overload(overload::OverloadArguments),
@@ -140,6 +143,7 @@ pub(crate) async fn run(arguments: Arguments, stop: CancellationToken) -> anyhow
             server::StoreName::Qdrant => server::run(arguments, stop).await,
         },
         Command::Service(arguments) => run_service(arguments, stop).await,
+        Command::Audit(arguments) => audit::run(arguments, stop).await,
         Command::Index(arguments) => models::run_index(arguments, stop).await,
         Command::Accuracy(arguments) => models::run_accuracy(arguments, stop).await,
         Command::Overload(arguments) => overload::run(arguments, stop).await,
