@@ -49,13 +49,13 @@ impl Decoder for Bytes {
     }
 }
 
-async fn send(channel: &Channel, path: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
+pub(crate) async fn send(channel: &Channel, path: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     client.unary(Request::new(bytes), path.parse().unwrap(), Bytes).await.map(|_| ())
 }
 
-fn delimited(number: u32, content: &[u8]) -> Vec<u8> {
+pub(crate) fn delimited(number: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_key(number, WireType::LengthDelimited, &mut bytes);
     encode_varint(content.len() as u64, &mut bytes);

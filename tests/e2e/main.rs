@@ -7,6 +7,8 @@
 mod access;
 // What the whole service finds, against exact float32.
 mod accuracy;
+// The audit log: each request leaves its record before it is answered, whatever happens to the service.
+mod audit;
 // A tower that fails run after run takes the health of its services along.
 mod broken_tower;
 // What scores mean: probabilities after a gallery was calibrated, none before.
