@@ -12,6 +12,7 @@ use crate::stands::polling::until;
 use descry_audit::Kind;
 use descry_proto::search::v1::{SearchBatchRequest, search_batch_response::result::Outcome};
 use stand::{AuditedService, GALLERY};
+use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -84,7 +85,7 @@ async fn nothing_is_answered_while_the_log_cannot_be_written() {
     // Each record is in a file of its own, so that the folder is needed for the next one.
     let service = AuditedService::start(|config| config.audit.max_file_bytes = 1).await;
     let mut client = service.client_with_images(3).await;
-    let mut health = HealthClient::connect(service.url().to_owned()).await.unwrap();
+    let mut health = HealthClient::new(Channel::from_shared(service.url().to_owned()).unwrap().connect_lazy());
     let mut until_health = async |expected: ServingStatus| {
         until("health follows the log", async || {
             let reply = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
