@@ -122,6 +122,7 @@ impl SearchGrpc {
             names: request.names.clone(),
             ..proto::WatchMatchesRequest::default()
         };
+        let begun = audit::stream(&of_stream).await?;
         let proto::WatchMatchesRequest { gallery, names, since, after, with_positions } = request;
         check_gallery_name(&gallery)?;
         for name in &names {
@@ -139,7 +140,7 @@ impl SearchGrpc {
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
-        let entry = audit::stream(&of_stream).await?.map(StreamBegun::go_on);
+        let entry = begun.map(StreamBegun::go_on);
         let following = Following { gallery, names, since_ms, after, with_positions, poll_interval };
         let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
         // It ends when the receiver is dropped.
