@@ -133,13 +133,17 @@ async fn check_service(connection: &Connection, url: &str) -> anyhow::Result<()>
         let request = HealthCheckRequest { service: service.to_owned() };
         tokio::time::timeout(PATIENCE, HealthClient::new(connection.channel()).check(request)).await
     };
+    let not_let_in = |status: &Status| match Connection::explain_refusal(status) {
+        Some(reason) => Err(anyhow::anyhow!("{url}: {reason}")),
+        None => Ok(()),
+    };
     let Ok(Err(mut status)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
-    if let Some(reason) = Connection::explain_refusal(&status) {
-        anyhow::bail!("{url}: {reason}");
-    }
+    not_let_in(&status)?;
     if is_broken(&status) {
-        // A service that is just restarted breaks a connection too, once; what speaks another protocol does it again.
+        // A service that is just restarted breaks a connection too, once; what speaks another protocol does it again. And a
+        // connection may be closed so early that only the next one brings the reason.
         let Ok(Err(again)) = ask(SEARCH_SERVICE).await else { return Ok(()) };
+        not_let_in(&again)?;
         if is_broken(&again) {
             return Err(again).context(format!(
                 "what answers at {url} is no gRPC service: it may be a web page, or a service's metrics; the search \
