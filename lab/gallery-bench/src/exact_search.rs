@@ -8,7 +8,7 @@ use ndarray::Array2;
 use tokio_util::sync::CancellationToken;
 
 /// Images read and compared at once.
-pub(crate) const PAGE_IMAGES: usize = 1_024;
+const PAGE_IMAGES: usize = 1_024;
 
 /// Scores that differ by less are equal: sums in another order differ by as much.
 const TIE: f32 = 1e-6;
@@ -49,6 +49,32 @@ pub(crate) async fn measure_recall(
     Ok(measured)
 }
 
+/// Gives all images of a gallery to `take`, some at a time. Whether it came to the end before `stop` did.
+pub(crate) async fn read_every_image(
+    store: &dyn VectorStore,
+    gallery: &Generation,
+    stop: &CancellationToken,
+    (activity, progress): (&str, Progress<'_>),
+    mut take: impl FnMut(&[GalleryImage]) -> Result<(), GalleryBenchError>,
+) -> Result<bool, GalleryBenchError> {
+    let images = store.describe(gallery).await?.images;
+    let mut request = PageRequest { limit: PAGE_IMAGES, ..PageRequest::default() };
+    let mut read = 0;
+    loop {
+        if stop.is_cancelled() {
+            return Ok(false);
+        }
+        let page = store.page(gallery, request.clone()).await?;
+        take(&page.images)?;
+        read += page.images.len() as u64;
+        progress(activity, read, images);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return Ok(true),
+        }
+    }
+}
+
 /// For each query the score of the last true hit, and the number of true hits.
 async fn lowest_scores(
     store: &dyn VectorStore,
@@ -58,23 +84,10 @@ async fn lowest_scores(
     stop: &CancellationToken,
     progress: Progress<'_>,
 ) -> Result<Option<Vec<(f32, usize)>>, GalleryBenchError> {
-    let images = store.describe(gallery).await?.images;
     let mut best = BestScores::new(queries, limit)?;
-    let mut request = PageRequest { limit: PAGE_IMAGES, ..PageRequest::default() };
-    let mut compared = 0;
-    loop {
-        if stop.is_cancelled() {
-            return Ok(None);
-        }
-        let page = store.page(gallery, request.clone()).await?;
-        best.add(&page.images)?;
-        compared += page.images.len() as u64;
-        progress("comparing every image", compared, images);
-        match page.next {
-            Some(next) => request.after = Some(next),
-            None => return Ok(Some(best.lowest())),
-        }
-    }
+    let told = ("comparing every image", progress);
+    let is_whole = read_every_image(store, gallery, stop, told, |images| best.add(images)).await?;
+    Ok(is_whole.then(|| best.lowest()))
 }
 
 /// The best scores of each query so far.

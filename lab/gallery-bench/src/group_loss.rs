@@ -1,12 +1,10 @@
 //! What the nearest people are without any doubt, from every embedding of the store, and how many of them are not found.
 
-use crate::exact_search::{PAGE_IMAGES, matrix};
+use crate::exact_search::{matrix, read_every_image};
 use crate::group_report::GroupLoss;
 use crate::{GalleryBenchError, Progress};
 use descry_model::{Embedding, Fingerprint};
-use descry_store::{
-    GalleryImage, Generation, GroupBy, GroupHit, Grouping, NearestQuery, PageRequest, Pool, VectorStore,
-};
+use descry_store::{GalleryImage, Generation, GroupBy, GroupHit, Grouping, NearestQuery, Pool, VectorStore};
 use ndarray::{Array2, ArrayView2};
 use std::collections::{HashMap, HashSet};
 use tokio_util::sync::CancellationToken;
@@ -58,23 +56,10 @@ async fn every_person(
     stop: &CancellationToken,
     progress: Progress<'_>,
 ) -> Result<Option<People>, GalleryBenchError> {
-    let images = store.describe(gallery).await?.images;
     let mut people = People::new(queries)?;
-    let mut request = PageRequest { limit: PAGE_IMAGES, ..PageRequest::default() };
-    let mut compared = 0;
-    loop {
-        if stop.is_cancelled() {
-            return Ok(None);
-        }
-        let page = store.page(gallery, request.clone()).await?;
-        people.add(&page.images)?;
-        compared += page.images.len() as u64;
-        progress("scoring every person", compared, images);
-        match page.next {
-            Some(next) => request.after = Some(next),
-            None => return Ok(Some(people)),
-        }
-    }
+    let told = ("scoring every person", progress);
+    let is_whole = read_every_image(store, gallery, stop, told, |images| people.add(images)).await?;
+    Ok(is_whole.then_some(people))
 }
 
 /// All people of a gallery: in memory, four bytes for each value of a person's sum and for each query.
