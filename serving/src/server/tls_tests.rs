@@ -119,6 +119,13 @@ async fn a_client_without_tls_is_told_to_speak_it() {
     let refused = HealthClient::new(server.endpoint().connect_lazy()).check(request()).await.unwrap_err();
     let reason = explain_refusal(&refused, HINTS).unwrap_or_else(|| format!("{refused:?}"));
     assert_eq!(reason, "it speaks TLS: use https:// instead of http://");
+
+    // Also one that connects long before it asks for anything.
+    let mut early = HealthClient::new(server.endpoint().connect().await.unwrap());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = early.check(request()).await.unwrap_err();
+    let reason = explain_refusal(&refused, HINTS).unwrap_or_else(|| format!("{refused:?}"));
+    assert_eq!(reason, "it speaks TLS: use https:// instead of http://");
     server.stop().await;
 
     let plain = start(ServerTlsSettings::default()).await;

@@ -277,12 +277,15 @@ async fn a_handshake_that_never_ends_is_given_up() {
     assert_eq!(started.elapsed().as_secs(), 10);
 }
 
+/// The beginning of a client's connection, its settings, and the head of its first request.
+const HTTP2_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x01\x05\0\0\0\x01";
+
 #[tokio::test]
 async fn who_speaks_no_tls_is_told_so_on_both_sides() {
     let stand = Stand::new();
     let server = Echo::serve(&stand.good_server()).await;
     for (said, answered) in [
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), "this address speaks TLS: use https://"),
+        (HTTP2_REQUEST, "this address speaks TLS: use https://"),
         (b"GET /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request"),
         (b"\0\0", ""),
     ] {
