@@ -193,3 +193,5 @@ pub(crate) fn tracer() -> Option<&'static SdkTracer> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::on_this_thread;

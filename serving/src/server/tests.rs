@@ -267,7 +267,7 @@ async fn lines_of_a_request_name_its_trace() {
     let config = telemetry::LogConfig { filter: "warn".to_owned(), format: LogFormat::Json };
     let writer = written.clone();
     let subscriber = telemetry::subscriber(&config, None, move || writer.clone()).unwrap();
-    let _installed = tracing::subscriber::set_default(subscriber);
+    let _installed = telemetry::on_this_thread(subscriber);
 
     let server = TestServer::start(|_| {}).await;
     server.gate.answers.add_permits(1);

@@ -20,6 +20,8 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::{Layer as _, Service, ServiceExt as _};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Subscriber};
 
 /// Takes spans as a collector does.
 #[derive(Clone)]
@@ -57,6 +59,14 @@ impl Service<http::Request<Body>> for Collector {
     }
 }
 
+/// Lets a subscriber have what this thread does, as long as what is returned is kept.
+pub(crate) fn on_this_thread(subscriber: impl Subscriber + Send + Sync) -> (DefaultGuard, Dispatch) {
+    let installed = tracing::subscriber::set_default(subscriber);
+    // With one subscriber alone, whichever thread meets a line first asks its own whether anybody wants it, and nobody is
+    // asked again. With two, all are asked.
+    (installed, Dispatch::new(tracing_subscriber::registry()))
+}
+
 // One thread runs the test and its request: the subscriber is this thread's alone.
 #[tokio::test]
 async fn a_request_and_what_it_does_reach_the_collector() {
@@ -72,7 +82,7 @@ async fn a_request_and_what_it_does_reach_the_collector() {
     // Lines are filtered out altogether, spans are exported all the same.
     let log = LogConfig { filter: "off".to_owned(), format: LogFormat::Text };
     let subscriber = subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
-    let installed = tracing::subscriber::set_default(subscriber);
+    let installed = on_this_thread(subscriber);
     let methods = MethodNames::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
     let layer = RequestLayer { methods, timeout: None, sizes: None, admission: None, guard: None };
     let service = layer.layer(tower::service_fn(async |_: http::Request<Body>| {
