@@ -4,7 +4,6 @@ use crate::AuditError;
 use crate::line::Stored;
 use crate::privacy::Opener;
 use crate::reading::{RecordFilter, records};
-use crate::record::{Asked, Record};
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -20,7 +19,7 @@ pub enum Format {
     Csv,
 }
 
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 29] = [
     "instance",
     "sequence",
     "kind",
@@ -47,12 +46,22 @@ const COLUMNS: [&str; 28] = [
     "counts",
     "status",
     "note",
+    "name_key",
     "cut",
     "hash",
 ];
 
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Records that matched.
+    pub records: u64,
+    /// Records of which that cannot be told, as their names are hashed with a key that was not given.
+    pub closed: u64,
+}
+
 #[derive(Serialize)]
-struct Named<'a> {
+struct OfInstance<'a> {
     instance: &'a str,
     #[serde(flatten)]
     stored: Stored,
@@ -69,24 +78,25 @@ pub fn write_records(
     format: Format,
     opener: Option<&Opener>,
     out: &mut dyn Write,
-) -> Result<u64, AuditError> {
-    let mut count = 0;
+) -> Result<Written, AuditError> {
+    let (mut count, mut closed) = (0, 0);
     let mut each = |write: &mut dyn FnMut(&str, Stored) -> Result<(), AuditError>| {
         instances.iter().try_for_each(|instance| {
             let name = instance.as_ref().file_name().unwrap_or_default().to_string_lossy().into_owned();
-            records(instance.as_ref(), filter, |mut stored| {
+            closed += records(instance.as_ref(), filter, |mut stored| {
                 count += 1;
                 if let Some(opener) = opener {
-                    open_words(&mut stored.record, opener);
+                    opener.open_words(&mut stored.record);
                 }
                 write(&name, stored)
-            })
+            })?;
+            Ok::<(), AuditError>(())
         })
     };
     match format {
         Format::Jsonl => {
             each(&mut |instance, stored| {
-                let line = serde_json::to_string(&Named { instance, stored }).map_err(Arc::new)?;
+                let line = serde_json::to_string(&OfInstance { instance, stored }).map_err(Arc::new)?;
                 writeln!(out, "{line}").map_err(output)
             })?;
             out.flush().map_err(output)?;
@@ -100,22 +110,11 @@ pub fn write_records(
             table.flush().map_err(output)?;
         }
     }
-    Ok(count)
+    Ok(Written { records: count, closed })
 }
 
 fn output(error: io::Error) -> AuditError {
     AuditError::Output(Arc::new(error))
-}
-
-/// Words that are of another key stay sealed.
-fn open_words(record: &mut Record, opener: &Opener) {
-    for part in &mut record.query {
-        if let Asked::SealedText(sealed) = &part.asked
-            && let Ok(text) = opener.open(sealed)
-        {
-            part.asked = Asked::Text(text);
-        }
-    }
 }
 
 fn cells(instance: &str, stored: &Stored) -> Result<Vec<String>, AuditError> {
@@ -148,6 +147,7 @@ fn cells(instance: &str, stored: &Stored) -> Result<Vec<String>, AuditError> {
         json_cell(&record.counts, record.counts.is_empty())?,
         text(&record.status),
         text(&record.note),
+        text(&record.name_key),
         record.cut.join(" "),
         hash.clone(),
     ];
@@ -176,7 +176,7 @@ fn harmless(cell: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::{Kind, Record};
 
     #[test]
     fn a_table_has_a_cell_for_each_column_and_no_formula() {

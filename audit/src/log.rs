@@ -2,6 +2,7 @@
 
 use crate::chain::{Chain, Head, json};
 use crate::disk::{Disk, SystemDisk};
+use crate::naming::Names;
 use crate::record::{Kind, Record};
 use crate::{AuditError, AuditSettings, opening};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ struct Writer {
     state: Arc<State>,
     folder: PathBuf,
     kept_days: u32,
+    names: Names,
 }
 
 /// What the thread tells without being asked.
@@ -59,6 +61,7 @@ impl AuditLog {
     }
 
     pub(crate) fn over(settings: &AuditSettings, all_settings: &str, disk: Box<dyn Disk>) -> Result<Self, AuditError> {
+        let names = Names::open(settings.names, &settings.name_key_file)?;
         let mut chain = opening::open(settings, disk)?;
         let note = Some(format!("version {}", env!("CARGO_PKG_VERSION")));
         let settings_sha256 = Some(crate::line::sha256_hex(all_settings.as_bytes()));
@@ -70,7 +73,7 @@ impl AuditLog {
         let thread = thread.spawn(move || write(chain, &waiting, &shared)).map_err(AuditError::file(&folder))?;
         let room = Arc::new(Semaphore::new(MAX_WAITING_KIB));
         let (tasks, thread, kept_days) = (Some(tasks), Some(thread), settings.kept_days);
-        Ok(Self { writer: Arc::new(Writer { tasks, thread, room, state, folder, kept_days }) })
+        Ok(Self { writer: Arc::new(Writer { tasks, thread, room, state, folder, kept_days, names }) })
     }
 
     /// Writes a record. Returns its number when it is on disk.
@@ -86,9 +89,22 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError::Unwritable`]; then none of them is in the log.
     pub async fn append_all(&self, records: Vec<Record>) -> Result<u64, AuditError> {
-        let records = records.into_iter().map(json).collect::<Result<Vec<_>, _>>()?;
+        let records = self.finish(records)?;
         let room = Arc::clone(&self.writer.room).acquire_many_owned(kibibytes(&records)).await;
         self.hand_over(records, room.ok()).await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Writes records that nobody waits for, without waiting for room either: for few of them.
+    pub fn append_unwaited(&self, records: Vec<Record>) {
+        match self.finish(records) {
+            Ok(records) => drop(self.hand_over(records, None)),
+            Err(error) => tracing::error!(%error, "records are not written"),
+        }
+    }
+
+    /// Records as they are written. All come this way, so none says more than the settings allow.
+    fn finish(&self, records: Vec<Record>) -> Result<Vec<Vec<u8>>, AuditError> {
+        records.into_iter().map(|record| json(self.writer.names.keep(record))).collect()
     }
 
     /// Writes a record that nobody can wait for, of a request whose caller has gone away.

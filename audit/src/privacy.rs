@@ -1,7 +1,8 @@
 //! What is kept of the words of a query: they tell what somebody thinks a person looks like.
 
 use crate::AuditError;
-use crate::line::{from_hex, hex};
+use crate::key_file::{KEY_BYTES, SECRET_EXPECTED, read_key};
+use crate::line::hex;
 use crate::record::{Asked, MAX_QUERY_BYTES, QueryPart, Record, cut_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +11,8 @@ use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
 use ring::hmac;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -47,7 +48,7 @@ type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
 /// Binds what is sealed to its use.
 const SEALED_FOR: &[u8] = b"descry audit query 1";
 
-const KEY_BYTES: usize = 32;
+const SETTING: &str = "query_key_file";
 
 impl Words {
     /// The key file holds 64 hexadecimal digits: the public key for words that are sealed, a secret for those that are hashed.
@@ -59,13 +60,13 @@ impl Words {
             KeptWords::Clear => Policy::Clear,
             KeptWords::Sealed => {
                 let expected = "expected the file of a public key, as `descry audit key` prints it";
-                let key = PublicKey::from_bytes(&read_key(key_file, expected)?);
-                let refused = |_| AuditError::setting("query_key_file", expected);
+                let key = PublicKey::from_bytes(&read_key(SETTING, key_file, expected)?);
+                let refused = |_| AuditError::setting(SETTING, expected);
                 Policy::Sealed(Box::new(key.map_err(refused)?))
             }
             KeptWords::Hashed => {
-                let expected = "expected a file with 64 hexadecimal digits, as `openssl rand -hex 32` writes them";
-                Policy::Hashed(hmac::Key::new(hmac::HMAC_SHA256, &read_key(key_file, expected)?))
+                let secret = read_key(SETTING, key_file, SECRET_EXPECTED)?;
+                Policy::Hashed(hmac::Key::new(hmac::HMAC_SHA256, &secret))
             }
         };
         Ok(Self { policy })
@@ -115,8 +116,8 @@ impl Opener {
     /// [`AuditError::Setting`] where there is none.
     pub fn read(file: &Path) -> Result<Self, AuditError> {
         let expected = "expected the file of a private key, as `descry audit key` writes it";
-        let key = PrivateKey::from_bytes(&read_key(file, expected)?);
-        key.map(|key| Self { key }).map_err(|_| AuditError::setting("query_key_file", expected))
+        let key = PrivateKey::from_bytes(&read_key(SETTING, file, expected)?);
+        key.map(|key| Self { key }).map_err(|_| AuditError::setting(SETTING, expected))
     }
 
     /// The words.
@@ -139,6 +140,17 @@ impl Opener {
             String::from_utf8(words.ok()?).ok()
         };
         opened().ok_or(AuditError::OtherKey)
+    }
+
+    /// Opens the words of a record. Those of another key stay sealed.
+    pub fn open_words(&self, record: &mut Record) {
+        for part in &mut record.query {
+            if let Asked::SealedText(sealed) = &part.asked
+                && let Ok(text) = self.open(sealed)
+            {
+                part.asked = Asked::Text(text);
+            }
+        }
     }
 }
 
@@ -174,20 +186,6 @@ impl KeyPair {
         };
         written().map_err(AuditError::file(file))
     }
-}
-
-/// Reads 64 hexadecimal digits, with or without an end of the line. What the file holds is never repeated.
-fn read_key(path: &Path, expected: &str) -> Result<Vec<u8>, AuditError> {
-    const LONGEST: u64 = 1_024;
-    const SETTING: &str = "query_key_file";
-    if path.as_os_str().is_empty() {
-        return Err(AuditError::setting(SETTING, format!("it is empty, and words are to be kept closed; {expected}")));
-    }
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
-    read.map_err(|error| AuditError::setting(SETTING, format!("{}: {error}; {expected}", path.display())))?;
-    let key = from_hex(text.trim()).filter(|key| key.len() == KEY_BYTES);
-    key.ok_or_else(|| AuditError::setting(SETTING, format!("{} holds no key; {expected}", path.display())))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use crate::AuditError;
 use crate::folder::chain_files;
 use crate::line::{Stored, parse_line};
 use crate::lines::Lines;
-use crate::record::{Asked, Record};
+use crate::record::Record;
+use crate::wanted::{Said, WantedNames};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,13 +27,28 @@ pub struct RecordFilter {
     pub purpose: Option<String>,
     /// Of this case.
     pub case_number: Option<String>,
-    /// Naming this image: as one that was told, judged, looked for, changed or deleted.
-    pub image_id: Option<String>,
+    /// Naming one of these, and one of each further group: as told, judged, looked for, filtered by, changed or deleted.
+    pub names: Vec<WantedNames>,
 }
 
 impl RecordFilter {
-    /// Whether a record is one that is looked for.
-    pub fn matches(&self, record: &Record) -> bool {
+    /// Whether a record is one that is looked for, as far as its names can be read.
+    fn said_in(&self, record: &Record) -> Said {
+        if !self.matches_but_for_names(record) {
+            return Said::No;
+        }
+        let mut all = Said::Yes;
+        for wanted in &self.names {
+            match wanted.said_in(record) {
+                Said::Yes => {}
+                Said::No => return Said::No,
+                Said::Closed => all = Said::Closed,
+            }
+        }
+        all
+    }
+
+    fn matches_but_for_names(&self, record: &Record) -> bool {
         let is = |wanted: &Option<String>, there: &Option<String>| wanted.is_none() || wanted == there;
         let is_of_gallery = self.gallery.as_deref().is_none_or(|wanted| {
             let there = record.gallery.as_deref().unwrap_or_default();
@@ -44,15 +60,7 @@ impl RecordFilter {
             && is(&self.principal, &record.principal)
             && is(&self.purpose, &record.purpose)
             && is(&self.case_number, &record.case_number)
-            && self.image_id.as_deref().is_none_or(|image_id| names_image(record, image_id))
     }
-}
-
-fn names_image(record: &Record, image_id: &str) -> bool {
-    let Record { returned, image_ids, accepted, rejected, query, .. } = record;
-    returned.iter().any(|told| told.image_id == image_id)
-        || [image_ids, accepted, rejected].into_iter().flatten().any(|id| id == image_id)
-        || query.iter().any(|part| matches!(&part.asked, Asked::ImageId(id) if id == image_id))
 }
 
 /// The folders of all instances below a folder, or the folder itself where it is that of one.
@@ -82,7 +90,8 @@ pub fn instances(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
 }
 
 /// Hands the records of one instance that match over, in their order. What is no record is passed over:
-/// [`verify`](crate::verify) tells of it.
+/// [`verify`](crate::verify) tells of it. Returns of how many it cannot be told whether they match, as their names are hashed with
+/// a key that is not known here.
 ///
 /// # Errors
 /// [`AuditError::File`], and what `take` fails with.
@@ -90,24 +99,26 @@ pub fn records(
     instance: &Path,
     filter: &RecordFilter,
     mut take: impl FnMut(Stored) -> Result<(), AuditError>,
-) -> Result<(), AuditError> {
+) -> Result<u64, AuditError> {
+    let mut closed = 0;
     for file in chain_files(instance)? {
         let mut lines = Lines::open(&file.path)?;
         while let Some(line) = lines.next()? {
-            if let Some(stored) = parse_line(line.content)
-                && filter.matches(&stored.record)
-            {
-                take(stored)?;
+            let Some(stored) = parse_line(line.content) else { continue };
+            match filter.said_in(&stored.record) {
+                Said::Yes => take(stored)?,
+                Said::No => {}
+                Said::Closed => closed += 1,
             }
         }
     }
-    Ok(())
+    Ok(closed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, QueryPart, Returned};
+    use crate::{Asked, Kind, Named, QueryPart, Returned};
 
     #[test]
     fn records_are_found_by_whatever_they_say() {
@@ -119,22 +130,27 @@ mod tests {
             end_ms: 1_000,
             returned,
             query,
+            filter: Some(serde_json::json!({ "none": [{ "person_ids": ["anna"] }] })),
             ..Record::new(Kind::Request)
         };
         let some = |text: &str| Some(text.to_owned());
         let all = RecordFilter::default();
+        let named = |named, name: &str| vec![WantedNames::new([(named, name.to_owned())], None)];
+        let both = || [named(Named::Image, "7.jpg"), named(Named::Person, "anna")].concat();
         for (filter, expected) in [
             (all.clone(), true),
             (RecordFilter { from_ms: Some(1_000), before_ms: Some(1_001), ..all.clone() }, true),
             (RecordFilter { before_ms: Some(1_000), ..all.clone() }, false),
             (RecordFilter { gallery: some("lobby"), ..all.clone() }, true),
             (RecordFilter { gallery: some("lob"), ..all.clone() }, false),
-            (RecordFilter { image_id: some("7.jpg"), principal: some("anna"), ..all.clone() }, true),
-            (RecordFilter { image_id: some("8.jpg"), ..all.clone() }, true),
-            (RecordFilter { image_id: some("9.jpg"), ..all.clone() }, false),
+            (RecordFilter { names: named(Named::Image, "7.jpg"), principal: some("anna"), ..all.clone() }, true),
+            (RecordFilter { names: named(Named::Image, "8.jpg"), ..all.clone() }, true),
+            (RecordFilter { names: named(Named::Image, "9.jpg"), ..all.clone() }, false),
+            (RecordFilter { names: both(), ..all.clone() }, true),
+            (RecordFilter { names: [both(), named(Named::Track, "3")].concat(), ..all.clone() }, false),
             (RecordFilter { purpose: some("theft"), ..all }, false),
         ] {
-            assert_eq!(filter.matches(&record), expected, "{filter:?}");
+            assert_eq!(filter.said_in(&record) == Said::Yes, expected, "{filter:?}");
         }
     }
 }

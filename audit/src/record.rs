@@ -112,7 +112,8 @@ pub struct Record {
     /// Images that the request names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_ids: Vec<String>,
-    /// SHA-256 of the ids of images that are too many to be named, each followed by a line feed.
+    /// SHA-256 of the ids of images that are too many to be named, each followed by a line feed. A keyed hash of that where names
+    /// are hashed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_ids_sha256: Option<String>,
     /// What the caller was told, in its order.
@@ -137,6 +138,9 @@ pub struct Record {
     /// SHA-256 of what is torn, or the hash of the last line of files that are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The mark of the key with which all names in it are hashed; none where they are clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_key: Option<String>,
     /// Fields of which this says less than there was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<String>,

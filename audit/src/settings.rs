@@ -1,6 +1,6 @@
 //! Where a log lies, and how long it is kept.
 
-use crate::AuditError;
+use crate::{AuditError, KeptNames};
 use std::path::PathBuf;
 
 /// Days that a log is kept at least: the EU's AI Act (articles 19 and 26) asks for six months, and the longest six months of a
@@ -23,6 +23,10 @@ pub struct AuditSettings {
     pub max_file_bytes: u64,
     /// Days after which a file is removed.
     pub kept_days: u32,
+    /// What is kept of the names of images, people, tracks and frames.
+    pub names: KeptNames,
+    /// The file of the key for names that are hashed.
+    pub name_key_file: PathBuf,
 }
 
 impl AuditSettings {
@@ -71,6 +75,8 @@ mod tests {
             instance: instance.to_owned(),
             max_file_bytes: 1_000,
             kept_days,
+            names: KeptNames::Clear,
+            name_key_file: PathBuf::new(),
         };
         assert_eq!(settings("a-1.b", 184).instance_folder().unwrap(), PathBuf::from("/audit/a-1.b"));
         for wrong in ["..", "a/b", ".hidden", "a b", &"a".repeat(64)] {

@@ -3,6 +3,7 @@
 mod commands;
 mod kills;
 mod methods;
+mod names;
 mod stand;
 mod streams;
 mod words;

@@ -67,7 +67,14 @@ impl LogFile for TestFile {
 }
 
 pub(crate) fn settings(folder: &Path) -> AuditSettings {
-    AuditSettings { folder: folder.to_owned(), instance: "one".to_owned(), max_file_bytes: 1 << 20, kept_days: 200 }
+    AuditSettings {
+        folder: folder.to_owned(),
+        instance: "one".to_owned(),
+        max_file_bytes: 1 << 20,
+        kept_days: 200,
+        names: crate::KeptNames::Clear,
+        name_key_file: std::path::PathBuf::new(),
+    }
 }
 
 fn named(name: usize) -> Record {

@@ -50,7 +50,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let instances = instances(&arguments.records.folder)?;
-    let count = write_records(&instances, &filter, format, opener.as_ref(), &mut out)?;
-    note!("{count} records");
+    let written = write_records(&instances, &filter, format, opener.as_ref(), &mut out)?;
+    note!("{} records", written.records);
+    arguments.records.note_closed(written.closed);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
 //! Which records, as the commands take it.
 
 use crate::time::{GivenTime, parse_time};
-use descry_audit::{Opener, RecordFilter};
+use descry_audit::{NameKey, Named, Opener, RecordFilter, WantedNames};
 use descry_client::unix_ms;
+use descry_terminal::output::note;
 use std::path::PathBuf;
 
 /// The log, and conditions on its records that all hold.
@@ -32,6 +33,15 @@ pub(super) struct RecordArguments {
     /// Naming this image: told, judged, looked for, changed or deleted.
     #[arg(long, value_name = "ID")]
     image: Option<String>,
+    /// Asking for this person, or leaving them out: as a condition of a search, a list, a deletion or a watch.
+    #[arg(long, value_name = "ID")]
+    person: Option<String>,
+    /// Asking for this track, of whatever camera.
+    #[arg(long, value_name = "ID")]
+    track: Option<String>,
+    /// The key that the service's audit.name_key_file names, where names are hashed: those that are given here are found.
+    #[arg(long, value_name = "FILE")]
+    name_key: Option<PathBuf>,
     /// Private key that `descry audit key` wrote: sealed words are shown.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -48,8 +58,26 @@ impl RecordArguments {
             gallery: self.gallery.clone(),
             purpose: self.purpose.clone(),
             case_number: self.case.clone(),
-            image_id: self.image.clone(),
+            names: self.names()?,
         })
+    }
+
+    fn names(&self) -> anyhow::Result<Vec<WantedNames>> {
+        let key = self.name_key.as_deref().map(NameKey::read).transpose()?;
+        let given = [(Named::Image, &self.image), (Named::Person, &self.person), (Named::Track, &self.track)];
+        let given = given.into_iter().filter_map(|(named, name)| Some((named, name.clone()?)));
+        Ok(given.map(|name| WantedNames::new([name], key.as_ref())).collect())
+    }
+
+    /// Says that it cannot be told of some records whether they match.
+    pub(super) fn note_closed(&self, closed: u64) {
+        if closed > 0 {
+            let key = match self.name_key {
+                None => "give the key that audit.name_key_file names with --name-key",
+                Some(_) => "--name-key is another key than the one that they were hashed with",
+            };
+            note!("{closed} records hold hashed names, and it cannot be told whether they are meant: {key}");
+        }
     }
 
     pub(super) fn opener(&self) -> anyhow::Result<Option<Opener>> {

@@ -22,6 +22,7 @@ const SHOWN_LETTERS: usize = 60;
 Examples:
   descry audit search /var/log/descry --principal anna --from 2026-05-01
   descry audit search /var/log/descry --image door/17.jpg
+  descry audit search /var/log/descry --person 4711 --name-key name.key
   descry audit search /var/log/descry --purpose theft --key audit.key")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -30,9 +31,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (filter, opener) = (arguments.records.filter()?, arguments.records.opener()?);
-    let (mut found, mut passed_over) = (std::collections::VecDeque::new(), 0_u64);
+    let (mut found, mut passed_over, mut closed) = (std::collections::VecDeque::new(), 0_u64, 0);
     for instance in instances(&arguments.records.folder)? {
-        records(&instance, &filter, |stored| {
+        closed += records(&instance, &filter, |stored| {
             found.push_back(row(&stored, opener.as_ref()));
             if found.len() > SHOWN {
                 found.pop_front();
@@ -56,6 +57,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if passed_over > 0 {
         say_lines!("{passed_over} earlier records are not shown; `descry audit export` has all of them");
     }
+    arguments.records.note_closed(closed);
     Ok(ExitCode::SUCCESS)
 }
 

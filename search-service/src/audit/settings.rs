@@ -2,7 +2,7 @@
 
 use crate::SearchError;
 use crate::config::listed;
-use descry_audit::{Anchoring, AuditError, AuditSettings, KeptWords};
+use descry_audit::{Anchoring, AuditError, AuditSettings, KeptNames, KeptWords};
 use descry_serving::config::ConfigError;
 use descry_trust::{Scope, Verb};
 use serde::Deserialize;
@@ -20,6 +20,10 @@ pub struct AuditConfig {
     pub queries: KeptWords,
     /// The key for words that are sealed or hashed.
     pub query_key_file: PathBuf,
+    /// What is kept of the names of images, people, tracks and frames.
+    pub names: KeptNames,
+    /// The key for names that are hashed.
+    pub name_key_file: PathBuf,
     /// Galleries that are used for a stated purpose alone; a `*` stands for any letters.
     #[serde(deserialize_with = "listed")]
     pub require_purpose: Vec<String>,
@@ -58,6 +62,8 @@ impl AuditConfig {
             instance: self.instance.clone(),
             max_file_bytes: self.max_file_bytes,
             kept_days: self.kept_days,
+            names: self.names,
+            name_key_file: self.name_key_file.clone(),
         }
     }
 

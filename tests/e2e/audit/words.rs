@@ -12,7 +12,7 @@ use std::path::Path;
 const WORDS: &str = "a man in a crimson anorak";
 
 /// Whether any file below a folder holds the bytes.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
+pub(super) fn holds(folder: &Path, bytes: &[u8]) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
         if path.is_dir() {
