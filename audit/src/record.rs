@@ -38,6 +38,8 @@ pub enum Kind {
     Matches,
     /// Images were removed because they had been kept long enough.
     Sweep,
+    /// Requests were refused before they reached a method: how many of one kind.
+    Refused,
     /// A service began, with these settings.
     Start,
     /// A service ended in good order.

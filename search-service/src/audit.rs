@@ -2,10 +2,12 @@
 //!
 //! `layer` stands around all methods, so none can forget its record: it begins an entry, and writes it when the answer is
 //! known. What the entry says is added on the way: what a message asks for (`requests`), what is answered (`replies`), which
-//! generation and calibration answered ([`note`]). Streams write records of their own as they go on (`stream`).
+//! generation and calibration answered ([`note`]). Streams write records of their own as they go on (`stream`). What never
+//! reaches a method is counted (`refusals`).
 
 mod entry;
 mod layer;
+mod refusals;
 mod replies;
 mod requests;
 mod settings;
@@ -18,19 +20,22 @@ pub(crate) use requests::AuditedRequest;
 pub use settings::AuditConfig;
 pub(crate) use stream::{StreamBegun, StreamEntry, hash_of_ids, stream};
 
+use self::refusals::Refusals;
 use crate::SearchError;
 use descry_audit::{Anchoring, AuditError, AuditLog, Kind, Record, Words};
+use descry_serving::RefusalObserver;
 use descry_store::Generation;
 use descry_trust::{Scope, Verb};
 use std::fmt::Debug;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// The log, and what it asks of callers. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Trail {
     log: AuditLog,
+    refusals: Refusals,
     rules: Arc<Rules>,
 }
 
@@ -62,7 +67,7 @@ impl Trail {
         };
         // Keys and passwords are not shown among the settings, so their hash says nothing of them.
         let log = AuditLog::open(&config.settings(), &format!("{all_settings:?}"))?;
-        Ok(Some(Self { log, rules: Arc::new(rules) }))
+        Ok(Some(Self { refusals: Refusals::new(log.clone()), log, rules: Arc::new(rules) }))
     }
 
     /// # Errors
@@ -71,10 +76,16 @@ impl Trail {
         Ok(self.log.ready().await?)
     }
 
-    /// Looks after the log's files until `shutdown`.
-    pub(crate) async fn tend(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { log, rules } = self;
-        log.tend(rules.anchoring.clone(), rules.anchor_every, shutdown).await;
+    /// Looks after the log's files, and writes what is refused before it reaches a method, until `shutdown`.
+    pub(crate) async fn tend(self, shutdown: CancellationToken) {
+        let Self { log, refusals, rules } = self;
+        let tending = log.tend(rules.anchoring.clone(), rules.anchor_every, shutdown.clone().cancelled_owned());
+        tokio::join!(tending, refusals.tend(shutdown));
+    }
+
+    /// Who is to be told of what is refused before it reaches a method.
+    pub(crate) fn observer(&self) -> Arc<dyn RefusalObserver> {
+        Arc::new(self.refusals.clone())
     }
 
     /// Records that images were removed because they had been kept long enough.

@@ -40,7 +40,7 @@ use crate::galleries::Galleries;
 use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
 use crate::watches::Descriptions;
-use descry_serving::{GrpcChannel, Health, SentToken, deadline};
+use descry_serving::{GrpcChannel, Health, RefusalObserver, SentToken, deadline};
 use descry_store::{EmbeddedStore, QdrantStore, VectorStore};
 use std::future::Future;
 use std::sync::Arc;
@@ -144,11 +144,16 @@ impl SearchService {
         let (trail, shutdown) = (self.trail.clone(), self.shutdown.clone());
         let auditing = async move {
             if let Some(trail) = trail {
-                trail.tend(shutdown.cancelled_owned()).await;
+                trail.tend(shutdown).await;
             }
         };
         let watching = readiness::watch((self.encoders, self.store, self.trail), health, self.shutdown);
         tokio::join!(watching, sweeping, naming, closing, resolving, comparing, renewing, auditing);
+    }
+
+    /// Who is to be told of requests that are refused before they reach this service, where an audit log is kept.
+    pub fn refusal_observer(&self) -> Option<Arc<dyn RefusalObserver>> {
+        self.trail.as_ref().map(Trail::observer)
     }
 
     /// Takes no further image from running index streams; what was taken in is still indexed and acknowledged.
@@ -173,11 +178,12 @@ pub async fn serve(
     let health = descry_serving::health_service(&mut routes, SERVICE_NAME).await;
     let tending = tokio::spawn(service.clone().tend(health));
     add_search_service(&mut routes, service.clone(), config.server.max_message_bytes);
-    descry_serving::serve(
+    descry_serving::serve_telling(
         listener,
         routes.routes(),
         descry_proto::DESCRIPTOR_SET,
         (&config.server, &config.access),
+        service.refusal_observer(),
         async {
             shutdown.await;
             tracing::info!("shutting down");

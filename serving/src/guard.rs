@@ -3,6 +3,7 @@
 use crate::access::AccessConfig;
 use crate::grants::{Grant, Grants, Refusal};
 use crate::method_names::MethodName;
+use crate::refusals::TurnedAway;
 use crate::standing::Standing;
 use descry_trust::{Caller, Denial, IdentityProvider, MAX_TOKEN_FILE_BYTES, TokenFile, TrustError, read_bounded};
 use http::HeaderMap;
@@ -10,7 +11,6 @@ use http::header::AUTHORIZATION;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tonic::Status;
 
 /// Probes ask whether the service lives, and have no token to ask with.
 const OPEN_SERVICE: &str = "grpc.health.v1.Health";
@@ -105,13 +105,13 @@ impl Guard {
     /// Who makes a request with these headers, of which the secret is taken away; and how they stand.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, alike for whatever is wrong; `RESOURCE_EXHAUSTED` for too many requests.
+    /// `UNAUTHENTICATED`, alike for whatever is wrong; `RESOURCE_EXHAUSTED` for too many requests. Why is for the records alone.
     pub(crate) fn admit(
         &self,
         headers: &mut HeaderMap,
         method: &MethodName,
         caller: Caller,
-    ) -> Result<(Caller, Option<Standing>), Status> {
+    ) -> Result<(Caller, Option<Standing>), TurnedAway> {
         let given = bearer(headers);
         headers.remove(AUTHORIZATION);
         if &*method.service == OPEN_SERVICE {
@@ -131,9 +131,14 @@ impl Guard {
                 "" => tracing::debug!(reason = refusal.name(), "it is not known who calls"),
                 token => tracing::info!(reason = refusal.name(), token, "it is not known who calls"),
             }
-            crate::access::refusal(Denial::Unproven)
+            let status = crate::access::refusal(Denial::Unproven);
+            TurnedAway { status, principal: None, reason: refusal.name() }
         })?;
-        standing.take_request().map_err(crate::access::refusal)?;
+        standing.take_request().map_err(|denial| TurnedAway {
+            status: crate::access::refusal(denial),
+            principal: Some(Arc::clone(&principal)),
+            reason: crate::refusals::OVERLOAD,
+        })?;
         Ok((Caller { principal: Some(principal), ..caller }, Some(standing)))
     }
 }
@@ -190,7 +195,7 @@ mod tests {
             assert!(headers.is_empty(), "a secret goes on");
             admitted
                 .map(|(caller, _)| caller.principal.map(|principal| principal.name.clone()))
-                .map_err(|status| status.code())
+                .map_err(|turned_away| turned_away.status.code())
         };
         assert_eq!(admit(Some("camera-7"), None, "/any/Method"), Ok(Some("camera-7".to_owned())));
         let refused = Err(tonic::Code::Unauthenticated);

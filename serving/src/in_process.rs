@@ -2,6 +2,7 @@
 
 use crate::ServerError;
 use crate::method_names::MethodNames;
+use crate::refusals::Refusals;
 use crate::request::{RequestLayer, RequestService};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -33,7 +34,14 @@ pub fn network_channel(channel: Channel) -> GrpcChannel {
 /// [`ServerError::Descriptor`].
 pub fn in_process_channel(routes: Routes, descriptor_set: &[u8]) -> Result<GrpcChannel, ServerError> {
     let methods = MethodNames::read(&[descriptor_set])?;
-    let requests = RequestLayer { methods, timeout: None, sizes: None, admission: None, guard: None };
+    let requests = RequestLayer {
+        methods,
+        timeout: None,
+        sizes: None,
+        admission: None,
+        guard: None,
+        refusals: Refusals::default(),
+    };
     let service = requests.layer(routes.prepare());
     Ok(BoxCloneSyncService::new(tower::service_fn(move |request| call(service.clone(), request))))
 }

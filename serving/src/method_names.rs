@@ -22,6 +22,16 @@ pub(crate) struct MethodName {
     pub(crate) is_server_stream: bool,
 }
 
+impl MethodName {
+    /// Whether there is such a method.
+    pub(crate) fn is_known(&self) -> bool {
+        &*self.service != UNKNOWN
+    }
+}
+
+/// What methods are called that there are not.
+const UNKNOWN: &str = "unknown";
+
 /// The known methods, by path.
 #[derive(Debug, Clone)]
 pub(crate) struct MethodNames {
@@ -56,7 +66,7 @@ impl MethodNames {
                 }
             }
         }
-        let (service, method) = ("unknown".into(), "unknown".into());
+        let (service, method) = (UNKNOWN.into(), UNKNOWN.into());
         let unknown =
             MethodName { service, method, carries_data: false, is_client_stream: false, is_server_stream: false };
         Ok(Self { by_path: Arc::new(by_path), unknown })

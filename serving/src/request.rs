@@ -7,6 +7,7 @@ use crate::deadline::{Deadline, callers_limit};
 use crate::guard::Guard;
 use crate::message_size::MeasuredBody;
 use crate::method_names::MethodNames;
+use crate::refusals::{self, Recorded, Refusals, TurnedAway};
 use crate::reply_body::ReplyBody;
 use crate::request_record::{RecordedBody, RequestRecord};
 use crate::shares::Peer;
@@ -18,8 +19,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
@@ -36,6 +37,8 @@ pub(crate) struct RequestLayer {
     pub(crate) admission: Option<Arc<Admission>>,
     /// Who may call; nobody is asked without it, and within a process, whose callers were asked at the outer door.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// Who is told of what is refused here.
+    pub(crate) refusals: Refusals,
 }
 
 /// Largest messages of a request, in bytes.
@@ -90,10 +93,14 @@ where
         let known = record.span().in_scope(|| self.layer.who_calls(&mut request, info.as_ref(), &record));
         let (caller, standing) = match known {
             Ok(known) => known,
-            Err(status) => return refused(record, status),
+            Err(TurnedAway { status, principal, reason }) => {
+                let caller = Caller { principal, ..info.as_ref().map(ConnectionInfo::caller).unwrap_or_default() };
+                self.layer.refusals.tell(&caller, record.method(), status.code(), reason);
+                return refused(record, status);
+            }
         };
         let peer = Peer::of(&caller);
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(caller.clone());
         if let Some(standing) = standing.clone() {
             request.extensions_mut().insert(standing);
         }
@@ -104,7 +111,10 @@ where
             if let Some(admission) = &self.layer.admission {
                 let admitted = match admission.admit(info, peer, record.method()) {
                     Ok(admitted) => admitted,
-                    Err(status) => return refused(record, status),
+                    Err(status) => {
+                        self.layer.refusals.tell(&caller, record.method(), status.code(), refusals::OVERLOAD);
+                        return refused(record, status);
+                    }
                 };
                 request = request.map(|body| admitted.counted(body, record.method().is_client_stream));
                 reply_account = Some((Arc::clone(admission), admitted.replied_to()));
@@ -113,6 +123,7 @@ where
         }
         if let Some(sizes) = self.layer.sizes {
             if let Some(refusal) = foreign_content(request.headers()) {
+                self.layer.refusals.tell(&caller, record.method(), Code::InvalidArgument, refusals::CONTENT);
                 return Box::pin(std::future::ready(Ok(record.answer(refusal.map(ReplyBody::unlimited)))));
             }
             let max_bytes = if carries_data { sizes.with_data } else { sizes.plain };
@@ -130,9 +141,17 @@ where
             span.in_scope(|| self.inner.call(request))
         };
         let answer = answer.with_context(context).instrument(span);
+        let unknown = Some(self.layer.refusals.clone()).filter(|_| !record.method().is_known());
         Box::pin(async move {
-            match Deadline::limit(deadline, answer).await {
-                Some(answer) => Ok(record.answer(answer?.map(|body| {
+            let answer = Deadline::limit(deadline, answer).await.transpose()?;
+            if let (Some(answer), Some(unknown)) = (&answer, unknown)
+                && answer.extensions().get::<Recorded>().is_none()
+            {
+                let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
+                unknown.tell(&caller, record.method(), code, refusals::NO_METHOD);
+            }
+            match answer {
+                Some(answer) => Ok(record.answer(answer.map(|body| {
                     let body = match standing.filter(|_| is_server_stream) {
                         Some(standing) => standing.limit(body),
                         None => body,
@@ -161,7 +180,7 @@ impl RequestLayer {
         request: &mut http::Request<Body>,
         info: Option<&ConnectionInfo>,
         record: &RequestRecord,
-    ) -> Result<(Caller, Option<Standing>), Status> {
+    ) -> Result<(Caller, Option<Standing>), TurnedAway> {
         let caller = info.map(ConnectionInfo::caller).unwrap_or_default();
         match &self.guard {
             None => Ok((caller, None)),
@@ -204,7 +223,8 @@ mod tests {
 
     async fn answered_within(timeout: Option<Duration>, grpc_timeout: Option<&str>) -> (tonic::Code, Duration) {
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout, sizes: None, admission: None, guard: None };
+        let layer =
+            RequestLayer { methods, timeout, sizes: None, admission: None, guard: None, refusals: Refusals::default() };
         let hanging = tower::service_fn(async |_: http::Request<Body>| {
             std::future::pending::<Result<http::Response<Body>, Infallible>>().await
         });
@@ -238,7 +258,8 @@ mod tests {
     async fn a_handler_knows_what_is_left() {
         let timeout = Some(Duration::from_secs(9));
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout, sizes: None, admission: None, guard: None };
+        let layer =
+            RequestLayer { methods, timeout, sizes: None, admission: None, guard: None, refusals: Refusals::default() };
         let asking = tower::service_fn(async |_: http::Request<Body>| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let mut answer = http::Response::new(Body::empty());
@@ -266,7 +287,8 @@ mod tests {
     async fn what_is_no_grpc_is_refused_as_such() {
         let sizes = Some(MessageSizes { with_data: 100, plain: 10 });
         let methods = MethodNames::read(&[]).unwrap();
-        let layer = RequestLayer { methods, timeout: None, sizes, admission: None, guard: None };
+        let layer =
+            RequestLayer { methods, timeout: None, sizes, admission: None, guard: None, refusals: Refusals::default() };
         let answering =
             tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(http::Response::new(Body::empty())));
         let content = async |kind: &str| {

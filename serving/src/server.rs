@@ -8,6 +8,7 @@ use crate::exposure;
 use crate::guard::Guard;
 use crate::http2::Http2;
 use crate::method_names::MethodNames;
+use crate::refusals::{RefusalObserver, Refusals};
 use crate::request::{MessageSizes, RequestLayer};
 use crate::shares::Peer;
 use descry_trust::TrustError;
@@ -225,15 +226,30 @@ pub async fn serve(
     (config, access): (&ServerConfig, &AccessConfig),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
-    let admission = Arc::new(Admission::new(config));
-    serve_admitted(listener, routes, descriptor_set, (config, access, admission), shutdown).await
+    serve_telling(listener, routes, descriptor_set, (config, access), None, shutdown).await
+}
+
+/// As [`serve`]; `observer` is told of requests that are refused before they reach a service.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_telling(
+    listener: TcpListener,
+    routes: Routes,
+    descriptor_set: &'static [u8],
+    (config, access): (&ServerConfig, &AccessConfig),
+    observer: Option<Arc<dyn RefusalObserver>>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
+    let shared = (Arc::new(Admission::new(config)), Refusals(observer));
+    serve_admitted(listener, routes, descriptor_set, (config, access, shared), shutdown).await
 }
 
 async fn serve_admitted(
     listener: TcpListener,
     routes: Routes,
     descriptor_set: &'static [u8],
-    (config, access, admission): (&ServerConfig, &AccessConfig, Arc<Admission>),
+    (config, access, (admission, refusals)): (&ServerConfig, &AccessConfig, (Arc<Admission>, Refusals)),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
     let address =
@@ -265,6 +281,7 @@ async fn serve_admitted(
         }),
         admission: Some(admission),
         guard,
+        refusals,
     };
     let tls = config.open_tls()?;
     let http2 = Http2::new(requests.layer(routes.prepare()), config, tls.clone());

@@ -80,8 +80,9 @@ impl Stack {
             search.stop_intake();
             intake.stop();
         };
-        let settings = (&server, &access);
-        descry_serving::serve(listener, routes.routes(), descry_proto::DESCRIPTOR_SET, settings, stop).await?;
+        let (settings, observer) = ((&server, &access), search.refusal_observer());
+        let set = descry_proto::DESCRIPTOR_SET;
+        descry_serving::serve_telling(listener, routes.routes(), set, settings, observer, stop).await?;
         tending.await.map_err(StandaloneError::task("tending the galleries"))?;
         tending_towers.await.map_err(StandaloneError::task("tending the towers"))?;
         drop(search);

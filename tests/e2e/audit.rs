@@ -4,8 +4,10 @@ mod commands;
 mod kills;
 mod methods;
 mod names;
+mod refusals;
 mod stand;
 mod streams;
+mod subject;
 mod words;
 
 use crate::services::text_search;

@@ -86,7 +86,9 @@ fn each_field_and_kind_is_documented() {
     let mut fields = vec!["sequence", "previous", "hash"];
     Record::deserialize(FieldNames(&mut fields)).unwrap_err();
     assert_eq!(documented, fields);
-    for kind in ["request", "search", "begun", "chunk", "matches", "sweep", "start", "stop", "file", "mended"] {
+    for kind in
+        ["request", "search", "begun", "chunk", "matches", "sweep", "refused", "start", "stop", "file", "mended"]
+    {
         assert!(text.contains(&format!("`{kind}`")), "{kind}");
     }
 }

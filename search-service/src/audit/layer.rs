@@ -4,6 +4,7 @@ use super::Trail;
 use super::entry::{Entry, now_ms};
 use crate::SearchError;
 use descry_audit::Record;
+use descry_serving::Recorded;
 use futures::future::Either;
 use std::convert::Infallible;
 use std::future::Future;
@@ -48,7 +49,9 @@ where
         let answer = entry.sync_scope(|| self.inner.call(request));
         Either::Right(Box::pin(async move {
             let answer = entry.clone().scope(answer).await?;
-            Ok(written(unwritten, &entry, answer).await)
+            let mut answer = written(unwritten, &entry, answer).await;
+            answer.extensions_mut().insert(Recorded);
+            Ok(answer)
         }))
     }
 }

@@ -104,7 +104,8 @@ impl TestServer {
         let stopped = stop.clone().cancelled_owned();
         let descriptor_set = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
         let serving = tokio::spawn(async move {
-            serve_admitted(listener, routes, descriptor_set, (&config, &access, of_server), stopped).await
+            let shared = (of_server, Refusals::default());
+            serve_admitted(listener, routes, descriptor_set, (&config, &access, shared), stopped).await
         });
         Self { address, gate, admission, stop, serving }
     }
@@ -266,6 +267,9 @@ async fn lines_of_a_request_name_its_trace() {
     let written = Lines::default();
     let config = telemetry::LogConfig { filter: "warn".to_owned(), format: LogFormat::Json };
     let writer = written.clone();
+    // Of a single subscriber, tracing believes that each thread has it: what another test's thread, which has none, meets first would
+    // be off for all of them.
+    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let subscriber = telemetry::subscriber(&config, None, move || writer.clone()).unwrap();
     let _installed = telemetry::on_this_thread(subscriber);
 

@@ -84,7 +84,14 @@ async fn a_request_and_what_it_does_reach_the_collector() {
     let subscriber = subscriber(&log, Some(export.tracer.clone()), std::io::stderr).unwrap();
     let installed = on_this_thread(subscriber);
     let methods = MethodNames::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
-    let layer = RequestLayer { methods, timeout: None, sizes: None, admission: None, guard: None };
+    let layer = RequestLayer {
+        methods,
+        timeout: None,
+        sizes: None,
+        admission: None,
+        guard: None,
+        refusals: crate::refusals::Refusals::default(),
+    };
     let service = layer.layer(tower::service_fn(async |_: http::Request<Body>| {
         tracing::info_span!("inner").in_scope(|| tracing::debug_span!("hidden").in_scope(|| {}));
         Ok::<_, Infallible>(Status::internal("broken").into_http())
