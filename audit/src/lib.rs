@@ -38,4 +38,4 @@ pub use reading::{RecordFilter, instances, records};
 pub use record::{Asked, Kind, QueryPart, Record, Returned};
 pub use settings::{AuditSettings, MIN_KEPT_DAYS};
 pub use verification::{Break, BreakKind, Verification, verify};
-pub use wanted::WantedNames;
+pub use wanted::{Said, WantedNames};

@@ -16,8 +16,10 @@ pub struct WantedNames {
 
 /// Whether a record says a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said {
+pub enum Said {
+    /// It does.
     Yes,
+    /// It does not.
     No,
     /// Its names are hashed with a key that is not known here.
     Closed,
@@ -51,7 +53,19 @@ impl WantedNames {
         record.name_key.is_some() && record.name_key != self.mark
     }
 
-    pub(crate) fn said_in(&self, record: &Record) -> Said {
+    /// The record with these names in the clear wherever it says them, and empty ones where it says others.
+    #[must_use]
+    pub fn alone_in(&self, record: &Record) -> Record {
+        let mut alone = record.clone();
+        visit_names(&mut alone, &mut |named, form| {
+            *form = self.name_of(record, named, form).map(str::to_owned).unwrap_or_default();
+        });
+        alone
+    }
+
+    /// Whether a record says one of them.
+    #[must_use]
+    pub fn said_in(&self, record: &Record) -> Said {
         let (mut is_said, mut has_names) = (false, false);
         // One way through a record for writing and for reading: neither overlooks what the other knows.
         visit_names(&mut record.clone(), &mut |named, form| {
@@ -109,5 +123,7 @@ mod tests {
         let record = told("7.jpg", Some(&key));
         assert_eq!(open.name_of(&record, Named::Image, &record.returned[0].image_id), Some("7.jpg"));
         assert_eq!(open.name_of(&record, Named::Image, "7.jpg"), None, "a clear name in a record of hashes is none");
+        let alone = |image_id: &str| open.alone_in(&told(image_id, Some(&key))).returned.remove(0).image_id;
+        assert_eq!((alone("7.jpg"), alone("8.jpg")), ("7.jpg".to_owned(), String::new()), "others stay nameless");
     }
 }

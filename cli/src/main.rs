@@ -28,6 +28,7 @@ mod search;
 mod serve;
 mod server;
 mod split_features;
+mod subject;
 mod time;
 mod time_arguments;
 mod token;
@@ -70,6 +71,7 @@ enum Command {
     Cert(cert::Arguments),
     Token(token::Arguments),
     Audit(audit::Arguments),
+    Subject(Box<subject::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -103,5 +105,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Cert(arguments) => cert::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
+        Command::Subject(arguments) => subject::run(*arguments).await,
     }
 }
