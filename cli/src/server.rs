@@ -114,7 +114,12 @@ impl Server {
         }
         let Stating { purpose, case: case_number, authorization, verifier } = self.stating.clone();
         let stated = Stated { purpose, case_number, authorization, verifier };
-        self.credential.prove(self.connect_to(&self.server).await?.stating(stated))
+        self.credential.prove(self.connect_to(&self.server).await?.stating(stated), &self.server)
+    }
+
+    /// Refuses to send a token to an address where others can overhear it.
+    pub(crate) fn check_way(&self, url: &str) -> anyhow::Result<()> {
+        self.credential.check_way(url)
     }
 
     /// Connects to another service, with the same certificates where it speaks TLS, and without the token.

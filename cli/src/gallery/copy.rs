@@ -36,12 +36,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name: gallery, server, to, to_token_file, copy_name, job } = arguments;
+    let Arguments { name: gallery, server, to: to_url, to_token_file, copy_name, job } = arguments;
     let interrupt = interrupt::at_signal()?;
     let source = server.connect().await?;
-    let to = server.connect_to(&to).await?.stating(source.stated());
+    let to = server.connect_to(&to_url).await?.stating(source.stated());
     let to = match to_token_file {
-        Some(path) => to.with_token(credential::read(&path)?.trim())?,
+        Some(path) => {
+            server.check_way(&to_url)?;
+            to.with_token(credential::read(&path)?.trim())?
+        }
         None => to,
     };
     let copy = CopyJob { gallery, to, copy_name, options: job.options(interrupt) };

@@ -3,7 +3,7 @@
 use super::commands::Commands;
 use super::description::words;
 use super::matched::Match;
-use super::posts::{Posts, parse_address};
+use super::posts::{Posts, Receiver, parse_address};
 use crate::interrupt;
 use crate::output::{self, note, say};
 use crate::server::Target;
@@ -29,7 +29,8 @@ Examples:
   descry watch follow --gallery lobby
   descry watch follow red-hoodie purple-coat --gallery lobby --since 2026-05-01T08:00:00Z --json
   descry watch follow --gallery lobby --exec ./notify.sh
-  descry watch follow --gallery lobby --post http://127.0.0.1:8080/matches")]
+  descry watch follow --gallery lobby --post http://127.0.0.1:8080/matches
+  descry watch follow --gallery lobby --post https://alarms.example/matches --post-ca ca.pem")]
 pub(super) struct Arguments {
     /// The watches to follow [default: all, also those that are made later].
     #[arg(value_name = "NAME")]
@@ -48,11 +49,15 @@ pub(super) struct Arguments {
     /// Post each match as JSON to this address.
     #[arg(long, value_name = "URL", value_parser = parse_address)]
     post: Option<Uri>,
+    /// The CA of that address' certificate (PEM), where it begins with https:// [default: those that the system trusts].
+    #[arg(long, value_name = "FILE", requires = "post")]
+    post_ca: Option<PathBuf>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { names, target, since, json: is_json, exec, post } = arguments;
+    let Arguments { names, target, since, json: is_json, exec, post, post_ca } = arguments;
     let since = since.map(GivenTime::moment).transpose()?;
+    let post = post.map(|address| Receiver::open(address, post_ca.as_deref())).transpose()?;
     let interrupt = interrupt::at_signal()?;
     let connection = target.connect().await?;
     if let Err(error) = introduce(&connection, &target.gallery, &names).await {

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::connector::Connector;
 use super::files::{PemFile, checksum};
 use super::provider;
+use super::server::Protocol;
 use crate::TrustError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -53,9 +54,16 @@ pub struct ClientTls(Arc<Shared>);
 struct Shared {
     settings: ClientTlsSettings,
     hints: TlsHints,
+    manner: Manner,
+    loaded: Mutex<Loaded>,
+}
+
+/// How connections are made, whatever the files say.
+#[derive(Clone, Copy)]
+struct Manner {
     /// Whether any server is believed.
     is_probe: bool,
-    loaded: Mutex<Loaded>,
+    protocol: Protocol,
 }
 
 #[derive(Clone)]
@@ -71,7 +79,15 @@ impl ClientTls {
     /// [`TrustError::Unreadable`], [`TrustError::Unusable`] naming the file; [`TrustError::NoAuthorities`] where no CA is named
     /// and the system trusts none.
     pub fn open(settings: &ClientTlsSettings, hints: TlsHints) -> Result<Self, TrustError> {
-        Self::load(settings.clone(), hints, false)
+        Self::open_for(Protocol::Http2, settings, hints)
+    }
+
+    /// The same for another protocol than gRPC's.
+    ///
+    /// # Errors
+    /// As [`ClientTls::open`].
+    pub fn open_for(protocol: Protocol, settings: &ClientTlsSettings, hints: TlsHints) -> Result<Self, TrustError> {
+        Self::load(settings.clone(), hints, Manner { is_probe: false, protocol })
     }
 
     /// For asking a service on this machine whether it lives: it shows `certificate` where that can be used, and believes any
@@ -81,14 +97,18 @@ impl ClientTls {
     /// [`TrustError`] when the files cannot be used.
     pub fn of_probe(certificate: &Path, key: &Path) -> Result<Self, TrustError> {
         let own = ClientTlsSettings { ca: PathBuf::new(), certificate: certificate.to_owned(), key: key.to_owned() };
-        Self::load(own, TlsHints { ca: "--ca FILE", certificate: "--certificate FILE --key FILE" }, true)
+        Self::load(
+            own,
+            TlsHints { ca: "--ca FILE", certificate: "--certificate FILE --key FILE" },
+            Manner { is_probe: true, protocol: Protocol::Http2 },
+        )
     }
 
-    fn load(settings: ClientTlsSettings, hints: TlsHints, is_probe: bool) -> Result<Self, TrustError> {
-        let loaded = load(&settings, is_probe, None)?;
+    fn load(settings: ClientTlsSettings, hints: TlsHints, manner: Manner) -> Result<Self, TrustError> {
+        let loaded = load(&settings, manner, None)?;
         // Of the first reading everything is new.
         let loaded = loaded.ok_or(TrustError::NoAuthorities)?;
-        Ok(Self(Arc::new(Shared { settings, hints, is_probe, loaded: Mutex::new(loaded) })))
+        Ok(Self(Arc::new(Shared { settings, hints, manner, loaded: Mutex::new(loaded) })))
     }
 
     /// Makes TLS connections for requests to `address`.
@@ -97,6 +117,10 @@ impl ClientTls {
     /// [`TrustError::Address`] for a host that no certificate can name.
     pub fn connector(&self, address: &Address) -> Result<Connector, TrustError> {
         Connector::new(self.clone(), address)
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.0.manner.protocol
     }
 
     /// What errors tell people to set.
@@ -112,7 +136,7 @@ impl ClientTls {
             return of_now().config;
         }
         let known = of_now().checksum;
-        let read = tokio::task::spawn_blocking(move || load(&shared.settings, shared.is_probe, Some(known))).await;
+        let read = tokio::task::spawn_blocking(move || load(&shared.settings, shared.manner, Some(known))).await;
         match read {
             Ok(Ok(Some(new))) => {
                 tracing::info!("certificates for calling others were read anew");
@@ -128,7 +152,7 @@ impl ClientTls {
 }
 
 /// What the files say; nothing where that is known already.
-fn load(settings: &ClientTlsSettings, is_probe: bool, known: Option<[u8; 32]>) -> Result<Option<Loaded>, TrustError> {
+fn load(settings: &ClientTlsSettings, manner: Manner, known: Option<[u8; 32]>) -> Result<Option<Loaded>, TrustError> {
     let ca = PemFile::read_if_named(&settings.ca)?;
     let certificate = PemFile::read_if_named(&settings.certificate)?;
     let key = PemFile::read_if_named(&settings.key)?;
@@ -138,7 +162,7 @@ fn load(settings: &ClientTlsSettings, is_probe: bool, known: Option<[u8; 32]>) -
     }
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let builder = if is_probe {
+    let builder = if manner.is_probe {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
     } else {
         builder.with_root_certificates(match ca {
@@ -159,7 +183,10 @@ fn load(settings: &ClientTlsSettings, is_probe: bool, known: Option<[u8; 32]>) -
         }
         (None, _) | (_, None) => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = match manner.protocol {
+        Protocol::Http2 => vec![b"h2".to_vec()],
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+    };
     Ok(Some(Loaded { config: Arc::new(config), checksum }))
 }
 

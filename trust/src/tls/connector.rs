@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::client::ClientTls;
 use super::failure::handshake_reason;
+use super::server::Protocol;
 use crate::TrustError;
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -35,6 +36,14 @@ impl Connector {
         Ok(Self { tls, address: Arc::new(address.clone()), name })
     }
 
+    /// Connects to its own address.
+    ///
+    /// # Errors
+    /// [`TrustError::Connect`], [`TrustError::Handshake`].
+    pub async fn dial(&self) -> Result<TlsConnection, TrustError> {
+        self.clone().connect(self.address.dialled(None)).await
+    }
+
     async fn connect(self, to: Uri) -> Result<TlsConnection, TrustError> {
         let url = || self.address.url().to_owned();
         let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
@@ -47,7 +56,8 @@ impl Connector {
         let shaking = TlsConnector::from(self.tls.current().await).connect(self.name, stream).await;
         let hints = self.tls.hints();
         let stream = shaking.map_err(|error| refused(handshake_reason(&error, self.address.host(), hints)))?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        if self.tls.protocol() == Protocol::Http2 && !is_http2 {
             return Err(refused("it speaks TLS, but no HTTP/2 over it, as gRPC needs".to_owned()));
         }
         Ok(TokioIo::new(stream))
