@@ -154,11 +154,8 @@ impl Summary<'_> {
         line(out, "Backups, exports and copies of the galleries, and the services' own logs.")?;
         let OfWatches { unreadable, unnamed, .. } = self.watches;
         if *unnamed > 0 {
-            let watches = count(*unnamed, "watch").replace("watchs", "watches");
-            line(
-                out,
-                &format!("What {watches} look for by an image or a description that the service does not keep."),
-            )?;
+            let watches = if *unnamed == 1 { "1 watch looks".to_owned() } else { format!("{unnamed} watches look") };
+            line(out, &format!("What {watches} for by an image or a description that the service does not keep."))?;
         }
         for (gallery, name) in unreadable {
             line(out, &format!("What watch {name} of {gallery} looks for: the service cannot read it."))?;
