@@ -209,6 +209,22 @@ pub trait VectorStore: Send + Sync + 'static {
     fn condition(&self) -> StoreCondition {
         StoreCondition::default()
     }
+
+    /// Sees to it that what was removed from a gallery is not on the disk any more, as far as the store can; repeating it
+    /// is harmless. A store that knows of nothing to do has nothing pending.
+    ///
+    /// # Errors
+    /// As for [`VectorStore::delete_images`].
+    async fn scrub(&self, _name: &str) -> Result<Scrubbed, StoreError> {
+        Ok(Scrubbed::default())
+    }
+}
+
+/// What came of a [`VectorStore::scrub`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// What is still to come before all of it is gone, in words; empty when it is.
+    pub pending: Vec<String>,
 }
 
 /// What is wrong with a store that answers.

@@ -25,7 +25,7 @@ mod query;
 
 pub use accuracy::SearchAccuracy;
 pub use clock::{now_ms, wall_ms};
-pub use contract::{CheckPage, CheckRequest, DamagedImage, StoreCondition, VectorStore};
+pub use contract::{CheckPage, CheckRequest, DamagedImage, Scrubbed, StoreCondition, VectorStore};
 pub use embedded::{EmbeddedConfig, EmbeddedError, EmbeddedStore};
 pub use error::StoreError;
 pub use filter::{AttributeCondition, SearchFilter};
