@@ -157,7 +157,7 @@ fn write_galleries(code: &mut String, message: &MessageDescriptor, marks: &Marks
 
 /// What the galleries of this message need besides: an expression of the type `Option<Verb>`.
 fn also_needed(message: &MessageDescriptor, marks: &Marks) -> Result<String, Box<dyn Error>> {
-    let mut also = "None".to_owned();
+    let mut also: Option<(&str, Vec<String>)> = None;
     for field in message.fields() {
         let options = field.options();
         if !options.has_extension(&marks.also_needs) {
@@ -169,12 +169,18 @@ fn also_needed(message: &MessageDescriptor, marks: &Marks) -> Result<String, Box
             Some("MANAGE") => "Verb::Manage",
             Some(_) | None => return Err(format!("{}: only a verb may be needed besides", field.full_name()).into()),
         };
-        if field.kind() != Kind::Bool || field.is_list() || also != "None" {
-            return Err(format!("{}: only one truth value of a message may need more", field.full_name()).into());
+        let (needed, fields) = also.get_or_insert_with(|| (verb, Vec::new()));
+        if field.kind() != Kind::Bool || field.is_list() || *needed != verb {
+            let reason = "only truth values may need more, all of a message the same";
+            return Err(format!("{}: {reason}", field.full_name()).into());
         }
-        also = format!("self.{}.then_some({verb})", field.name());
+        fields.push(format!("self.{}", field.name()));
     }
-    Ok(also)
+    Ok(match also {
+        None => "None".to_owned(),
+        Some((verb, fields)) if fields.len() == 1 => format!("{}.then_some({verb})", fields.concat()),
+        Some((verb, fields)) => format!("({}).then_some({verb})", fields.join(" || ")),
+    })
 }
 
 /// Of a field that excludes others: the field that holds them all, and the path of this one's variant.

@@ -207,7 +207,8 @@ fn item_result(item: Result<Encoded, EncodeError>) -> (proto::EncodeResult, Opti
         }
         Err(error) => {
             let status = Status::from(error);
-            let error = ItemError { code: status.code().into(), message: status.message().to_owned() };
+            let error =
+                ItemError { code: status.code().into(), message: status.message().to_owned(), ..ItemError::default() };
             (proto::EncodeResult { outcome: Some(Outcome::Error(error)), ..Default::default() }, None)
         }
     }

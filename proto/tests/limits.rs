@@ -89,6 +89,7 @@ fn requests_beyond_their_limits_take_no_memory() {
         shape::<search::v1::SearchBatchRequest>(),
         shape::<search::v1::RefineRequest>(),
         shape::<search::v1::DeleteImagesRequest>(),
+        shape::<search::v1::EraseImagesRequest>(),
         shape::<search::v1::UpdateImagesRequest>(),
         shape::<search::v1::IndexEmbeddingsRequest>(),
         shape::<search::v1::IndexImagesRequest>(),

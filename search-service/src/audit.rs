@@ -15,7 +15,7 @@ mod stream;
 
 pub(crate) use entry::{asked, begin, count, is_recorded, note, of_list, told};
 pub(crate) use layer::Audited;
-pub(crate) use replies::{AuditedReply, of_hit};
+pub(crate) use replies::{AuditedReply, counts_of, of_hit};
 pub(crate) use requests::AuditedRequest;
 pub use settings::AuditConfig;
 pub(crate) use stream::{StreamBegun, StreamEntry, hash_of_ids, stream};

@@ -43,6 +43,8 @@ pub struct SearchConfig {
     pub indexing: IndexingConfig,
     /// Removing what has been kept long enough.
     pub retention: RetentionConfig,
+    /// Erasing people, tracks and images.
+    pub erasure: ErasureConfig,
     /// Standing searches.
     pub watches: WatchConfig,
     /// Comparing approximate searches with exact ones.
@@ -270,6 +272,14 @@ pub struct RecallConfig {
     pub max_load_percent: u32,
     /// Galleries of more images are left alone: an exact search reads all of them.
     pub max_images: u64,
+}
+
+/// Erasing people, tracks and images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureConfig {
+    /// The key for the marks of what was erased; empty for one of each gallery that is kept with it.
+    pub key_file: PathBuf,
 }
 
 /// Standing searches.

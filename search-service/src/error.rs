@@ -46,6 +46,15 @@ pub enum SearchError {
         /// The gallery.
         name: String,
     },
+    /// An image that was erased, or is of a person or track that was.
+    #[error(
+        "it was erased from gallery {name:?} on request and is not taken again; who has to bring it back says so \
+         (descry index --force-erased, allow_erased)"
+    )]
+    Erased {
+        /// The gallery.
+        name: String,
+    },
     /// A model that no encoder runs.
     #[error(
         "gallery {name:?}: no encoder runs model {model}, but {}; start an encoder with that model and name it in \
@@ -139,6 +148,7 @@ impl SearchError {
             | Self::Denied(_)
             | Self::ReplyFull { .. }
             | Self::NotReady { .. }
+            | Self::Erased { .. }
             | Self::NoEncoder { .. }
             | Self::NotHeld { .. }
             | Self::Failed { .. } => false,
@@ -179,7 +189,9 @@ impl From<SearchError> for Status {
         let message = error.to_string();
         match error {
             SearchError::Invalid { .. } => Self::invalid_argument(message),
-            SearchError::NotReady { .. } | SearchError::NoEncoder { .. } => Self::failed_precondition(message),
+            SearchError::NotReady { .. } | SearchError::Erased { .. } | SearchError::NoEncoder { .. } => {
+                Self::failed_precondition(message)
+            }
             SearchError::NotHeld { .. } => Self::not_found(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
             SearchError::Denied(denial) => descry_serving::refusal(denial),

@@ -8,12 +8,14 @@
 //! - A write goes to the active generation and to those that are filled for a later switch. What one of these did not
 //!   get is noted before the write is acknowledged (`writes`).
 //! - What is known of an image is read, changed and written again by one caller at a time (`metadata`, `rewriting`).
+//! - What was erased is refused, whoever writes it (`erasing`).
 //! - A switch asks for a comparison that found nothing missing and for no such note since (`model_change`).
 //!
 //! Other instances of the service have turns of their own. What crosses between them is ordered by notes in the store:
 //! each side first writes its note and then looks for the other's.
 
 mod comparison;
+mod erasing;
 mod metadata;
 mod model_change;
 mod rewriting;
@@ -21,11 +23,13 @@ mod turns;
 mod writes;
 
 pub(crate) use comparison::CompareRequest;
+pub(crate) use erasing::erased_error;
 pub(crate) use model_change::Activation;
 pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Role, Target};
 
 use crate::SearchError;
 use crate::config::RequestLimits;
+use crate::erasure::MarkStore;
 use descry_model::Fingerprint;
 use descry_store::{CheckPage, CheckRequest, GalleryAddress, Generation, NewGallery, StoreError, VectorStore};
 use rewriting::Rewriting;
@@ -38,12 +42,14 @@ pub(crate) struct Galleries {
     store: Arc<dyn VectorStore>,
     turns: Arc<Turns>,
     rewriting: Arc<Rewriting>,
+    marks: Arc<MarkStore>,
     limits: RequestLimits,
 }
 
 impl Galleries {
-    pub(crate) fn new(store: Arc<dyn VectorStore>, limits: RequestLimits) -> Self {
-        Self { store, turns: Arc::default(), rewriting: Arc::default(), limits }
+    /// `marks`: of what was erased, in the same store.
+    pub(crate) fn new(store: Arc<dyn VectorStore>, limits: RequestLimits, marks: MarkStore) -> Self {
+        Self { store, turns: Arc::default(), rewriting: Arc::default(), marks: Arc::new(marks), limits }
     }
 
     /// For reading. Who writes past this type breaks its promises.
@@ -88,7 +94,9 @@ impl Galleries {
 
     pub(crate) async fn delete(&self, gallery: &str) -> Result<(), SearchError> {
         let _turn = self.turns.alone(gallery).await;
-        Ok(self.store.delete_gallery(gallery).await?)
+        self.store.delete_gallery(gallery).await?;
+        self.marks.forget(gallery);
+        Ok(())
     }
 }
 

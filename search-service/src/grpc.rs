@@ -2,6 +2,7 @@
 
 mod answers;
 mod encoders;
+mod erasing;
 mod galleries;
 mod images;
 mod index_stream;
@@ -10,7 +11,7 @@ mod reply_room;
 mod searches;
 mod watching;
 
-pub(crate) use messages::search_filter;
+pub(crate) use messages::{ERASED, search_filter};
 
 use crate::admission::Admission;
 use crate::audit::{self, Audited};
@@ -197,6 +198,7 @@ serve! {
         list_images(ListImagesRequest) -> ListImagesResponse,
         update_images(UpdateImagesRequest) -> UpdateImagesResponse,
         delete_images(DeleteImagesRequest) -> DeleteImagesResponse,
+        erase_images(EraseImagesRequest) -> EraseImagesResponse,
         search(SearchRequest) -> SearchResponse,
         refine(RefineRequest) -> SearchResponse,
         calibrate(CalibrateRequest) -> Calibration,

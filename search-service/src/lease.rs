@@ -178,10 +178,12 @@ fn unique() -> Result<String, SearchError> {
 mod tests {
     use super::*;
     use crate::SearchConfig;
+    use crate::erasure::MarkStore;
     use crate::galleries::Galleries;
     use descry_model::Fingerprint;
     use descry_store::{EmbeddedConfig, EmbeddedStore};
     use std::future::{pending, ready};
+    use std::path::Path;
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -262,7 +264,8 @@ mod tests {
         let deleting = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let limits = SearchConfig::load(None).unwrap().limits;
-            Galleries::new(Arc::clone(&stand.store), limits).delete("lobby").await.unwrap();
+            let marks = MarkStore::open(Arc::clone(&stand.store), Path::new("")).unwrap();
+            Galleries::new(Arc::clone(&stand.store), limits, marks).delete("lobby").await.unwrap();
         };
         let (done, ()) = tokio::join!(stand.attempt(0, pending::<()>()), deleting);
         assert!(done.is_none());

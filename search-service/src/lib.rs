@@ -10,10 +10,12 @@ pub mod calibration;
 mod config;
 mod encoder_client;
 mod encoder_pool;
+mod erasure;
 mod error;
 mod galleries;
 mod grpc;
 mod indexing;
+mod key_file;
 mod lease;
 mod metadata_mask;
 mod metrics;
@@ -27,8 +29,8 @@ mod watches;
 
 pub use audit::AuditConfig;
 pub use config::{
-    EmbeddedSettings, EncoderClientConfig, IndexingConfig, KeptDescriptions, QdrantSettings, RecallConfig,
-    RequestLimits, RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
+    EmbeddedSettings, EncoderClientConfig, ErasureConfig, IndexingConfig, KeptDescriptions, QdrantSettings,
+    RecallConfig, RequestLimits, RetentionConfig, SearchConfig, SearchingConfig, StoreConfig, StoreKind, WatchConfig,
 };
 pub use error::SearchError;
 pub use grpc::{SERVICE_NAME, add_search_service};
@@ -36,6 +38,7 @@ pub use grpc::{SERVICE_NAME, add_search_service};
 use crate::audit::Trail;
 use crate::encoder_client::EncoderClient;
 use crate::encoder_pool::{EncoderPool, SystemNetwork};
+use crate::erasure::MarkStore;
 use crate::galleries::Galleries;
 use crate::recall::RecallProbe;
 use crate::retention::RetentionClock;
@@ -101,7 +104,11 @@ impl SearchService {
         let encoders = EncoderPool::open(&config.encoder, encoder.map(EncoderClient::new), Arc::new(network))?;
         let is_exact = store.finds_everything();
         Ok(Self {
-            galleries: Galleries::new(Arc::clone(&store), config.limits.clone()),
+            galleries: Galleries::new(
+                Arc::clone(&store),
+                config.limits.clone(),
+                MarkStore::open(Arc::clone(&store), &config.erasure.key_file)?,
+            ),
             store,
             encoders,
             token,

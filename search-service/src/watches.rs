@@ -67,6 +67,21 @@ impl Watches {
     pub(crate) fn len(&self) -> usize {
         self.readable.len() + self.unreadable.len()
     }
+
+    /// What is kept of those that cannot be read, and of what they look for.
+    pub(crate) async fn unreadable_texts(
+        &self,
+        store: &dyn VectorStore,
+        gallery: &Generation,
+    ) -> Result<Vec<(String, String)>, SearchError> {
+        let mut texts = Vec::new();
+        for name in &self.unreadable {
+            let watch = store.document(gallery, &format!("{KEY_PREFIX}{name}")).await?.unwrap_or_default();
+            let description = Descriptions::text(store, gallery, name).await?.unwrap_or_default();
+            texts.push((name.clone(), watch + &description));
+        }
+        Ok(texts)
+    }
 }
 
 /// Bytes of a watch as it is kept; a filter of ten thousand names is no watch.

@@ -1,5 +1,6 @@
 //! What each answer tells, as a record says it.
 
+use crate::grpc::ERASED;
 use descry_audit::{Record, Returned};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_response::Outcome;
@@ -54,8 +55,35 @@ impl AuditedReply for proto::CheckGalleryResponse {
 
 impl AuditedReply for proto::IndexEmbeddingsResponse {
     fn told(&self, record: &mut Record) {
-        let failed = self.results.iter().filter(|result| !matches!(result.outcome, Some(Outcome::Indexed(_))));
-        record.count("failed", failed.count() as u64);
+        counts_of(&self.results).into_iter().for_each(|(what, number)| record.count(what, number));
+    }
+}
+
+/// How many of some images failed; and, where there are any, how many were refused because they had been erased, and how many
+/// of these were let back.
+pub(crate) fn counts_of(results: &[proto::IndexImagesResponse]) -> Vec<(&'static str, u64)> {
+    let count = |is_counted: fn(&Option<Outcome>) -> bool| {
+        results.iter().filter(|result| is_counted(&result.outcome)).count() as u64
+    };
+    let failed = count(|outcome| !matches!(outcome, Some(Outcome::Indexed(_))));
+    let erased = count(|outcome| matches!(outcome, Some(Outcome::Error(error)) if error.reason == ERASED));
+    let let_back = count(|outcome| matches!(outcome, Some(Outcome::Indexed(indexed)) if indexed.was_erased));
+    let of_erasures = [("refused_as_erased", erased), ("let_back", let_back)];
+    let of_erasures = of_erasures.into_iter().filter(|(_, number)| *number > 0);
+    std::iter::once(("failed", failed)).chain(of_erasures).collect()
+}
+
+impl AuditedReply for proto::EraseImagesResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("images", self.images);
+        record.count("deleted", self.generations.iter().map(|generation| generation.images).sum());
+        record.count("generations", self.generations.len() as u64);
+        record.count("watches", self.watches.len() as u64);
+        record.count("marks", self.marks);
+        record.count("held", self.held);
+        // What was erased is in the receipt of this number, and not here: the log outlives it.
+        let pending: String = self.pending.iter().map(|pending| format!("; pending: {pending}")).collect();
+        record.note = Some(format!("erasure {}{pending}", self.erasure_id)).filter(|_| !self.erasure_id.is_empty());
     }
 }
 

@@ -83,7 +83,14 @@ plain! {
     proto::ListWatchesRequest: |request| &request.gallery, |_| false;
     proto::ListEncodersRequest: |_| "", |_| false;
     proto::index_images_request::Start: |request| &request.gallery, |_| true,
-        "asked_generation" = |request| request.generation.into();
+        "asked_generation" = |request| request.generation.into(),
+        "allow_erased" = |request| request.allow_erased.into();
+    // How many, and not who: the log outlives what is erased.
+    proto::EraseImagesRequest: |request| &request.gallery, |request| !request.preview,
+        "persons" = |request| request.person_ids.len() as u64,
+        "tracks" = |request| request.tracks.len() as u64,
+        "image_ids" = |request| request.image_ids.len() as u64,
+        "preview" = |request| request.preview.into();
 }
 
 impl AuditedRequest for proto::SearchRequest {
@@ -134,6 +141,7 @@ impl AuditedRequest for proto::IndexEmbeddingsRequest {
         let (count, hash) = hash_of_ids(self.images.iter().map(|image| image.image_id.as_str()));
         record.image_ids_sha256 = Some(hash);
         record.count("images", count);
+        record.count("allow_erased", self.allow_erased.into());
         Ok(())
     }
 }

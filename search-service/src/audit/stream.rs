@@ -44,16 +44,20 @@ impl StreamBegun {
 
 impl StreamEntry {
     /// Records images that are about to be acknowledged: how many and what their ids hash to ([`hash_of_ids`]), and how many of
-    /// them failed.
+    /// them failed, were refused because they had been erased, and were let back although.
     ///
     /// # Errors
     /// `UNAVAILABLE`; then they must not be acknowledged.
-    pub(crate) async fn chunk(&self, (count, hash): (u64, String), failed: u64) -> Result<(), SearchError> {
+    pub(crate) async fn chunk(
+        &self,
+        (count, hash): (u64, String),
+        counted: Vec<(&'static str, u64)>,
+    ) -> Result<(), SearchError> {
         let mut record = self.piece(Kind::Chunk);
         record.image_ids_sha256 = Some(hash);
-        record.count("images", count);
-        record.count("failed", failed);
-        self.write(record, [("images", count), ("failed", failed)]).await
+        let counted: Vec<_> = std::iter::once(("images", count)).chain(counted).collect();
+        counted.iter().for_each(|(what, number)| record.count(what, *number));
+        self.write(record, &counted).await
     }
 
     /// Records matches that are about to leave.
@@ -64,7 +68,7 @@ impl StreamEntry {
         let mut record = self.piece(Kind::Matches);
         let count = told.len() as u64;
         record.returned = told;
-        self.write(record, [("matches", count), ("", 0)]).await
+        self.write(record, &[("matches", count)]).await
     }
 
     /// The stream came to its end.
@@ -89,11 +93,11 @@ impl StreamEntry {
     }
 
     /// Writes a piece, and adds it up for the end.
-    async fn write(&self, record: Record, counted: [(&str, u64); 2]) -> Result<(), SearchError> {
+    async fn write(&self, record: Record, counted: &[(&str, u64)]) -> Result<(), SearchError> {
         self.entry.trail.log.append(record).await?;
         let mut whole = self.entry.record();
-        for (what, number) in counted.into_iter().filter(|(what, _)| !what.is_empty()) {
-            *whole.counts.entry(what.to_owned()).or_default() += number;
+        for (what, number) in counted {
+            *whole.counts.entry((*what).to_owned()).or_default() += number;
         }
         Ok(())
     }

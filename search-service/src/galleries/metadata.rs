@@ -1,7 +1,8 @@
 //! What is known of images when more of it is told: read, changed and written again, by one caller at a time.
 
 use super::Galleries;
-use super::writes::{Acknowledgement, Indexed, Target};
+use super::erasing::erased_error;
+use super::writes::{Acknowledgement, Indexed, Target, WriteRules};
 use crate::SearchError;
 use crate::metadata_mask::MetadataMask;
 use crate::validation::{check_metadata, invalid};
@@ -15,7 +16,7 @@ impl Galleries {
         &self,
         generation: &Generation,
         images: Vec<GalleryImage>,
-        mask: &MetadataMask,
+        WriteRules { mask, marks }: WriteRules<'_>,
     ) -> Result<Vec<Acknowledgement>, SearchError> {
         let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
         let _held = self.rewriting.hold(&generation.gallery, ids.iter().map(String::as_str)).await;
@@ -25,7 +26,11 @@ impl Galleries {
         for GalleryImage { image_id, embedding, metadata } in images {
             let before = known.get(&image_id);
             let metadata = mask.applied(metadata, before);
-            let outcome = self.check_known(&metadata, before).map(|()| {
+            let checked = match marks.forbid(&image_id, &metadata) {
+                true => Err(erased_error(generation)),
+                false => self.check_known(&metadata, before),
+            };
+            let outcome = checked.map(|()| {
                 // Without a hash nobody knows that the file is the same.
                 let is_other = |before: &&ImageMetadata| {
                     before.content_sha256.is_empty() || before.content_sha256 != metadata.content_sha256
@@ -99,18 +104,37 @@ impl Galleries {
         let Some(first) = targets.next() else { return Ok(HashMap::new()) };
         let _held = self.rewriting.hold(name, changes.iter().map(|(image_id, _)| image_id.as_str())).await;
         let changes = self.applied(&first.generation, changes, mask).await?;
+        let marks = self.marks().of(&first.generation).await?;
+        if changes.iter().any(|(image_id, metadata)| marks.forbid(image_id, metadata)) {
+            return Err(erased_error(&first.generation));
+        }
+        let mut generations = vec![first.generation.clone()];
         let updated = self.store.update_metadata(&first.generation, changes.clone()).await;
         let mut reached = HashSet::from([first.generation.number]);
         for Target { generation, .. } in targets {
+            generations.push(generation.clone());
             match self.store.update_metadata(&generation, changes.clone()).await {
                 Ok(_) if updated.is_ok() => drop(reached.insert(generation.number)),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(number = generation.number, %error, "metadata is not in a generation"),
             }
         }
+        let now = self.marks().of(&first.generation).await?;
+        let erased: Vec<String> = match now.is_version_of(&marks) {
+            true => Vec::new(),
+            false => {
+                changes.iter().filter(|(id, metadata)| now.forbid(id, metadata)).map(|(id, _)| id.clone()).collect()
+            }
+        };
+        let is_erased = !erased.is_empty();
+        // They belong to somebody now who is being erased at this moment.
+        self.remove_all_of(&generations, erased).await?;
         // What failed may have been done all the same.
         self.settle(&first, &reached).await?;
         updated?;
+        if is_erased {
+            return Err(erased_error(&first.generation));
+        }
         Ok(changes.into_iter().collect())
     }
 

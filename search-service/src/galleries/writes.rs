@@ -2,8 +2,10 @@
 //! and, for deletions, in those that one may go back to.
 
 use super::Galleries;
+use super::erasing::erased_error;
 use super::no_generation;
 use crate::SearchError;
+use crate::erasure::{Comeback, Marks};
 use crate::metadata_mask::MetadataMask;
 use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata, SearchFilter, now_ms};
 use std::collections::HashSet;
@@ -24,15 +26,17 @@ pub(crate) struct Indexed {
     pub(crate) known: Box<ImageMetadata>,
     /// What was known of the image in whose place it came, unless that one was made of the same file.
     pub(crate) replaced: Option<Box<ImageMetadata>>,
+    /// It had been erased, and was let back.
+    pub(crate) was_erased: bool,
 }
 
 impl Indexed {
     pub(crate) fn unchanged(known: ImageMetadata) -> Self {
-        Self { is_unchanged: true, known: Box::new(known), replaced: None }
+        Self { is_unchanged: true, known: Box::new(known), replaced: None, was_erased: false }
     }
 
     pub(super) fn written(known: ImageMetadata) -> Self {
-        Self { is_unchanged: false, known: Box::new(known), replaced: None }
+        Self { is_unchanged: false, known: Box::new(known), replaced: None, was_erased: false }
     }
 }
 
@@ -63,6 +67,15 @@ pub(crate) enum ImageWrite {
     Done(Acknowledgement),
 }
 
+/// What a write goes by.
+#[derive(Clone, Copy)]
+pub(super) struct WriteRules<'a> {
+    /// What is kept of what is known of an image.
+    pub(super) mask: &'a MetadataMask,
+    /// What was erased, and is not taken.
+    pub(super) marks: &'a Marks,
+}
+
 /// What is to be deleted.
 #[derive(Debug, Clone)]
 pub(crate) enum Removal {
@@ -88,7 +101,7 @@ impl Galleries {
     /// Writes images to generations of one gallery, the first of which decides; what is acknowledged is on disk, and
     /// every switch to another generation will find it there or be refused. Answers in the order of the first's images.
     ///
-    /// What was known of an image before is kept as far as the mask says.
+    /// What was known of an image before is kept as far as the mask says. One that was erased is refused, or let back.
     ///
     /// Goes to its end also when nobody waits for the answer any more: half a write would be a difference between
     /// generations that nobody has noted.
@@ -96,15 +109,21 @@ impl Galleries {
         &self,
         parts: Vec<(Target, Vec<ImageWrite>)>,
         mask: &MetadataMask,
+        comeback: Comeback,
     ) -> Vec<Acknowledgement> {
         let ids: Vec<String> =
             parts.first().map(|(_, images)| images.iter().map(image_id_of).collect()).unwrap_or_default();
         let (galleries, mask) = (self.clone(), mask.clone());
-        let writing = tokio::spawn(async move { galleries.write_all(parts, &mask).await });
+        let writing = tokio::spawn(async move { galleries.write_all(parts, &mask, comeback).await });
         writing.await.unwrap_or_else(|error| all_failed(ids, &SearchError::failed("writing images", error)))
     }
 
-    async fn write_all(&self, parts: Vec<(Target, Vec<ImageWrite>)>, mask: &MetadataMask) -> Vec<Acknowledgement> {
+    async fn write_all(
+        &self,
+        parts: Vec<(Target, Vec<ImageWrite>)>,
+        mask: &MetadataMask,
+        comeback: Comeback,
+    ) -> Vec<Acknowledgement> {
         let mut parts = parts.into_iter();
         let Some((first, images)) = parts.next() else { return Vec::new() };
         let _turn = self.turns.beside(&first.generation.gallery).await;
@@ -119,16 +138,28 @@ impl Galleries {
             let error = SearchError::Unavailable { dependency: "the gallery", reason };
             return all_failed(images.iter().map(image_id_of).collect(), &error);
         }
+        let (marks, returning) = match self.marks_for(&first, &images, comeback).await {
+            Ok(found) => found,
+            Err(error) => return all_failed(images.iter().map(image_id_of).collect(), &error),
+        };
+        let rules = WriteRules { mask, marks: &marks };
         let indexed_at_ms = now_ms();
-        let told = self.write_to(&first, &first.generation, images, indexed_at_ms, mask).await;
+        let mut told = self.write_to(&first, &first.generation, images, indexed_at_ms, rules).await;
+        for Acknowledgement { image_id, outcome } in &mut told {
+            if let (Ok(indexed), true) = (outcome, returning.contains(image_id)) {
+                indexed.was_erased = true;
+            }
+        }
         let acknowledged: HashSet<String> =
             told.iter().filter(|told| told.outcome.is_ok()).map(|told| told.image_id.clone()).collect();
         let mut reached = HashSet::from([first.generation.number]);
+        let mut generations = vec![first.generation.clone()];
         for (target, mut images) in parts {
+            generations.push(target.generation.clone());
             // What the serving one did not take must not be in another one either.
             images.retain(|image| acknowledged.contains(&image_id_of(image)));
             let number = target.generation.number;
-            let written = self.write_to(&target, &first.generation, images, indexed_at_ms, mask).await;
+            let written = self.write_to(&target, &first.generation, images, indexed_at_ms, rules).await;
             let refused = written.iter().find_map(|written| written.outcome.as_ref().err());
             // Chunks are prepared before their turn, and writes go on side by side: what counts is what is there now.
             match self.is_level(&first.generation, &target.generation, &acknowledged).await {
@@ -140,7 +171,12 @@ impl Galleries {
                 Err(error) => tracing::warn!(number, %error, "a generation that is being filled cannot be read"),
             }
         }
-        match self.settle(&first, &reached).await {
+        let settled = match self.remove_marked(&marks, &generations, &mut told).await {
+            Ok(()) => self.settle(&first, &reached).await,
+            // Some of it may have to be removed again, which whoever sends it once more is told.
+            Err(error) => Err(error),
+        };
+        match settled {
             Ok(()) => told,
             Err(error) => {
                 let untold = |Acknowledgement { image_id, outcome }| Acknowledgement {
@@ -175,7 +211,7 @@ impl Galleries {
         serving: &Generation,
         images: Vec<ImageWrite>,
         now_ms: i64,
-        mask: &MetadataMask,
+        rules: WriteRules<'_>,
     ) -> Vec<Acknowledgement> {
         // In the order of the images; what is written gets its acknowledgement afterwards.
         let mut acknowledgements: Vec<Option<Acknowledgement>> = Vec::with_capacity(images.len());
@@ -189,16 +225,23 @@ impl Galleries {
                     to_write.push(image);
                     acknowledgements.push(None);
                 }
-                ImageWrite::Done(acknowledgement) => acknowledgements.push(Some(acknowledgement)),
+                ImageWrite::Done(mut acknowledgement) => {
+                    let Acknowledgement { image_id, outcome } = &mut acknowledgement;
+                    // Marked since it was found unchanged: whoever marked it is about to remove it.
+                    if outcome.as_ref().is_ok_and(|indexed| rules.marks.forbid(image_id, &indexed.known)) {
+                        *outcome = Err(erased_error(&target.generation));
+                    }
+                    acknowledgements.push(Some(acknowledgement));
+                }
             }
         }
         let ids: Vec<String> = to_write.iter().map(|image| image.image_id.clone()).collect();
         let written = match (to_write.is_empty(), target.role) {
             (true, _) => Ok(Vec::new()),
-            (false, Role::Serving) => self.write_known(&target.generation, to_write, mask).await,
-            (false, Role::Later) => self.fill(&target.generation, serving, to_write).await,
+            (false, Role::Serving) => self.write_known(&target.generation, to_write, rules).await,
+            (false, Role::Later) => self.fill(&target.generation, serving, to_write, rules.marks).await,
             (false, Role::FilledAlone) => match self.store.resolve(&target.generation.gallery).await {
-                Ok(serving) => self.fill(&target.generation, &serving, to_write).await,
+                Ok(serving) => self.fill(&target.generation, &serving, to_write, rules.marks).await,
                 Err(error) => Err(error.into()),
             },
         };
@@ -218,6 +261,7 @@ impl Galleries {
         generation: &Generation,
         serving: &Generation,
         images: Vec<GalleryImage>,
+        marks: &Marks,
     ) -> Result<Vec<Acknowledgement>, SearchError> {
         let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
         let mut held = self.store.images(serving, &ids).await?;
@@ -227,6 +271,7 @@ impl Galleries {
             let GalleryImage { image_id, embedding, metadata } = image;
             let known = held.remove(&image_id).filter(|known| known.content_sha256 == metadata.content_sha256);
             let outcome = match known {
+                Some(metadata) if marks.forbid(&image_id, &metadata) => Err(erased_error(generation)),
                 Some(metadata) => {
                     let indexed = Indexed::written(metadata.clone());
                     to_write.push(GalleryImage { image_id: image_id.clone(), embedding, metadata });
@@ -304,7 +349,7 @@ impl Galleries {
         }
     }
 
-    async fn remove_from(&self, generation: &Generation, removal: &Removal) -> Result<u64, SearchError> {
+    pub(super) async fn remove_from(&self, generation: &Generation, removal: &Removal) -> Result<u64, SearchError> {
         Ok(match removal {
             Removal::Images(image_ids) => self.store.delete_images(generation, image_ids).await?,
             Removal::Matching(filter) => self.store.delete_matching(generation, filter).await?,

@@ -58,7 +58,7 @@ impl Answering {
     ) -> proto::IndexImagesResponse {
         let Acknowledgement { image_id, outcome } = acknowledgement;
         let outcome = match outcome {
-            Ok(Indexed { is_unchanged, known, replaced }) => {
+            Ok(Indexed { is_unchanged, known, replaced, was_erased }) => {
                 let kept_until_ms = retention.kept_until_ms(&known);
                 if !is_unchanged && kept_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
                     self.past_retention.fetch_add(1, Ordering::Relaxed);
@@ -66,6 +66,7 @@ impl Answering {
                 Outcome::Indexed(proto::Indexed {
                     unchanged: is_unchanged,
                     replaced: replaced.map(|replaced| metadata_message(*replaced)),
+                    was_erased,
                     kept_until: kept_until_ms.filter(|until_ms| *until_ms <= LAST_TIME_MS).map(timestamp),
                 })
             }

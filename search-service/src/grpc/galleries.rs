@@ -137,6 +137,7 @@ impl SearchGrpc {
         }
         self.galleries.delete(&request.name).await?;
         self.calibrations.forget(&request.name);
+        tracing::info!(gallery = request.name, "a gallery is deleted");
         Ok(proto::DeleteGalleryResponse {})
     }
 
@@ -252,6 +253,7 @@ impl SearchGrpc {
     ) -> Result<proto::DeleteGenerationResponse, SearchError> {
         check_gallery_name(&request.gallery)?;
         self.galleries.delete_generation(&request.gallery, request.generation).await?;
+        tracing::info!(gallery = request.gallery, generation = request.generation, "a generation is deleted");
         Ok(proto::DeleteGenerationResponse {})
     }
 

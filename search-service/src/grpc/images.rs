@@ -7,6 +7,7 @@ use super::messages::{image_metadata, metadata_mask, metadata_message, milliseco
 use super::reply_room::{PREFIX_BYTES, ReplyRoom};
 use crate::SearchError;
 use crate::audit;
+use crate::erasure::Comeback;
 use crate::galleries::Removal;
 use crate::indexing::write_embeddings;
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
@@ -24,13 +25,14 @@ impl SearchGrpc {
         &self,
         request: proto::IndexEmbeddingsRequest,
     ) -> Result<proto::IndexEmbeddingsResponse, SearchError> {
-        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: mask } = request;
+        let proto::IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: mask, allow_erased } = request;
         check_address(&gallery)?;
         self.check_count("images", images.len())?;
         let mask = metadata_mask(mask, &self.limits)?;
         let fingerprint = parse_fingerprint("fingerprint", &fingerprint)?;
         let images = images.into_iter().map(|image| (image.image_id.clone(), gallery_image(image))).collect();
-        let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, &mask, images).await?;
+        let rules = (&mask, Comeback::of(allow_erased));
+        let written = write_embeddings(&self.galleries, &self.limits, &gallery, &fingerprint, rules, images).await?;
         let mut results = Answering::new(Arc::clone(&self.store), gallery).answers(written).await;
         leave_out_replaced(&mut results, self.limits.max_reply_bytes);
         Ok(proto::IndexEmbeddingsResponse { results })
@@ -133,6 +135,7 @@ impl SearchGrpc {
         }
         let removal = filter.map_or(Removal::Images(image_ids), |filter| Removal::Matching(Box::new(filter)));
         let deleted = self.galleries.remove(&gallery, removal).await?;
+        tracing::info!(gallery, deleted, "images are deleted");
         Ok(proto::DeleteImagesResponse { deleted })
     }
 

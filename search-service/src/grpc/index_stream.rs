@@ -6,11 +6,11 @@ use super::messages::{image_metadata, metadata_mask};
 use crate::SearchError;
 use crate::audit::{self, StreamBegun, StreamEntry};
 use crate::config::RequestLimits;
+use crate::erasure::Comeback;
 use crate::indexing::{NewImage, Pace};
 use crate::validation::{check_gallery_name, invalid};
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_request::{Message, Start};
-use descry_proto::search::v1::index_images_response::Outcome;
 use descry_serving::{Exceeded, Peer, PermittedStream};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -72,7 +72,7 @@ impl SearchGrpc {
                 async move { kept }
             });
         let answering = Arc::new(Answering::new(Arc::clone(&self.store), address.clone()));
-        let acknowledgements = self.indexer.clone().index(address, mask, images);
+        let acknowledgements = self.indexer.clone().index(address, (mask, Comeback::of(start.allow_erased)), images);
         let of_chunks = entry.clone();
         let replies = acknowledgements
             .then(move |chunk| {
@@ -123,8 +123,7 @@ async fn recorded(
 ) -> Vec<Result<proto::IndexImagesResponse, Status>> {
     if let Some(entry) = entry {
         let image_ids = audit::hash_of_ids(answers.iter().map(|answer| answer.image_id.as_str()));
-        let failed = answers.iter().filter(|answer| !matches!(answer.outcome, Some(Outcome::Indexed(_)))).count();
-        if let Err(error) = entry.chunk(image_ids, failed as u64).await {
+        if let Err(error) = entry.chunk(image_ids, audit::counts_of(&answers)).await {
             return vec![Err(error.into())];
         }
     }

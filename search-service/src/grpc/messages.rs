@@ -20,9 +20,13 @@ use tonic::Status;
 
 /// Why one item of several failed.
 pub(super) fn item_error(error: SearchError) -> ItemError {
+    let reason = if matches!(error, SearchError::Erased { .. }) { ERASED.to_owned() } else { String::new() };
     let status = Status::from(error);
-    ItemError { code: status.code().into(), message: status.message().to_owned() }
+    ItemError { code: status.code().into(), message: status.message().to_owned(), reason }
 }
+
+/// The reason of an error of an image that was erased.
+pub(crate) const ERASED: &str = "ERASED";
 
 /// What a caller knows of an image. When it is indexed, and from which file, is the service's to say.
 pub(super) fn image_metadata(metadata: proto::ImageMetadata) -> Result<ImageMetadata, SearchError> {

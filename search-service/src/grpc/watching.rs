@@ -12,7 +12,7 @@ use crate::validation::{check_gallery_name, invalid};
 use crate::watches::{Descriptions, Following, Found, Watch, WatchPart, Watches, delete_watch, follow, put_watch};
 use descry_proto::search::v1 as proto;
 use descry_serving::{Exceeded, Peer};
-use descry_store::{WriteOrder, now_ms};
+use descry_store::{VectorStore, WriteOrder, now_ms};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -141,14 +141,22 @@ impl SearchGrpc {
         })?;
         let poll_interval = Duration::from_millis(self.watches.poll_interval_ms);
         let entry = begun.map(StreamBegun::go_on);
-        let following = Following { gallery, names, since_ms, after, with_positions, poll_interval };
+        let following = Following { gallery: gallery.clone(), names, since_ms, after, with_positions, poll_interval };
         let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
         // It ends when the receiver is dropped.
         tokio::spawn(follow(Arc::clone(&self.store), following, sender, self.shutdown.clone()));
-        let matches = ReceiverStream::new(receiver).map(move |found| {
-            let _in_use = &place;
-            found.map(match_message).map_err(Status::from)
-        });
+        let store = Arc::clone(&self.store);
+        let matches = ReceiverStream::new(receiver)
+            // A slow reader must not be told of somebody who was erased since the match was found.
+            .then(move |found| {
+                let (store, gallery) = (Arc::clone(&store), gallery.clone());
+                async move { if is_gone(&*store, &gallery, &found).await { None } else { Some(found) } }
+            })
+            .filter_map(std::future::ready)
+            .map(move |found| {
+                let _in_use = &place;
+                found.map(match_message).map_err(Status::from)
+            });
         match entry {
             None => Ok(matches.boxed()),
             // Those that have come are recorded together.
@@ -162,6 +170,17 @@ impl SearchGrpc {
                 .boxed()),
         }
     }
+}
+
+/// Whether the image of a match is not in the gallery any more. Where that cannot be told, the stream tells the match: a store
+/// that is down for a moment must not cost anybody one.
+async fn is_gone(store: &dyn VectorStore, gallery: &str, found: &Result<Found, SearchError>) -> bool {
+    let Ok(Found::Match(found)) = found else { return false };
+    let held = async {
+        let generation = store.resolve(gallery).await?;
+        store.images(&generation, std::slice::from_ref(&found.hit.image_id)).await
+    };
+    held.await.is_ok_and(|held| held.is_empty())
 }
 
 /// Matches whose record is on disk; in their place why there is none, where it is not.

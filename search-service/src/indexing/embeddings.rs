@@ -2,6 +2,7 @@
 
 use crate::SearchError;
 use crate::config::RequestLimits;
+use crate::erasure::Comeback;
 use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Indexed, Role, Target};
 use crate::metadata_mask::MetadataMask;
 use crate::metrics;
@@ -22,7 +23,7 @@ pub(crate) async fn write_embeddings(
     limits: &RequestLimits,
     address: &str,
     fingerprint: &Fingerprint,
-    mask: &MetadataMask,
+    (mask, comeback): (&MetadataMask, Comeback),
     images: Vec<(String, Result<GalleryImage, SearchError>)>,
 ) -> Result<Vec<Acknowledgement>, SearchError> {
     // The first target is the one that the address names.
@@ -53,7 +54,7 @@ pub(crate) async fn write_embeddings(
         }
         (Err(error), _) => ImageWrite::Done(Acknowledgement { image_id, outcome: Err(error) }),
     });
-    let acknowledgements = galleries.write(vec![(target, writes.collect())], mask).await;
+    let acknowledgements = galleries.write(vec![(target, writes.collect())], mask, comeback).await;
     metrics::count_images(&acknowledgements);
     Ok(acknowledgements)
 }

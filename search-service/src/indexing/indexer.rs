@@ -7,7 +7,8 @@ use super::preparation::{Held, all_failed, prepare};
 use crate::SearchError;
 use crate::config::{IndexingConfig, RequestLimits};
 use crate::encoder_pool::EncoderPool;
-use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Target};
+use crate::erasure::Comeback;
+use crate::galleries::{Acknowledgement, Galleries, ImageWrite, Target, erased_error};
 use crate::metadata_mask::MetadataMask;
 use crate::metrics;
 use crate::validation::{check_id, check_metadata, invalid};
@@ -79,7 +80,7 @@ impl Indexer {
     pub(crate) fn index(
         self,
         address: String,
-        mask: MetadataMask,
+        (mask, comeback): (MetadataMask, Comeback),
         images: impl Stream<Item = NewImage> + Send + 'static,
     ) -> impl Stream<Item = Vec<Acknowledgement>> + Send + 'static {
         let in_flight = Arc::new(InFlight::default());
@@ -95,7 +96,8 @@ impl Indexer {
                 let repeated = in_flight.enter(&ids);
                 let (indexer, address, mask) = (Arc::clone(&indexer), Arc::clone(&address), Arc::clone(&mask));
                 // A task of its own, so that it goes on while an earlier chunk is written; it ends with the stream.
-                let preparing = within_request(async move { indexer.prepare(&address, &mask, chunk, repeated).await });
+                let preparing =
+                    within_request(async move { indexer.prepare(&address, (&mask, comeback), chunk, repeated).await });
                 let preparing = AbortOnDropHandle::new(tokio::spawn(preparing));
                 async move { (ids, preparing.await) }
             })
@@ -105,7 +107,7 @@ impl Indexer {
             async move {
                 let acknowledgements = match prepared {
                     Ok((refused, prepared)) => {
-                        let mut acknowledgements = indexer.galleries.write(prepared, &mask).await;
+                        let mut acknowledgements = indexer.galleries.write(prepared, &mask, comeback).await;
                         acknowledgements.extend(refused);
                         acknowledgements
                     }
@@ -125,7 +127,7 @@ impl Indexer {
     async fn prepare(
         &self,
         address: &str,
-        mask: &MetadataMask,
+        (mask, comeback): (&MetadataMask, Comeback),
         chunk: Vec<NewImage>,
         repeated: Vec<bool>,
     ) -> (Vec<Acknowledgement>, PreparedChunk) {
@@ -138,7 +140,10 @@ impl Indexer {
                 Err(error) => refused.push(Acknowledgement { image_id, outcome: Err(error) }),
             }
         }
-        let ids: Vec<String> = checked.iter().map(|(image, _)| image.image_id.clone()).collect();
+        let ids_of = |checked: &[(CheckedImage, bool)]| -> Vec<String> {
+            checked.iter().map(|(image, _)| image.image_id.clone()).collect()
+        };
+        let ids = ids_of(&checked);
         let fail = |mut refused: Vec<Acknowledgement>, error: &SearchError| {
             refused.extend(ids.iter().map(|image_id| failure(image_id.clone(), error)));
             (refused, Vec::new())
@@ -149,7 +154,7 @@ impl Indexer {
             }
             checked
         });
-        let checked = match hashing.await {
+        let mut checked = match hashing.await {
             Ok(checked) => checked,
             Err(error) => return fail(refused, &SearchError::Encoder { reason: format!("hashing: {error}") }),
         };
@@ -158,6 +163,16 @@ impl Indexer {
             Ok(targets) => targets,
             Err(error) => return fail(refused, &error),
         };
+        // What would be refused needs no encoder. What is known by then decides when it is written.
+        if let (Comeback::Refused, Some(first)) = (comeback, targets.first()) {
+            let marks = match self.galleries.marks().of(&first.generation).await {
+                Ok(marks) => marks,
+                Err(error) => return fail(refused, &error),
+            };
+            let forbidden = checked.extract_if(.., |(image, _)| marks.forbid(&image.image_id, &image.metadata));
+            refused.extend(forbidden.map(|(image, _)| failure(image.image_id, &erased_error(&first.generation))));
+        }
+        let ids = ids_of(&checked);
         let mut prepared = Vec::with_capacity(targets.len());
         let mut held_by_serving: Option<Held> = None;
         for target in targets {

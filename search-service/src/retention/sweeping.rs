@@ -244,8 +244,10 @@ async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, believed: Be
 mod tests {
     use super::*;
     use crate::SearchConfig;
+    use crate::erasure::MarkStore;
     use descry_model::{Embedding, Fingerprint};
     use descry_store::{EmbeddedConfig, EmbeddedStore, GalleryImage, ImageMetadata};
+    use std::path::Path;
 
     const DAY_MS: i64 = 86_400_000;
     const NOON: i64 = 1_800_000_000_000;
@@ -263,7 +265,9 @@ mod tests {
             metadata: ImageMetadata { indexed_at_ms: NOON - days * DAY_MS, ..ImageMetadata::default() },
         };
         store.upsert(&gallery, &gallery.fingerprint, vec![image(10), image(32)]).await.unwrap();
-        let galleries = Galleries::new(Arc::new(store), SearchConfig::load(None).unwrap().limits);
+        let store: Arc<dyn VectorStore> = Arc::new(store);
+        let marks = MarkStore::open(Arc::clone(&store), Path::new("")).unwrap();
+        let galleries = Galleries::new(store, SearchConfig::load(None).unwrap().limits, marks);
         let retention = Retention { default_ms: Some(30 * DAY_MS as u64), ..Retention::default() };
         retention.put(galleries.store(), &gallery).await.unwrap();
         (folder, galleries, gallery)

@@ -6,6 +6,7 @@
 use super::Watch;
 use crate::SearchError;
 use crate::config::{KeptDescriptions, WatchConfig};
+use crate::key_file::{self, digits, from_digits};
 use crate::retrieval::{Part, PartKind};
 use crate::validation::invalid;
 use descry_store::{Generation, VectorStore};
@@ -13,8 +14,6 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +133,15 @@ impl Descriptions {
         Ok(store.put_document(gallery, &format!("{KEY_PREFIX}{name}"), text).await?)
     }
 
+    /// What is kept of a description, as it lies in the store.
+    pub(super) async fn text(
+        store: &dyn VectorStore,
+        gallery: &Generation,
+        name: &str,
+    ) -> Result<Option<String>, SearchError> {
+        Ok(store.document(gallery, &format!("{KEY_PREFIX}{name}")).await?)
+    }
+
     /// What some watches look for, by name. Descriptions that were sealed with a key that is not ours are left out.
     pub(crate) async fn of(
         &self,
@@ -225,11 +233,7 @@ fn seal(key: &LessSafeKey, place: &str, parts: &[WatchPart]) -> Result<String, S
     SystemRandom::new().fill(&mut nonce).map_err(failed)?;
     let unique = Nonce::assume_unique_for_key(nonce);
     key.seal_in_place_append_tag(unique, Aad::from(place), &mut content).map_err(failed)?;
-    Ok(nonce.iter().chain(&content).fold(String::new(), |mut digits, byte| {
-        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
-        digits.extend([digit(byte >> 4), digit(byte & 15)]);
-        digits
-    }))
+    Ok(digits(&nonce) + &digits(&content))
 }
 
 fn unseal(key: &LessSafeKey, place: &str, content: &str) -> Option<Vec<WatchPart>> {
@@ -241,32 +245,16 @@ fn unseal(key: &LessSafeKey, place: &str, content: &str) -> Option<Vec<WatchPart
     serde_json::from_slice(opened).ok()
 }
 
-/// The bytes of pairs of hexadecimal digits.
-fn from_digits(digits: &[u8]) -> Option<Vec<u8>> {
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some(value(*high)? << 4 | value(*low)?),
-        _ => None,
-    });
-    pairs.collect()
-}
-
-/// Reads 64 hexadecimal digits, with or without an end of the line.
 fn read_key(path: &Path) -> Result<LessSafeKey, SearchError> {
     const FIELD: &str = "watches.description_key_file";
-    const LONGEST: u64 = 1_024;
-    let expected = "expected a file with 64 hexadecimal digits, as `openssl rand -hex 32` writes them";
     if path.as_os_str().is_empty() {
-        return Err(invalid(FIELD, format!("watches.descriptions is `sealed`, which needs a key; {expected}")));
+        let reason = format!("watches.descriptions is `sealed`, which needs a key; {}", key_file::EXPECTED);
+        return Err(invalid(FIELD, reason));
     }
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
-    read.map_err(|error| invalid(FIELD, format!("cannot read {}: {error}; {expected}", path.display())))?;
-    let bytes = from_digits(text.trim().as_bytes()).unwrap_or_default();
-    // The file's content is a secret, whatever it is.
+    let bytes = key_file::read_key(FIELD, path)?;
     let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok();
-    let refused = || invalid(FIELD, format!("{} holds no key; {expected}", path.display()));
-    key.map(LessSafeKey::new).ok_or_else(refused)
+    key.map(LessSafeKey::new)
+        .ok_or_else(|| invalid(FIELD, format!("the cipher refuses the key; {}", key_file::EXPECTED)))
 }
 
 #[cfg(test)]

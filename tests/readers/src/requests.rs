@@ -42,6 +42,7 @@ requests![
     search::v1::ListImagesRequest,
     search::v1::UpdateImagesRequest,
     search::v1::DeleteImagesRequest,
+    search::v1::EraseImagesRequest,
     search::v1::SearchRequest,
     search::v1::SearchBatchRequest,
     search::v1::RefineRequest,
