@@ -53,6 +53,9 @@ pub(crate) struct Arguments {
     /// Forget what is known of images that are in the gallery already, except what this run gives.
     #[arg(long)]
     clear_metadata: bool,
+    /// Index also what was erased from the gallery on request (`descry erase`), and keep it away no more.
+    #[arg(long)]
+    force_erased: bool,
     /// Put this before every image id, such as c1/, so that sources with equal names do not replace each other's images.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prefix: String,
@@ -108,6 +111,7 @@ impl Arguments {
             journal: self.journal.clone(),
             attributes: self.attributes.clone(),
             clear_metadata: self.clear_metadata,
+            allow_erased: self.force_erased,
             options: self.job.options(stop),
         }
     }
@@ -123,6 +127,7 @@ impl Arguments {
             prefix: self.prefix.clone(),
             allow_unmatched: self.allow_unmatched,
             clear_metadata: self.clear_metadata,
+            allow_erased: self.force_erased,
             journal: self.journal.clone(),
             generation: self.generation,
             max_images_per_second: self.rate,

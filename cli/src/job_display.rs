@@ -118,6 +118,7 @@ fn print_sentences(report: &JobReport) {
     };
     say!("{} indexed, {} unchanged, {} failed{known}", report.indexed, report.unchanged, report.failed);
     print_failures(&report.first_failures, report.failed);
+    print_erased(report);
     print_inputs(&report.inputs);
     print_warnings(report);
     if report.has_too_many_failures {
@@ -127,6 +128,20 @@ fn print_sentences(report: &JobReport) {
         say!("stopped: {} images were not sent; run the command again to continue", report.not_sent);
     } else if report.is_interrupted {
         say!("stopped before the end of the input; run the command again to continue");
+    }
+}
+
+/// Nothing is named: what stands here is kept in logs of jobs.
+fn print_erased(report: &JobReport) {
+    if report.erased > 0 {
+        say!(
+            "{} not taken, because they were erased from the gallery on request; remove them from the input, or bring them \
+             back with --force-erased",
+            report.erased
+        );
+    }
+    if report.let_back > 0 {
+        say!("{} of them had been erased on request and are there again", report.let_back);
     }
 }
 
@@ -201,6 +216,7 @@ fn progress_json(report: &JobReport) -> Map<String, Value> {
         ("indexed", json!(report.indexed)),
         ("unchanged", json!(report.unchanged)),
         ("failed", json!(report.failed)),
+        ("erased", json!(report.erased)),
         ("skipped_by_journal", json!(report.skipped_by_journal)),
         ("total", json!(report.total)),
         ("per_second", json!((report.per_second * 10.0).round() / 10.0)),
@@ -216,6 +232,7 @@ fn final_json(report: &JobReport) -> Value {
         ("failed", json!(report.first_failures)),
         ("failures", json!(report.failed)),
         ("not_sent", json!(report.not_sent)),
+        ("let_back", json!(report.let_back)),
         ("interrupted", json!(report.is_interrupted)),
         ("replaced_from_elsewhere", json!(report.replaced_from_elsewhere)),
         ("replaced", json!(report.first_replaced)),

@@ -12,6 +12,7 @@ mod credential;
 mod demo;
 mod embed;
 mod encoders;
+mod erase;
 mod eval;
 mod export;
 mod filter;
@@ -67,6 +68,7 @@ enum Command {
     Gallery(gallery::Arguments),
     Search(Box<search::Arguments>),
     Watch(watch::Arguments),
+    Erase(erase::Arguments),
     Encoders(encoders::Arguments),
     Cert(cert::Arguments),
     Token(token::Arguments),
@@ -101,6 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Gallery(arguments) => gallery::run(arguments).await,
         Command::Search(arguments) => search::run(*arguments).await,
         Command::Watch(arguments) => watch::run(arguments).await,
+        Command::Erase(arguments) => erase::run(arguments).await,
         Command::Encoders(arguments) => encoders::run(arguments).await,
         Command::Cert(arguments) => cert::run(arguments),
         Command::Token(arguments) => token::run(arguments),

@@ -5,9 +5,9 @@ use crate::{ClientError, Connection};
 use descry_proto::search::v1::{
     ActivateGenerationRequest, CalibrateRequest, Calibration, CompareGenerationsRequest, CompareGenerationsResponse,
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
-    DeleteWatchRequest, Encoder, Gallery, GalleryStatistics, GetGalleryRequest, GetGalleryStatisticsRequest,
-    ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListWatchesRequest,
-    ListWatchesResponse, SetRetentionRequest, Watch,
+    DeleteWatchRequest, Encoder, EraseImagesRequest, EraseImagesResponse, Gallery, GalleryStatistics,
+    GetGalleryRequest, GetGalleryStatisticsRequest, ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest,
+    ListGenerationsResponse, ListWatchesRequest, ListWatchesResponse, SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -36,6 +36,8 @@ calls! {
     create_gallery(CreateGalleryRequest) -> Gallery;
     /// Counts a gallery's cameras, people and attributes.
     get_gallery_statistics(GetGalleryStatisticsRequest) -> GalleryStatistics;
+    /// Erases people, tracks or images for good, and keeps them from coming back.
+    erase_images(EraseImagesRequest) -> EraseImagesResponse;
     /// Changes how long images are kept.
     set_retention(SetRetentionRequest) -> Gallery;
     /// Begins a model change, or goes on with one; [`crate::ModelChange`] drives all of it.

@@ -43,6 +43,8 @@ pub struct IndexJob {
     pub allow_unmatched: bool,
     /// Whether what is known of images that are there already is forgotten where the job does not give it.
     pub clear_metadata: bool,
+    /// Whether images are indexed that were erased on request, which takes a right to manage the gallery.
+    pub allow_erased: bool,
     /// Notes what was acknowledged, so that a killed job neither reads nor sends it again.
     pub journal: Option<PathBuf>,
     /// Fills this generation of the gallery alone; 0 for the one that serves and every later one.
@@ -100,6 +102,7 @@ impl Connection {
             generation: job.generation,
             max_images_per_second: job.max_images_per_second.unwrap_or_default(),
             metadata_mask: job.clear_metadata.then(all_fields),
+            allow_erased: job.allow_erased,
         };
         let (reader, steps) = Reader::new(journal);
         let prefix = job.prefix;

@@ -22,6 +22,9 @@ use tokio::time::{Instant, Interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+/// The reason with which the service refuses what was erased.
+const ERASED: &str = "ERASED";
+
 /// Acknowledgements between two writes of the journal.
 const FLUSHED_TOGETHER: usize = 64;
 
@@ -121,6 +124,7 @@ impl<'a> Job<'a> {
         } else {
             self.report.indexed += 1;
         }
+        self.report.let_back += u64::from(indexed.was_erased);
         let earlier = indexed.replaced.as_ref().and_then(source_of);
         if let (Some(earlier), Some(new)) = (earlier, source)
             && earlier != new
@@ -154,8 +158,18 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// The service does not take the image.
-    pub(crate) fn refuse(&mut self, image_id: String, origin: String, status: &Status) -> Result<(), ClientError> {
+    /// The service does not take the image. `reason` is the word for programs.
+    pub(crate) fn refuse(
+        &mut self,
+        (image_id, origin): (String, String),
+        status: &Status,
+        reason: &str,
+    ) -> Result<(), ClientError> {
+        if reason == ERASED {
+            self.report.erased += 1;
+            self.observer.progressed(&self.report);
+            return Ok(());
+        }
         if self.passes_over_removed && status.code() == Code::NotFound {
             self.report.removed_meanwhile += 1;
             self.observer.progressed(&self.report);
@@ -250,10 +264,13 @@ mod tests {
         let version = FileVersion { bytes: 1, modified_ms: 0 };
         let unchanged = Indexed { unchanged: true, ..Indexed::default() };
         job.acknowledge("c", &version, None, &unchanged).unwrap();
-        job.refuse("d".to_owned(), String::new(), &Status::not_found("removed")).unwrap();
-        job.refuse("e".to_owned(), String::new(), &Status::invalid_argument("torn")).unwrap();
+        let of = |image_id: &str| (image_id.to_owned(), String::new());
+        job.refuse(of("d"), &Status::not_found("removed"), "").unwrap();
+        job.refuse(of("e"), &Status::invalid_argument("torn"), "").unwrap();
+        job.refuse(of("f"), &Status::failed_precondition("erased"), ERASED).unwrap();
         let report = job.finish(false).unwrap();
-        assert_eq!((report.failed, report.unchanged, report.removed_meanwhile, report.not_sent), (3, 1, 1, 2));
+        assert_eq!((report.failed, report.unchanged, report.removed_meanwhile, report.not_sent), (3, 1, 1, 1));
+        assert_eq!((report.erased, report.done()), (1, 6));
         assert!(report.has_too_many_failures && report.is_interrupted && !report.is_whole());
     }
 
@@ -278,7 +295,7 @@ mod tests {
             (Some(of("archive", "/old.tar")), in_seconds(90_000)),
             (Some(of("weather", "rain")), in_seconds(-1_000_000)),
         ] {
-            let indexed = Indexed { unchanged: false, replaced, kept_until };
+            let indexed = Indexed { replaced, kept_until, ..Indexed::default() };
             job.acknowledge("a.jpg", &version, Some("/new/a.jpg"), &indexed).unwrap();
         }
         let report = job.finish(true).unwrap();

@@ -1,5 +1,9 @@
 //! What of an indexing job is already in the gallery, so that a killed job continues where it was.
 
+mod forgetting;
+
+pub use forgetting::forget_images;
+
 use crate::image_entry::id_digest;
 use crate::{FileVersion, IntakeError};
 use serde::{Deserialize, Serialize};

@@ -63,7 +63,7 @@ pub use frame_cutter::{TURNED as FRAME_TURNED_ATTRIBUTE, UPRIGHT as FRAME_UPRIGH
 pub use gallery_file::{GalleryFile, GalleryFileHeader};
 pub use image_entry::{Content, FileVersion, ImageEntry, SkippedEntry};
 pub use input_summary::InputSummary;
-pub use journal::{JobIdentity, Journal};
+pub use journal::{JobIdentity, Journal, forget_images};
 pub use left_out::{LeftOut, LeftOutKind};
 pub use metadata_file::{MetadataById, MetadataTable, read_metadata, read_metadata_table};
 pub use record::{CropBox, KnownMetadata, parse_time_ms};

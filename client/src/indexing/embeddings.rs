@@ -29,6 +29,8 @@ pub struct EmbeddingJob {
     pub attributes: Vec<String>,
     /// Whether what is known of images that are there already is forgotten where the file does not give it.
     pub clear_metadata: bool,
+    /// Whether images are indexed that were erased on request, which takes a right to manage the gallery.
+    pub allow_erased: bool,
     /// What is noted, and when it is given up.
     pub options: JobOptions,
 }
@@ -55,7 +57,7 @@ impl Connection {
         job: EmbeddingJob,
         observer: &mut dyn JobObserver,
     ) -> Result<JobReport, ClientError> {
-        let EmbeddingJob { gallery, path, reading, journal, attributes, clear_metadata, options } = job;
+        let EmbeddingJob { gallery, path, reading, journal, attributes, clear_metadata, allow_erased, options } = job;
         observer.opening();
         let file = open(&path, reading).await?;
         if file.total() == 0 {
@@ -69,6 +71,7 @@ impl Connection {
             journal,
             source: Some(absolute.to_string_lossy().into_owned()),
             metadata_mask: clear_metadata.then(all_fields),
+            allow_erased,
         };
         self.fill_with(filling, &options, observer).await
     }
@@ -100,7 +103,7 @@ impl Connection {
         };
         // It is to be the gallery that it was, not a mixture.
         let metadata_mask = Some(all_fields());
-        let filling = Filling { file, path, gallery, journal: None, source: None, metadata_mask };
+        let filling = Filling { file, path, gallery, journal: None, source: None, metadata_mask, allow_erased: false };
         self.fill_with(filling, &options, observer).await
     }
 
@@ -111,7 +114,7 @@ impl Connection {
         options: &JobOptions,
         observer: &mut dyn JobObserver,
     ) -> Result<JobReport, ClientError> {
-        let Filling { mut file, path, gallery, journal, source, metadata_mask } = filling;
+        let Filling { mut file, path, gallery, journal, source, metadata_mask, allow_erased } = filling;
         let fingerprint = file.fingerprint().to_string();
         let request = CreateGalleryRequest {
             fingerprint: fingerprint.clone(),
@@ -138,7 +141,7 @@ impl Connection {
             read_batches(&mut file, &path, modified_ms, &journal, note, &batches);
             file.summary()
         });
-        let is_complete = send_merging(&destination, metadata_mask, incoming, &mut job).await?;
+        let is_complete = send_merging(&destination, (metadata_mask, allow_erased), incoming, &mut job).await?;
         let inputs = reading.await.map_err(ClientError::panicked("reading embeddings"))?;
         if is_complete {
             job.note_inputs(inputs);
@@ -157,6 +160,7 @@ struct Filling {
     /// Noted of images that say nothing of where they came from.
     source: Option<String>,
     metadata_mask: Option<FieldMask>,
+    allow_erased: bool,
 }
 
 /// Opens the file away from the tasks that talk to the service: it may be large.

@@ -8,12 +8,14 @@ use crate::retry::Retries;
 use descry_intake::{EmbeddingFile, EmbeddingRow, Failure, FileVersion, KnownMetadata};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::{IndexEmbeddingsRequest, IndexImagesResponse, StoredImage};
+use descry_proto::status::v1::ItemError;
 use prost_types::FieldMask;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
 /// Images of a batch.
 pub(crate) const BATCH_IMAGES: usize = 256;
@@ -116,7 +118,7 @@ pub(crate) async fn send_embeddings(
     batches: mpsc::Receiver<Result<Batch, ClientError>>,
     job: &mut Job<'_>,
 ) -> Result<bool, ClientError> {
-    send_merging(destination, Some(all_fields()), batches, job).await
+    send_merging(destination, (Some(all_fields()), false), batches, job).await
 }
 
 /// A mask that names all metadata.
@@ -128,7 +130,7 @@ pub(crate) fn all_fields() -> FieldMask {
 /// already. Returns whether the batches were taken up to their end.
 pub(crate) async fn send_merging(
     destination: &Destination,
-    metadata_mask: Option<FieldMask>,
+    (metadata_mask, allow_erased): (Option<FieldMask>, bool),
     mut batches: mpsc::Receiver<Result<Batch, ClientError>>,
     job: &mut Job<'_>,
 ) -> Result<bool, ClientError> {
@@ -154,6 +156,7 @@ pub(crate) async fn send_merging(
                             fingerprint: destination.fingerprint.clone(),
                             images,
                             metadata_mask: metadata_mask.clone(),
+                            allow_erased,
                         };
                         let service = destination.service.clone();
                         in_flight.spawn(send_batch(service, request, sent, job.retry_for(), stop.clone()));
@@ -211,7 +214,9 @@ fn settle(job: &mut Job<'_>, answered: Answered) -> Result<(), ClientError> {
             Some(Outcome::Indexed(indexed)) => {
                 job.acknowledge(&image_id, &version, source.as_deref(), &indexed)?;
             }
-            Some(Outcome::Error(error)) => job.fail(Failure { image_id, origin, reason: error.message })?,
+            Some(Outcome::Error(ItemError { code, message, reason })) => {
+                job.refuse((image_id, origin), &Status::new(Code::from_i32(code), message), &reason)?;
+            }
             None => {
                 let reason = "the service gave no outcome".to_owned();
                 job.fail(Failure { image_id, origin, reason })?;

@@ -10,6 +10,7 @@ use descry_intake::FileVersion;
 use descry_proto::search::v1::index_images_request::{Image, Message, Start};
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_proto::search::v1::{IndexImagesRequest, IndexImagesResponse};
+use descry_proto::status::v1::ItemError;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -184,15 +185,15 @@ impl Sending<'_, '_> {
         let Some(flight) = self.in_flight.get_mut(&image_id) else { return Ok(None) };
         let outcome = match outcome {
             Some(Outcome::Indexed(indexed)) => Ok(indexed),
-            Some(Outcome::Error(error)) => {
-                let status = Status::new(Code::from_i32(error.code), error.message);
+            Some(Outcome::Error(ItemError { code, message, reason })) => {
+                let status = Status::new(Code::from_i32(code), message);
                 let refused_since = *flight.refused_since.get_or_insert_with(Instant::now);
                 if is_transient(&status) && refused_since.elapsed() < self.job.retry_for() {
                     return Ok(Some(status));
                 }
-                Err(status)
+                Err((status, reason))
             }
-            None => Err(Status::unknown("the service gave no outcome")),
+            None => Err((Status::unknown("the service gave no outcome"), String::new())),
         };
         if let Some(Flight { image, origin, version, .. }) = self.in_flight.remove(&image_id) {
             self.bytes_in_flight -= image.content.len();
@@ -202,7 +203,7 @@ impl Sending<'_, '_> {
                     let source = image.metadata.as_ref().and_then(source_of);
                     self.job.acknowledge(&image_id, &version, source, &indexed)?;
                 }
-                Err(status) => self.job.refuse(image_id, origin, &status)?,
+                Err((status, reason)) => self.job.refuse((image_id, origin), &status, &reason)?,
             }
         }
         Ok(None)

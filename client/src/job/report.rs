@@ -31,6 +31,11 @@ pub struct JobReport {
     pub failed: u64,
     /// Some of the failures, the first 20.
     pub first_failures: Vec<Failure>,
+    /// Images that the service did not take because they were erased on request. They are no failures: it is as somebody
+    /// wanted it. No journal notes them, because it would name them; so they are sent and refused again in the next run.
+    pub erased: u64,
+    /// Images that had been erased and are there again, because the job said so.
+    pub let_back: u64,
     /// Images neither read nor sent, because the journal says that they are there.
     pub skipped_by_journal: u64,
     /// Images that replaced ones of the same id from another source: two sources may use the same names.
@@ -60,7 +65,7 @@ pub struct JobReport {
 impl JobReport {
     /// Images whose outcome is known.
     pub fn done(&self) -> u64 {
-        self.indexed + self.unchanged + self.failed + self.skipped_by_journal + self.removed_meanwhile
+        self.indexed + self.unchanged + self.failed + self.erased + self.skipped_by_journal + self.removed_meanwhile
     }
 
     pub(super) fn note_replacement(&mut self, image_id: &str, earlier: &str, new: &str) {
@@ -79,7 +84,7 @@ impl JobReport {
         }
     }
 
-    /// Whether everything is in the gallery.
+    /// Whether everything is in the gallery, but for what was erased from it.
     pub fn is_whole(&self) -> bool {
         self.failed == 0 && self.not_sent == 0 && !self.is_interrupted
     }

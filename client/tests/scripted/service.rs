@@ -75,7 +75,11 @@ impl State {
                 self.generations.entry(generation).or_default().insert(image_id.clone(), stored);
                 Outcome::Indexed(proto::Indexed::default())
             }
-            None => Outcome::Error(ItemError { code: Code::NotFound.into(), message: "removed".to_owned() }),
+            None => Outcome::Error(ItemError {
+                code: Code::NotFound.into(),
+                message: "removed".to_owned(),
+                ..ItemError::default()
+            }),
         };
         proto::IndexImagesResponse { image_id, outcome: Some(outcome) }
     }
@@ -271,6 +275,7 @@ serve!(
         set_retention(SetRetentionRequest) -> Gallery,
         index_embeddings(IndexEmbeddingsRequest) -> IndexEmbeddingsResponse,
         update_images(UpdateImagesRequest) -> UpdateImagesResponse,
+        erase_images(EraseImagesRequest) -> EraseImagesResponse,
         search(SearchRequest) -> SearchResponse,
         search_batch(SearchBatchRequest) -> SearchBatchResponse,
         refine(RefineRequest) -> SearchResponse,
