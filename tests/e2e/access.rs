@@ -4,6 +4,7 @@
 mod changes;
 mod command_line;
 mod document;
+mod erasing;
 mod every_method;
 mod galleries;
 

@@ -3,6 +3,7 @@
 //! there. The ledger that says so is that of the killed services.
 
 mod actors;
+mod erasing;
 mod gate;
 
 use crate::stands::computed::{ComputedModel, DIMENSION};

@@ -19,6 +19,8 @@ mod compose;
 mod costly_images;
 // Images that cannot be read are passed over, named, and removed where it is asked for.
 mod damaged_gallery;
+// Erasing a person, a track or an image: gone from everywhere, and kept away.
+mod erasure;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
 // Checkpoints from a hub or an address, and every command of the list of published models.

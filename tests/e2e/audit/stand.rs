@@ -119,7 +119,7 @@ pub(super) async fn fill(client: &mut Client, model: &ComputedModel, count: usiz
     state(&mut request);
     client.create_gallery(request).await.unwrap();
     let images = (0..count).map(|number| encoded_image(&format!("{number}.jpg"), 1, model)).collect();
-    let request = IndexEmbeddingsRequest { gallery: GALLERY.to_owned(), fingerprint, images, metadata_mask: None };
+    let request = IndexEmbeddingsRequest { gallery: GALLERY.to_owned(), fingerprint, images, ..Default::default() };
     let mut request = Request::new(request);
     state(&mut request);
     client.index_embeddings(request).await.unwrap();

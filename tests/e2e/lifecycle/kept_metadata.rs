@@ -101,6 +101,7 @@ pub(super) async fn what_is_not_told_is_kept(lobby: &mut Lobby) {
         fingerprint: fingerprint.clone(),
         images: vec![row.clone()],
         metadata_mask,
+        ..IndexEmbeddingsRequest::default()
     };
     lobby.client.index_embeddings(write(None)).await.unwrap();
     let mut shifted = expected.clone();
