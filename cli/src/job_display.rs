@@ -136,7 +136,7 @@ fn print_erased(report: &JobReport) {
     if report.erased > 0 {
         say!(
             "{} not taken, because they were erased from the gallery on request; remove them from the input, or bring them \
-             back with --force-erased",
+             back with `descry index --force-erased`",
             report.erased
         );
     }

@@ -13,8 +13,8 @@ use crate::watches::{Descriptions, Following, Found, Watch, WatchPart, Watches, 
 use descry_proto::search::v1 as proto;
 use descry_serving::{Exceeded, Peer};
 use descry_store::{VectorStore, WriteOrder, now_ms};
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -145,40 +145,52 @@ impl SearchGrpc {
         let (sender, receiver) = mpsc::channel(MATCHES_WAITING);
         // It ends when the receiver is dropped.
         tokio::spawn(follow(Arc::clone(&self.store), following, sender, self.shutdown.clone()));
-        let store = Arc::clone(&self.store);
-        let matches = ReceiverStream::new(receiver)
-            // A slow reader must not be told of somebody who was erased since the match was found.
-            .then(move |found| {
-                let (store, gallery) = (Arc::clone(&store), gallery.clone());
-                async move { if is_gone(&*store, &gallery, &found).await { None } else { Some(found) } }
-            })
-            .filter_map(std::future::ready)
-            .map(move |found| {
-                let _in_use = &place;
-                found.map(match_message).map_err(Status::from)
-            });
+        let matches = ReceiverStream::new(receiver).map(move |found| {
+            let _in_use = &place;
+            found.map(match_message).map_err(Status::from)
+        });
+        let matches = without_gone(matches, Arc::clone(&self.store), gallery.clone());
         match entry {
             None => Ok(matches.boxed()),
             // Those that have come are recorded together.
-            Some(entry) => Ok(matches
-                .ready_chunks(MATCHES_WAITING)
-                .then(move |matches| {
+            Some(entry) => {
+                let recorded = matches.ready_chunks(MATCHES_WAITING).then(move |matches| {
                     let entry = Arc::clone(&entry);
                     async move { recorded(matches, &entry).await }
-                })
-                .flat_map(futures::stream::iter)
-                .boxed()),
+                });
+                // They may have waited for their reader since.
+                Ok(without_gone(recorded.flat_map(futures::stream::iter), Arc::clone(&self.store), gallery).boxed())
+            }
         }
     }
 }
 
-/// Whether the image of a match is not in the gallery any more. Where that cannot be told, the stream tells the match: a store
-/// that is down for a moment must not cost anybody one.
-async fn is_gone(store: &dyn VectorStore, gallery: &str, found: &Result<Found, SearchError>) -> bool {
-    let Ok(Found::Match(found)) = found else { return false };
+/// Matches but for those whose images are not in the gallery any more when they are asked for: a slow reader must not be told of
+/// somebody who was erased since.
+fn without_gone(
+    matches: impl Stream<Item = Result<proto::WatchMatch, Status>> + Send + 'static,
+    store: Arc<dyn VectorStore>,
+    gallery: String,
+) -> impl Stream<Item = Result<proto::WatchMatch, Status>> + Send + 'static {
+    matches.filter_map(move |found| {
+        let (store, gallery) = (Arc::clone(&store), gallery.clone());
+        async move {
+            let image_id = found.as_ref().ok().and_then(|found| Some(found.hit.as_ref()?.image_id.clone()));
+            let is_gone = match image_id {
+                Some(image_id) => is_gone(&*store, &gallery, image_id).await,
+                None => false,
+            };
+            (!is_gone).then_some(found)
+        }
+    })
+}
+
+/// Whether an image is not in the gallery any more. Where that cannot be told the match is told: a store that is down for a moment
+/// must not cost anybody one.
+async fn is_gone(store: &dyn VectorStore, gallery: &str, image_id: String) -> bool {
     let held = async {
         let generation = store.resolve(gallery).await?;
-        store.images(&generation, std::slice::from_ref(&found.hit.image_id)).await
+        store.images(&generation, &[image_id]).await
     };
     held.await.is_ok_and(|held| held.is_empty())
 }
