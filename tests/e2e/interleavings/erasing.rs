@@ -15,7 +15,7 @@ use descry_store::{EmbeddedConfig, EmbeddedStore, VectorStore};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 12;
 const WRITES: u64 = 5;
 const ATTEMPTS: usize = 6;
 const ERASED: &str = "erased";
@@ -127,5 +127,5 @@ async fn whatever_the_order_nobody_who_was_erased_is_left() {
         (taken, refused) = (taken + found.0, refused + found.1);
     }
     // Otherwise one was over before the other began.
-    assert!(taken > 20 && refused > 20, "{taken} were taken, {refused} were refused");
+    assert!(taken > 10 && refused > 10, "{taken} were taken, {refused} were refused");
 }
