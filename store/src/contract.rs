@@ -205,25 +205,26 @@ pub trait VectorStore: Send + Sync + 'static {
         self.count(generation, filter).await
     }
 
+    /// Overwrites what was deleted or replaced in a gallery, as far as that is not done yet. Waits a bounded time for what keeps
+    /// it from being done, and then says what still holds it. The gallery need not exist any more. When nothing is pending,
+    /// no file of the store holds any byte of what was deleted before the call.
+    ///
+    /// # Errors
+    /// As for any write; what was deleted stays deleted, and the call may be repeated.
+    async fn scrub(&self, _name: &str) -> Result<Scrubbed, StoreError> {
+        Ok(Scrubbed::default())
+    }
+
     /// What is wrong with the store although it answers.
     fn condition(&self) -> StoreCondition {
         StoreCondition::default()
     }
-
-    /// Sees to it that what was removed from a gallery is not on the disk any more, as far as the store can; repeating it
-    /// is harmless. A store that knows of nothing to do has nothing pending.
-    ///
-    /// # Errors
-    /// As for [`VectorStore::delete_images`].
-    async fn scrub(&self, _name: &str) -> Result<Scrubbed, StoreError> {
-        Ok(Scrubbed::default())
-    }
 }
 
-/// What came of a [`VectorStore::scrub`].
+/// What became of deleted data on the disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scrubbed {
-    /// What is still to come before all of it is gone, in words; empty when it is.
+    /// In words, what still holds deleted data and when it will be gone; empty where all is overwritten.
     pub pending: Vec<String>,
 }
 

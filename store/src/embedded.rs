@@ -17,6 +17,7 @@ mod conditions;
 mod damage;
 mod database;
 mod database_file;
+mod erasing;
 mod error;
 mod galleries;
 mod groups;
@@ -29,6 +30,7 @@ mod mean_rescoring;
 mod means;
 mod migration;
 mod place;
+mod raw_file;
 mod readers;
 mod reading;
 mod rescoring;
@@ -50,6 +52,7 @@ use crate::{Generation, StoreError};
 use damage::Damage;
 use database::Database;
 use database_file::DatabaseFile;
+use erasing::Scrubber;
 use error::store_error;
 use galleries::{Galleries, LoadedGeneration};
 use lock::StoreLock;
@@ -84,10 +87,13 @@ impl Default for EmbeddedConfig {
 /// A [`VectorStore`](crate::VectorStore) in one file. Cheap to share behind an [`Arc`]; closing happens when the last
 /// user is gone.
 pub struct EmbeddedStore {
+    /// Ends before anything is closed.
+    scrubber: Scrubber,
+    /// Closed before the writer, which works in what is left of the log.
+    readers: Arc<Readers>,
     /// One writer at a time. The guard moves to the blocking thread, so that waiting writers hold no thread.
     database: Arc<Mutex<Database>>,
     galleries: Arc<Galleries>,
-    readers: Arc<Readers>,
     /// One permit per thread that may score images.
     search_slots: Arc<Semaphore>,
     health: Arc<WriteHealth>,
@@ -113,9 +119,18 @@ impl EmbeddedStore {
             return Err(StoreError::Invalid { field: "search_threads".to_owned(), reason });
         }
         let file = DatabaseFile::at(path.into());
-        blocking(OPENING, move || Self::load(file, &config).map_err(|source| StoreError::failed(OPENING, source))).await
+        let opened =
+            blocking(OPENING, move || Self::load(file, &config).map_err(|source| StoreError::failed(OPENING, source)));
+        let mut store = opened.await?;
+        let database = Arc::downgrade(&store.database);
+        store.scrubber = Scrubber::start(database).map_err(|source| StoreError::failed(OPENING, source))?;
+        if store.database.lock().await.is_erasing_due() {
+            store.scrubber.bell().ring();
+        }
+        Ok(store)
     }
 
+    /// Opens the file, without the thread that overwrites what was deleted.
     fn load(file: DatabaseFile, config: &EmbeddedConfig) -> Result<Self, EmbeddedError> {
         let lock = file.lock(Duration::from_millis(config.lock_wait_ms))?;
         let vanished =
@@ -125,7 +140,7 @@ impl EmbeddedStore {
             return Err(vanished(lock));
         }
         file.make_private()?;
-        let database = Database::open(&file, config.reserve_bytes)?;
+        let mut database = Database::open(&file, config.reserve_bytes)?;
         // Only now is it known to be a store, and not somebody's file of another kind.
         file.tighten();
         let damage = Arc::new(Damage::default());
@@ -133,10 +148,12 @@ impl EmbeddedStore {
         if let Some(lock) = lock.as_ref().filter(|lock| lock.holds_galleries() && loaded.is_empty()) {
             return Err(vanished(lock));
         }
-        let place = Place::new(file.clone(), lock);
+        let place = Arc::new(Place::new(file.clone(), lock));
+        database.lie_at(&place);
         place.remember(!loaded.is_empty());
         Ok(Self {
-            place: Arc::new(place),
+            scrubber: Scrubber::idle(),
+            place,
             galleries: Arc::new(Galleries::new(loaded, database.next_write_number())),
             database: Arc::new(Mutex::new(database)),
             readers: Arc::new(Readers::new(file, damage)),
@@ -163,6 +180,7 @@ impl EmbeddedStore {
         let mut database = Arc::clone(&self.database).lock_owned().await;
         let (galleries, health, place) =
             (Arc::clone(&self.galleries), Arc::clone(&self.health), Arc::clone(&self.place));
+        let bell = self.scrubber.bell();
         blocking(activity, move || {
             place.check()?;
             let possible = database.require_room().and_then(|()| database.bury_failed_change());
@@ -171,6 +189,10 @@ impl EmbeddedStore {
                 Err(error) => Err(store_error(activity, error)),
             };
             database.note_failed_change(&done);
+            database.keep_log_short();
+            if database.is_erasing_due() {
+                bell.ring();
+            }
             health.note(&done);
             // What was written to a file that is gone is not kept.
             done.and_then(|done| place.check().map(|()| done))
@@ -188,6 +210,7 @@ impl EmbeddedStore {
         let mut database = Arc::clone(&self.database).lock_owned().await;
         let (galleries, health, place) =
             (Arc::clone(&self.galleries), Arc::clone(&self.health), Arc::clone(&self.place));
+        let bell = self.scrubber.bell();
         blocking(activity, move || {
             place.check()?;
             let mut work = |database: &mut Database| {
@@ -199,6 +222,10 @@ impl EmbeddedStore {
                 done = database.within_reserve(work);
             }
             database.note_failed_change(&done);
+            database.keep_log_short();
+            if database.is_erasing_due() {
+                bell.ring();
+            }
             // Where it is done, it may have made room, which the next write will see.
             if done.is_err() {
                 health.note(&done);

@@ -19,6 +19,7 @@ mod conditional;
 mod config;
 mod connection;
 mod documents;
+mod erasing;
 mod error;
 mod filters;
 mod generations;

@@ -21,6 +21,8 @@ mod costly_images;
 mod damaged_gallery;
 // Erasing a person, a track or an image: gone from everywhere, and kept away.
 mod erasure;
+// What is deleted is in no file a moment later.
+mod erased_data;
 // Data sets in the public layouts through `descry eval`, and the demo's gallery against PyTorch's results.
 mod evaluation;
 // Checkpoints from a hub or an address, and every command of the list of published models.

@@ -95,6 +95,7 @@ check_promises![
     updates::updating_metadata_replaces_all_of_it,
     updates::many_updates_arrive_whole,
     updates::what_meets_a_filter_is_counted_and_deleted,
+    updates::scrubbing_takes_nothing_that_was_not_deleted,
     pages::pages_give_each_image_once,
     pages::writes_between_pages_lose_nothing,
     pages::places_that_are_none_are_refused,

@@ -2,12 +2,15 @@
 
 use super::codes::Code;
 use super::database_file::DatabaseFile;
+use super::erasing::Erasing;
+use super::place::Place;
 use super::room::Reserve;
 use super::rows::encode_embedding;
 use super::{EmbeddedError, schema};
 use crate::{GalleryImage, Generation, ImageMetadata, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The open file. Each method that changes it is one transaction, on disk when the method returns.
 pub(super) struct Database {
@@ -18,7 +21,10 @@ pub(super) struct Database {
     pub(super) is_tight: bool,
     /// Whether a change failed that may be in the log all the same.
     has_failed: bool,
+    pub(super) erasing: Erasing,
     writes: WriteNumbers,
+    /// Other processes are kept out until what was deleted is overwritten, which is when this is dropped.
+    place: Option<Arc<Place>>,
 }
 
 /// The numbers of writes. Some are reserved on disk at once, so that not every write must note how far it has come; after a
@@ -30,6 +36,9 @@ struct WriteNumbers {
 }
 
 const NUMBERS_RESERVED_AT_ONCE: u64 = 4_096;
+
+/// Images of a generation that is deleted whose numbers are read at once.
+const IMAGES_LISTED_AT_ONCE: i64 = 4_096;
 
 /// An image that was written: its number in the table, and in the order of writes.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +66,7 @@ impl PreparedImage {
 
 impl Database {
     pub(super) fn open(file: &DatabaseFile, reserve_bytes: u64) -> Result<Self, EmbeddedError> {
+        let log_bytes = file.log_bytes();
         let connection = match schema::open_for_writing(file) {
             // What is held back for deleting is enough to begin with; what is left of it is held back again.
             Err(error) if error.is_full() => {
@@ -68,7 +78,15 @@ impl Database {
         let reserve = Reserve::open(file.clone(), reserve_bytes);
         let reserved = connection.query_row("SELECT reserved FROM write_number", [], |row| row.get::<_, i64>(0))?;
         let writes = WriteNumbers { next: reserved.unsigned_abs(), reserved: reserved.unsigned_abs() };
-        Ok(Self { file: file.clone(), connection, reserve, is_tight: false, has_failed: false, writes })
+        let (file, erasing) = (file.clone(), Erasing::default());
+        let mut database =
+            Self { file, connection, reserve, is_tight: false, has_failed: false, erasing, writes, place: None };
+        database.start_clean(log_bytes)?;
+        Ok(database)
+    }
+
+    pub(super) fn lie_at(&mut self, place: &Arc<Place>) {
+        self.place = Some(Arc::clone(place));
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -124,24 +142,48 @@ impl Database {
 
     /// Removes a gallery whose generations have numbers up to `highest`.
     pub(super) fn delete_gallery(&mut self, id: i64, highest: u32) -> Result<(), EmbeddedError> {
-        self.delete_and_retire("DELETE FROM gallery WHERE id = ?1", id, highest)
+        const GENERATIONS: &str = "SELECT id FROM generation WHERE gallery_id = ?1";
+        self.delete_and_retire(GENERATIONS, "DELETE FROM gallery WHERE id = ?1", id, highest)
     }
 
     /// Removes a generation.
     pub(super) fn delete_generation(&mut self, id: i64, number: u32) -> Result<(), EmbeddedError> {
-        self.delete_and_retire("DELETE FROM generation WHERE id = ?1", id, number)
+        const GENERATIONS: &str = "SELECT id FROM generation WHERE id = ?1";
+        self.delete_and_retire(GENERATIONS, "DELETE FROM generation WHERE id = ?1", id, number)
     }
 
-    fn delete_and_retire(&mut self, deletion: &str, id: i64, number: u32) -> Result<(), EmbeddedError> {
-        schema::keep_temporary_files(&self.connection, !self.is_tight)?;
-        let deleted = (|| {
-            let transaction = self.connection.transaction()?;
-            transaction.execute(deletion, [id])?;
-            transaction.execute("UPDATE retired_number SET highest = max(highest, ?1)", [number])?;
-            transaction.commit()
-        })();
-        schema::keep_temporary_files(&self.connection, false)?;
-        Ok(deleted?)
+    /// Images go one by one, though in one transaction: a statement that removes many keeps all that it might have to take
+    /// back in memory.
+    fn delete_and_retire(
+        &mut self,
+        generations: &str,
+        deletion: &str,
+        id: i64,
+        number: u32,
+    ) -> Result<(), EmbeddedError> {
+        self.note_erased();
+        let transaction = self.connection.transaction()?;
+        {
+            let mut generations = transaction.prepare_cached(generations)?;
+            let mut some = transaction.prepare_cached("SELECT id FROM image WHERE generation_id = ?1 LIMIT ?2")?;
+            let mut image = transaction.prepare_cached("DELETE FROM image WHERE id = ?1")?;
+            let generations = generations.query_map([id], |row| row.get::<_, i64>(0))?;
+            for generation in generations.collect::<Result<Vec<_>, _>>()? {
+                loop {
+                    let ids = some.query_map([generation, IMAGES_LISTED_AT_ONCE], |row| row.get::<_, i64>(0))?;
+                    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+                    if ids.is_empty() {
+                        break;
+                    }
+                    for id in ids {
+                        image.execute([id])?;
+                    }
+                }
+            }
+        }
+        transaction.execute(deletion, [id])?;
+        transaction.execute("UPDATE retired_number SET highest = max(highest, ?1)", [number])?;
+        Ok(transaction.commit()?)
     }
 
     /// The number that the next image gets in the order of writes.
@@ -160,6 +202,10 @@ impl Database {
         unloaded: &HashSet<i64>,
     ) -> Result<(Vec<WrittenImage>, Vec<i64>), EmbeddedError> {
         let transaction = self.connection.transaction()?;
+        // New images get numbers behind all others.
+        let last: i64 = transaction
+            .prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'")?
+            .query_row([], |row| row.get(0))?;
         let removed = match unloaded.is_empty() {
             true => Vec::new(),
             false => remove_unloaded(&transaction, generation, images, unloaded)?,
@@ -221,6 +267,9 @@ impl Database {
         }
         transaction.commit()?;
         self.writes = WriteNumbers { next, reserved };
+        if !removed.is_empty() || written.iter().any(|written| written.id <= last) {
+            self.note_erased();
+        }
         Ok((written, removed))
     }
 
@@ -259,6 +308,7 @@ impl Database {
             }
         }
         transaction.commit()?;
+        self.note_erased();
         Ok(updated)
     }
 
@@ -275,6 +325,7 @@ impl Database {
             }
         }
         transaction.commit()?;
+        self.note_erased();
         Ok(deleted)
     }
 
@@ -289,6 +340,7 @@ impl Database {
             }
         }
         transaction.commit()?;
+        self.note_erased();
         Ok(deleted)
     }
 
@@ -302,6 +354,7 @@ impl Database {
                 .connection
                 .execute("DELETE FROM document WHERE gallery_id = ?1 AND key = ?2", params![gallery_id, key])?,
         };
+        self.note_erased();
         Ok(())
     }
 
@@ -329,6 +382,7 @@ impl Database {
                 .execute("DELETE FROM document WHERE gallery_id = ?1 AND key = ?2", params![gallery_id, key])?,
         };
         transaction.commit()?;
+        self.note_erased();
         Ok(true)
     }
 }

@@ -2,14 +2,14 @@
 
 use super::EmbeddedError;
 use super::lock::StoreLock;
+use super::raw_file::RawFile;
 #[cfg(test)]
 use super::simulation::SimulatedDisk;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-#[cfg(test)]
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The log is worked into the file when it has grown to about so many bytes. The reserve is larger: when the disk is
@@ -21,6 +21,8 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 pub(super) struct DatabaseFile {
     path: PathBuf,
     pub(super) checkpoint_bytes: u64,
+    /// Open from the first use on until no clone is left.
+    content: Arc<OnceLock<RawFile>>,
     #[cfg(test)]
     disk: Option<Arc<SimulatedDisk>>,
 }
@@ -30,6 +32,7 @@ impl DatabaseFile {
         Self {
             path,
             checkpoint_bytes: CHECKPOINT_BYTES,
+            content: Arc::default(),
             #[cfg(test)]
             disk: None,
         }
@@ -38,7 +41,7 @@ impl DatabaseFile {
     #[cfg(test)]
     pub(super) fn simulated(disk: &Arc<SimulatedDisk>, checkpoint_bytes: u64) -> Self {
         let path = PathBuf::from(disk.path_of("galleries.sqlite3"));
-        Self { path, checkpoint_bytes, disk: Some(Arc::clone(disk)) }
+        Self { path, checkpoint_bytes, content: Arc::default(), disk: Some(Arc::clone(disk)) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -121,6 +124,47 @@ impl DatabaseFile {
             return Ok(disk.bytes_of("galleries.sqlite3"));
         }
         Ok(std::fs::metadata(&self.path)?.len())
+    }
+
+    /// The database's bytes.
+    pub(super) fn content(&self) -> io::Result<&RawFile> {
+        if let Some(content) = self.content.get() {
+            return Ok(content);
+        }
+        #[cfg(test)]
+        if let Some(disk) = &self.disk {
+            return Ok(self.content.get_or_init(|| RawFile::Simulated(Arc::clone(disk), "galleries.sqlite3")));
+        }
+        let content = File::options().read(true).write(true).open(&self.path)?;
+        Ok(self.content.get_or_init(|| RawFile::Real(content)))
+    }
+
+    /// Bytes of the log; 0 where there is none.
+    pub(super) fn log_bytes(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(disk) = &self.disk {
+            return disk.bytes_of("galleries.sqlite3-wal");
+        }
+        std::fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push("-wal");
+        PathBuf::from(name)
+    }
+
+    /// The log of changes that are not in the database yet, where there is one.
+    pub(super) fn log(&self) -> io::Result<Option<RawFile>> {
+        #[cfg(test)]
+        if let Some(disk) = &self.disk {
+            return Ok(Some(RawFile::Simulated(Arc::clone(disk), "galleries.sqlite3-wal")));
+        }
+        match File::open(self.log_path()) {
+            Ok(log) => Ok(Some(RawFile::Real(log))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a file beside the database that takes up room and holds nothing.

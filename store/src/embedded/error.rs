@@ -93,6 +93,17 @@ pub enum EmbeddedError {
     /// SQLite refused.
     #[error("SQLite refused")]
     Sqlite(#[source] rusqlite::Error),
+    /// What was deleted cannot be overwritten.
+    #[error("the store's file cannot be read or written to overwrite what was deleted")]
+    Erasing(#[source] std::io::Error),
+    /// A page of the file is none that SQLite wrote.
+    #[error("page {page} of the store's file is damaged: {reason}")]
+    NotSound {
+        /// Its number.
+        page: u32,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Attributes or settings could not be written as JSON.
     #[error("attributes or settings cannot be written as JSON")]
     Attributes(#[from] serde_json::Error),
@@ -112,6 +123,9 @@ impl EmbeddedError {
     pub(super) fn is_full(&self) -> bool {
         match self {
             Self::NoRoom => true,
+            Self::Erasing(error) => {
+                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
             Self::Sqlite(error) => {
                 error.sqlite_error_code() == Some(ErrorCode::DiskFull)
                     // The index of the log could not grow.
@@ -128,6 +142,7 @@ impl EmbeddedError {
             | Self::Folder { .. }
             | Self::Lock { .. }
             | Self::DamagedValue { .. }
+            | Self::NotSound { .. }
             | Self::Attributes(_) => false,
         }
     }
@@ -147,12 +162,17 @@ impl EmbeddedError {
             | Self::Folder { .. }
             | Self::Lock { .. }
             | Self::NoRoom
+            | Self::Erasing(_)
+            | Self::NotSound { .. }
             | Self::Attributes(_) => false,
         }
     }
 
     /// Whether the disk or the memory failed, which may pass.
     fn is_passing(&self) -> bool {
+        if matches!(self, Self::Erasing(_)) {
+            return true;
+        }
         let Self::Sqlite(error) = self else { return false };
         matches!(
             error.sqlite_error_code(),

@@ -38,7 +38,7 @@ pub(super) fn from_version_1(transaction: &Transaction<'_>) -> Result<(), Embedd
             embedding.execute(params![id, blob])?;
         }
     }
-    Ok(transaction.execute_batch("DROP TABLE old_image; DROP TABLE old_gallery;")?)
+    Ok(transaction.execute_batch("DROP TABLE old_image; DROP TABLE old_gallery; UPDATE leftover SET is_due = 1;")?)
 }
 
 /// Version 2 gave the number of a deleted generation again.
@@ -60,10 +60,17 @@ pub(super) fn from_version_3(transaction: &Transaction<'_>) -> Result<(), Embedd
 
 /// Version 4 knew neither tracks nor what an image was cut from.
 pub(super) fn from_version_4(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
-    Ok(transaction.execute_batch(
+    transaction.execute_batch(
         "ALTER TABLE image ADD COLUMN track_id TEXT; ALTER TABLE image ADD COLUMN frame_id TEXT;
          ALTER TABLE image ADD COLUMN crop_box TEXT;",
-    )?)
+    )?;
+    from_version_5(transaction)
+}
+
+/// Version 5 left what was deleted in the file, to be overwritten some time.
+pub(super) fn from_version_5(transaction: &Transaction<'_>) -> Result<(), EmbeddedError> {
+    Ok(transaction
+        .execute_batch("CREATE TABLE leftover (is_due INTEGER NOT NULL) STRICT; INSERT INTO leftover VALUES (1);")?)
 }
 
 #[cfg(test)]
@@ -96,7 +103,7 @@ mod tests {
         drop(store);
         let old = Connection::open(&path).unwrap();
         old.execute_batch(
-            "DROP TABLE retired_number; DROP TABLE write_number; ALTER TABLE image DROP COLUMN write_number;
+            "DROP TABLE retired_number; DROP TABLE write_number; DROP TABLE leftover; ALTER TABLE image DROP COLUMN write_number;
              ALTER TABLE image DROP COLUMN track_id; ALTER TABLE image DROP COLUMN frame_id;
              ALTER TABLE image DROP COLUMN crop_box; PRAGMA user_version = 2",
         )

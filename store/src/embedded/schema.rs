@@ -2,11 +2,13 @@
 
 use super::database_file::DatabaseFile;
 use super::{EmbeddedError, migration};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
+use std::time::Duration;
 
 /// Version of the tables below, in SQLite's `user_version`. Raise it with every change, and migrate older files.
-pub(super) const SCHEMA_VERSION: i64 = 5;
+pub(super) const SCHEMA_VERSION: i64 = 6;
 
 /// Marks a SQLite file as ours, in its `application_id`: "Dscr".
 const APPLICATION_ID: i64 = 0x4473_6372;
@@ -66,7 +68,14 @@ pub(super) const TABLES: &str = "
         reserved INTEGER NOT NULL       -- no write has a number from here on; in one row
     ) STRICT;
     INSERT INTO write_number VALUES (1);
+    CREATE TABLE leftover (
+        is_due INTEGER NOT NULL         -- whether unused parts of the file may hold what was deleted; in one row
+    ) STRICT;
+    INSERT INTO leftover VALUES (0);
 ";
+
+/// How long a change waits for another process, which there is none of as a rule.
+pub(super) const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 /// Opens the file for writing, and brings its tables to [`SCHEMA_VERSION`].
 pub(super) fn open_for_writing(file: &DatabaseFile) -> Result<Connection, EmbeddedError> {
@@ -80,29 +89,14 @@ pub(super) fn open_for_writing(file: &DatabaseFile) -> Result<Connection, Embedd
     connection.pragma_update(None, "synchronous", "EXTRA").map_err(named)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(named)?;
-    keep_temporary_files(&connection, false)?;
-    connection.pragma_update(None, "wal_autocheckpoint", (file.checkpoint_bytes / PAGE_BYTES) as i64).map_err(named)?;
+    // What statements might have to take back would lie in files outside of the store's folder, deleted data too.
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(named)?;
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(named)?;
+    // The log is worked in by `erasing` alone.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).map_err(named)?;
+    connection.busy_timeout(USUAL_WAIT)?;
     migrate(&mut connection, path)?;
-    settle(&connection)?;
     Ok(connection)
-}
-
-/// Whether statements keep what they might have to take back in files outside of the store's folder, where there may be no
-/// room either, or in memory. Only what deletes whole galleries keeps much.
-pub(super) fn keep_temporary_files(connection: &Connection, on_disk: bool) -> Result<(), EmbeddedError> {
-    Ok(connection.pragma_update(None, "temp_store", if on_disk { "FILE" } else { "MEMORY" })?)
-}
-
-/// Works the log into the file before anything is acknowledged. The last change of a file that was just made is the only
-/// one that is not in the log: were it lost by a disk that fails, SQLite would take the file for empty and the log for
-/// nothing. Migrating wrote the page that it is on once more.
-fn settle(connection: &Connection) -> Result<(), EmbeddedError> {
-    let settled = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    match settled.map_err(EmbeddedError::from) {
-        // A full disk must not keep anybody from deleting.
-        Err(error) if !error.is_full() => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// Opens the file for reading beside the writer, who does not keep readers waiting.
@@ -111,6 +105,8 @@ pub(super) fn open_for_reading(file: &DatabaseFile) -> Result<Connection, Embedd
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = file.connect(flags)?;
     connection.pragma_update(None, "query_only", "ON")?;
+    // Closing the last connection works the log in, which is the writer's.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_A_READER);
     Ok(connection)
 }
@@ -134,6 +130,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), EmbeddedError
         (_, APPLICATION_ID, 2) => migration::from_version_2(&transaction)?,
         (_, APPLICATION_ID, 3) => migration::from_version_3(&transaction)?,
         (_, APPLICATION_ID, 4) => migration::from_version_4(&transaction)?,
+        (_, APPLICATION_ID, 5) => migration::from_version_5(&transaction)?,
         (_, APPLICATION_ID, found) if found > SCHEMA_VERSION => {
             return Err(EmbeddedError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA_VERSION });
         }
@@ -181,7 +178,7 @@ mod tests {
         let path = folder.path().join("store.sqlite");
         open_for_writing(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = open_for_writing(&path);
-        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 6, supported: 5, .. })));
+        assert!(matches!(refused, Err(EmbeddedError::NewerSchema { found: 7, supported: 6, .. })));
 
         let path = folder.path().join("other.sqlite");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE song (title TEXT)").unwrap();

@@ -12,8 +12,8 @@ use crate::StoreError;
 use crate::gallery::check_dimension;
 use crate::{
     CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, GroupHit, Grouping, Hit, ImageMetadata,
-    ImagePage, MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreCondition, VectorStore,
-    WriteOrder, WriteRange,
+    ImagePage, MetadataPage, NearestQuery, NewGallery, PageRequest, Scrubbed, SearchFilter, StoreCondition,
+    VectorStore, WriteOrder, WriteRange,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -426,6 +426,10 @@ impl VectorStore for EmbeddedStore {
 
     async fn check(&self, generation: &Generation, request: CheckRequest) -> Result<CheckPage, StoreError> {
         self.check_images(generation, request).await
+    }
+
+    async fn scrub(&self, _name: &str) -> Result<Scrubbed, StoreError> {
+        self.scrub_all().await
     }
 
     fn condition(&self) -> StoreCondition {

@@ -21,7 +21,6 @@ const WORKING_BYTES: u64 = 8 << 20;
 
 /// How long emptying the log waits for a search to end. It is tried again after the next transaction.
 const WAIT_FOR_READERS: Duration = Duration::from_secs(1);
-const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 impl Database {
     /// Refuses what would make the file grow while the reserve is not whole.
@@ -37,14 +36,12 @@ impl Database {
     /// Works with the room of the reserve, and holds as much of it back afterwards as there is.
     pub(super) fn within_reserve<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         self.is_tight = true;
-        self.wait_for_readers(WAIT_FOR_READERS);
         // What a broken-off write left in the log may be room enough.
         self.empty_log();
         self.reserve.release();
         self.tidy_if_tight();
         let done = work(self);
         self.tidy_if_tight();
-        self.wait_for_readers(USUAL_WAIT);
         self.is_tight = false;
         self.reserve.hold();
         done
@@ -95,14 +92,13 @@ impl Database {
     }
 
     /// Works the log into the file and gives its room back, as far as no search still reads from it.
-    fn empty_log(&self) {
-        let emptied = self.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = emptied {
+    fn empty_log(&mut self) {
+        if let Err(error) = self.erase(WAIT_FOR_READERS) {
             tracing::debug!(%error, "the log of the store was not emptied");
         }
     }
 
-    fn wait_for_readers(&self, wait: Duration) {
+    pub(super) fn wait_for_readers(&self, wait: Duration) {
         if let Err(error) = self.connection().busy_timeout(wait) {
             tracing::debug!(%error, "how long searches are waited for was not changed");
         }

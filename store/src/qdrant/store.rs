@@ -1,12 +1,13 @@
 //! The contract of a store, kept by Qdrant's.
 
 use super::collection::{collection_name, index_state};
+use super::erasing::kept_by_server;
 use super::points::{PayloadField, embedding_from, image_from_payload, payload_of, point_from_image, point_id};
 use super::{POINTS_PER_REQUEST, QdrantStore};
 use crate::gallery::check_dimension;
 use crate::{
     Gallery, GalleryImage, Generation, Generations, GroupHit, Grouping, Hit, ImageMetadata, ImagePage, MetadataPage,
-    NearestQuery, NewGallery, PageRequest, Pool, SearchFilter, StoreError, VectorStore,
+    NearestQuery, NewGallery, PageRequest, Pool, Scrubbed, SearchFilter, StoreError, VectorStore,
 };
 use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
@@ -236,6 +237,10 @@ impl VectorStore for QdrantStore {
     ) -> Result<bool, StoreError> {
         self.find(&generation.address()).await?;
         self.replace_document_of(&generation.gallery, key, expected, text).await
+    }
+
+    async fn scrub(&self, _name: &str) -> Result<Scrubbed, StoreError> {
+        Ok(kept_by_server())
     }
 
     fn is_shared(&self) -> bool {

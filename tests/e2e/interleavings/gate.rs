@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use descry_model::{Embedding, Fingerprint};
 use descry_store::{
     CheckPage, CheckRequest, Gallery, GalleryImage, Generation, Generations, Hit, ImageMetadata, ImagePage,
-    MetadataPage, NearestQuery, NewGallery, PageRequest, SearchFilter, StoreError, VectorStore,
+    MetadataPage, NearestQuery, NewGallery, PageRequest, Scrubbed, SearchFilter, StoreError, VectorStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -208,6 +208,10 @@ impl VectorStore for GatedStore {
 
     async fn delete_matching(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {
         self.step(self.store.delete_matching(generation, filter)).await
+    }
+
+    async fn scrub(&self, name: &str) -> Result<Scrubbed, StoreError> {
+        self.step(self.store.scrub(name)).await
     }
 
     async fn count(&self, generation: &Generation, filter: &SearchFilter) -> Result<u64, StoreError> {

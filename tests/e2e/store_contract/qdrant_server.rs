@@ -44,6 +44,19 @@ async fn all_instances_see_the_same_galleries() {
 }
 
 #[tokio::test]
+async fn what_the_server_keeps_of_removed_images_is_said() {
+    let server = TestQdrant::start().unwrap();
+    let store = connect(&server.url());
+    store.create_gallery("street", &model("a"), 2).await.unwrap();
+    store.upsert("street", &model("a"), vec![image("1", &[1.0, 0.0])]).await.unwrap();
+    store.delete_images("street", &["1".to_owned()]).await.unwrap();
+    let pending = store.scrub("street").await.unwrap().pending.join("\n");
+    for kept in ["segments", "write-ahead log", "snapshots"] {
+        assert!(pending.contains(kept), "{pending}");
+    }
+}
+
+#[tokio::test]
 async fn generations_are_collections_behind_an_alias() {
     let server = TestQdrant::start().unwrap();
     let (store, client) = (connect(&server.url()), client(&server));

@@ -114,3 +114,26 @@ pub(super) async fn what_meets_a_filter_is_counted_and_deleted(stand: Stand) {
     assert_eq!(store.count(&name, &everything).await.unwrap(), 0);
     assert_eq!(store.gallery(&name).await.unwrap().images, 0);
 }
+
+pub(super) async fn scrubbing_takes_nothing_that_was_not_deleted(stand: Stand) {
+    let (store, name, mut random) = (&stand.store, stand.name("street"), Random(29));
+    let images = random_images(&mut random, 60, 6);
+    store.create(declaring(&name, 6, &DECLARED)).await.unwrap();
+    store.upsert(&name, &model("a"), images.clone()).await.unwrap();
+    let (gone, left) = images.split_at(20);
+    let gone: Vec<String> = gone.iter().map(|image| image.image_id.clone()).collect();
+    store.delete_images(&name, &gone).await.unwrap();
+    let what_is_kept = store.scrub(&name).await.unwrap().pending;
+    assert_eq!(what_is_kept.is_empty(), !store.is_shared(), "{what_is_kept:?}");
+    for _again in 0..2 {
+        store.scrub(&name).await.unwrap();
+        let ids: Vec<String> = left.iter().map(|image| image.image_id.clone()).collect();
+        let found = store.embeddings(&name, &ids).await.unwrap();
+        assert_eq!(found.len(), left.len());
+        left.iter().for_each(|image| assert_same_embedding(&found[&image.image_id], &image.embedding));
+        assert_eq!(store.gallery(&name).await.unwrap().images, left.len() as u64);
+    }
+    store.delete_gallery(&name).await.unwrap();
+    store.scrub(&name).await.unwrap();
+    assert!(store.galleries().await.unwrap().iter().all(|gallery| gallery.gallery != name));
+}

@@ -55,6 +55,15 @@ pub(super) enum Refusal {
     Full,
 }
 
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failed => Self::other("the simulated disk failed"),
+            Refusal::Full => io::ErrorKind::StorageFull.into(),
+        }
+    }
+}
+
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         Self::with_files(seed, BTreeMap::new())
@@ -117,6 +126,24 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    pub(crate) fn read_at(&self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let state = self.state();
+        state.check_power().map_err(io::Error::from)?;
+        let content = state.content(name);
+        let there = content.get(offset as usize..).unwrap_or_default();
+        let bytes = there.len().min(into.len());
+        into[..bytes].copy_from_slice(&there[..bytes]);
+        Ok(bytes)
+    }
+
+    pub(crate) fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        Ok(self.state().write(name, offset as usize, bytes)?)
+    }
+
+    pub(crate) fn sync(&self, name: &str) -> io::Result<()> {
+        Ok(self.state().sync(name)?)
+    }
+
     pub(crate) fn give_room(&self, name: &str) {
         self.state().files.remove(name);
     }
@@ -143,9 +170,9 @@ impl SimulatedDisk {
 }
 
 impl StoredFile {
-    /// What was synced, with all changes since.
-    fn with_all_since(&self) -> Vec<u8> {
-        let mut content = self.synced.clone().unwrap_or_default();
+    /// What was synced, with all changes since. The file is without what was synced then.
+    fn take_all_since(&mut self) -> Vec<u8> {
+        let mut content = self.synced.take().unwrap_or_default();
         for change in &self.since {
             match change {
                 Change::Truncate(length) => content.resize(*length, 0),
@@ -286,7 +313,7 @@ impl State {
         match begun {
             Ok(()) => {
                 // What an earlier sync lost is not brought there by a later one.
-                file.synced = Some(file.with_all_since());
+                file.synced = Some(file.take_all_since());
                 file.since.clear();
             }
             Err(_) if !self.is_dead => {
