@@ -6,9 +6,10 @@ use crate::frame_arguments::FrameArguments;
 use crate::interrupt;
 use crate::job_arguments::{JobArguments, parse_rate};
 use crate::job_display::print_report;
+use crate::output::{note, say};
 use crate::server::Target;
 use crate::time_arguments::TimeArguments;
-use descry_client::{EmbeddingJob, IndexJob};
+use descry_client::{Connection, EmbeddingJob, IndexJob};
 use descry_intake::EmbeddingOptions;
 use descry_model::Fingerprint;
 use std::path::PathBuf;
@@ -155,10 +156,30 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let interrupt = interrupt::at_signal()?;
     let connection = arguments.target.connect().await?;
+    let gallery = arguments.target.gallery.clone();
+    // On standard error, where it disturbs no program.
+    if let Some(past) = past_retention(&connection, &gallery).await {
+        note!(
+            "{past} images of gallery {gallery} are already past its retention; the service's next sweep removes them"
+        );
+    }
     let mut display = arguments.job.display();
     let report = match embeddings {
         Some(path) => connection.index_embeddings(arguments.embedding_job(path, interrupt), &mut display).await?,
         None => connection.index_observed(arguments.index_job(interrupt)?, &mut display).await?,
     };
-    Ok(print_report(&report, is_json))
+    let code = print_report(&report, is_json);
+    // Those that were sent are told of already.
+    if !is_json
+        && let Some(past) = past_retention(&connection, &gallery).await.filter(|past| *past > report.past_retention)
+    {
+        say!("{past} images of gallery {gallery} are past its retention in all, and go with the next sweep");
+    }
+    Ok(code)
+}
+
+/// How many images of the gallery the next sweep removes; nothing where there is none, or no gallery yet.
+async fn past_retention(connection: &Connection, gallery: &str) -> Option<u64> {
+    // What is only a hint keeps nobody from indexing.
+    connection.gallery(gallery).await.ok().map(|gallery| gallery.past_retention).filter(|past| *past > 0)
 }

@@ -19,6 +19,7 @@ mod filter;
 mod frame_arguments;
 mod gallery;
 mod hit_json;
+mod hold;
 mod index;
 mod job_arguments;
 mod job_display;
@@ -66,6 +67,7 @@ enum Command {
     Eval(eval::Arguments),
     Index(Box<index::Arguments>),
     Gallery(gallery::Arguments),
+    Hold(hold::Arguments),
     Search(Box<search::Arguments>),
     Watch(watch::Arguments),
     Erase(erase::Arguments),
@@ -101,6 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Eval(arguments) => eval::run(arguments).await,
         Command::Index(arguments) => index::run(*arguments).await,
         Command::Gallery(arguments) => gallery::run(arguments).await,
+        Command::Hold(arguments) => hold::run(arguments).await,
         Command::Search(arguments) => search::run(*arguments).await,
         Command::Watch(arguments) => watch::run(arguments).await,
         Command::Erase(arguments) => erase::run(arguments).await,

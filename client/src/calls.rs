@@ -6,8 +6,9 @@ use descry_proto::search::v1::{
     ActivateGenerationRequest, CalibrateRequest, Calibration, CompareGenerationsRequest, CompareGenerationsResponse,
     CreateGalleryRequest, CreateGenerationRequest, CreateWatchRequest, DeleteGalleryRequest, DeleteGenerationRequest,
     DeleteWatchRequest, Encoder, EraseImagesRequest, EraseImagesResponse, Gallery, GalleryStatistics,
-    GetGalleryRequest, GetGalleryStatisticsRequest, ListEncodersRequest, ListGalleriesRequest, ListGenerationsRequest,
-    ListGenerationsResponse, ListWatchesRequest, ListWatchesResponse, SetRetentionRequest, Watch,
+    GetGalleryRequest, GetGalleryStatisticsRequest, Hold, LiftHoldRequest, LiftHoldResponse, ListEncodersRequest,
+    ListGalleriesRequest, ListGenerationsRequest, ListGenerationsResponse, ListHoldsRequest, ListWatchesRequest,
+    ListWatchesResponse, PlaceHoldRequest, Retention, SetRetentionRequest, Watch,
 };
 
 /// Methods that hand a message to the service and its reply, or its refusal, to the caller. What a message means stands
@@ -40,6 +41,8 @@ calls! {
     erase_images(EraseImagesRequest) -> EraseImagesResponse;
     /// Changes how long images are kept.
     set_retention(SetRetentionRequest) -> Gallery;
+    /// Holds some of a gallery's images, or all of them, until the hold is lifted.
+    place_hold(PlaceHoldRequest) -> Hold;
     /// Begins a model change, or goes on with one; [`crate::ModelChange`] drives all of it.
     create_generation(CreateGenerationRequest) -> Gallery;
     /// One page of what a generation lacks of another and has beyond it; [`Connection::compare`] adds them up.
@@ -50,7 +53,7 @@ calls! {
     create_watch(CreateWatchRequest) -> Watch;
 }
 
-/// Galleries, generations and watches by their names.
+/// Galleries, generations, holds and watches by their names.
 impl Connection {
     /// All galleries.
     ///
@@ -94,20 +97,56 @@ impl Connection {
         answer(self.service().delete_gallery(DeleteGalleryRequest { name: name.to_owned() }).await).map(drop)
     }
 
-    /// Changes how long the images of a gallery are kept, in milliseconds, 0 for ever; what is not named stays as it was.
+    /// How long the images of a gallery are kept, with this changed: in milliseconds, 0 for ever; what is not named stays as it
+    /// is. [`Connection::set_retention`] makes it so.
     ///
     /// # Errors
     /// [`ClientError::Refused`].
-    pub async fn change_retention(
+    pub async fn retention_with(
         &self,
         gallery: &str,
         default_ms: Option<u64>,
         camera_ms: impl IntoIterator<Item = (String, u64)>,
-    ) -> Result<Gallery, ClientError> {
+    ) -> Result<Retention, ClientError> {
         let mut retention = self.gallery(gallery).await?.retention.unwrap_or_default();
         retention.default_ms = default_ms.unwrap_or(retention.default_ms);
         retention.camera_ms.extend(camera_ms);
-        self.set_retention(SetRetentionRequest { gallery: gallery.to_owned(), retention: Some(retention) }).await
+        Ok(retention)
+    }
+
+    /// The gallery as it would be if its images were kept so long, with how many of them the next sweep would remove. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn preview_retention(&self, gallery: &str, retention: Retention) -> Result<Gallery, ClientError> {
+        let (gallery, retention) = (gallery.to_owned(), Some(retention));
+        self.set_retention(SetRetentionRequest { gallery, retention, validate_only: true }).await
+    }
+
+    /// The holds of a gallery.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn holds(&self, gallery: &str) -> Result<Vec<Hold>, ClientError> {
+        let mut request = ListHoldsRequest { gallery: gallery.to_owned(), ..ListHoldsRequest::default() };
+        let mut holds = Vec::new();
+        loop {
+            let page = answer(self.service().list_holds(request.clone()).await)?;
+            holds.extend(page.holds);
+            if !goes_on(&mut request.page_token, page.next_page_token)? {
+                return Ok(holds);
+            }
+        }
+    }
+
+    /// Lifts a hold.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn lift_hold(&self, gallery: &str, name: &str) -> Result<LiftHoldResponse, ClientError> {
+        let request = LiftHoldRequest { gallery: gallery.to_owned(), name: name.to_owned() };
+        answer(self.service().lift_hold(request).await)
     }
 
     /// All generations of a gallery, and which of them serves.

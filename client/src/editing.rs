@@ -17,31 +17,34 @@ const SOURCE_ATTRIBUTES: [&str; 2] = [PATH_ATTRIBUTE, "archive"];
 const IDS_TOGETHER: usize = 1000;
 
 impl Connection {
-    /// Removes the images of a gallery, or of a generation of one. Returns how many existed.
+    /// Removes the images of a gallery, or of a generation of one, but for those under a hold.
     ///
     /// # Errors
     /// [`ClientError::Refused`]; some of the images may be removed then.
-    pub async fn remove_images(&self, address: &str, image_ids: &[String]) -> Result<u64, ClientError> {
-        let mut removed = 0;
+    pub async fn remove_images(&self, address: &str, image_ids: &[String]) -> Result<RemovedImages, ClientError> {
+        let mut removed = RemovedImages::default();
         for group in image_ids.chunks(IDS_TOGETHER) {
             let request = DeleteImagesRequest {
                 gallery: address.to_owned(),
                 image_ids: group.to_vec(),
                 ..DeleteImagesRequest::default()
             };
-            removed += answer(self.service().delete_images(request).await)?.deleted;
+            let reply = answer(self.service().delete_images(request).await)?;
+            removed.count += reply.deleted;
+            removed.held += reply.held;
         }
         Ok(removed)
     }
 
-    /// Removes the images that meet conditions, which must restrict something. Returns how many there were.
+    /// Removes the images that meet conditions, which must restrict something, but for those under a hold.
     ///
     /// # Errors
     /// [`ClientError::Refused`].
-    pub async fn remove_matching(&self, address: &str, filter: Filter) -> Result<u64, ClientError> {
+    pub async fn remove_matching(&self, address: &str, filter: Filter) -> Result<RemovedImages, ClientError> {
         let request =
             DeleteImagesRequest { gallery: address.to_owned(), filter: Some(filter), ..DeleteImagesRequest::default() };
-        Ok(answer(self.service().delete_images(request).await)?.deleted)
+        let reply = answer(self.service().delete_images(request).await)?;
+        Ok(RemovedImages { count: reply.deleted, held: reply.held })
     }
 
     /// Changes what is known of images. What a record does not say is kept; with [`Untold::Cleared`] a record says
@@ -106,6 +109,15 @@ impl Connection {
         };
         Ok(images.into_iter().map(source).collect())
     }
+}
+
+/// What came of a removal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemovedImages {
+    /// Images that were there and are gone.
+    pub count: u64,
+    /// Images that were there and stay, because a hold keeps them.
+    pub held: u64,
 }
 
 /// What becomes of what is known of an image and is not told again.

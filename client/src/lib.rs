@@ -57,7 +57,7 @@ pub use checking::Check;
 pub use comparison::{Comparison, Difference};
 pub use connection::{CallHeaders, Connection, Service};
 pub use descry_trust::tls::ClientTlsSettings;
-pub use editing::Untold;
+pub use editing::{RemovedImages, Untold};
 pub use error::ClientError;
 pub use gallery_note::GalleryNote;
 pub use indexing::{EmbeddingJob, ImportJob, IndexJob, Survey};

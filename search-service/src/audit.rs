@@ -17,6 +17,7 @@ pub(crate) use entry::{asked, begin, count, is_recorded, note, of_list, told};
 pub(crate) use layer::Audited;
 pub(crate) use replies::{AuditedReply, counts_of, of_hit};
 pub(crate) use requests::AuditedRequest;
+use requests::filter_words;
 pub use settings::AuditConfig;
 pub(crate) use stream::{StreamBegun, StreamEntry, hash_of_ids, stream};
 
@@ -24,7 +25,7 @@ use self::refusals::Refusals;
 use crate::SearchError;
 use descry_audit::{Anchoring, AuditError, AuditLog, Kind, Record, Words};
 use descry_serving::RefusalObserver;
-use descry_store::Generation;
+use descry_store::{Generation, SearchFilter};
 use descry_trust::{Scope, Verb};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -88,15 +89,32 @@ impl Trail {
         Arc::new(self.refusals.clone())
     }
 
-    /// Records that images were removed because they had been kept long enough.
+    /// Records that images are about to be removed because they have been kept long enough: which, and how many.
     ///
     /// # Errors
     /// [`SearchError::Audit`].
-    pub(crate) async fn swept(&self, gallery: &Generation, removed: u64) -> Result<(), SearchError> {
-        let mut record = Record::new(Kind::Sweep);
-        of_generation(&mut record, gallery);
-        record.gallery = Some(gallery.gallery.clone());
+    pub(crate) async fn sweep_begins(
+        &self,
+        gallery: &Generation,
+        due: &[SearchFilter],
+        images: u64,
+    ) -> Result<(), SearchError> {
+        let mut record = of_sweep(Kind::Begun, gallery);
+        record.note = Some("sweep".to_owned());
+        record.filter = filter_words(&SearchFilter { any: due.to_vec(), ..SearchFilter::default() });
+        record.count("images", images);
+        self.log.append(record).await?;
+        Ok(())
+    }
+
+    /// Records that images were removed because they had been kept long enough, and how many stayed under a hold.
+    ///
+    /// # Errors
+    /// [`SearchError::Audit`].
+    pub(crate) async fn swept(&self, gallery: &Generation, removed: u64, held: u64) -> Result<(), SearchError> {
+        let mut record = of_sweep(Kind::Sweep, gallery);
         record.count("deleted", removed);
+        record.count("held", held);
         self.log.append(record).await?;
         Ok(())
     }
@@ -114,6 +132,13 @@ impl Trail {
         }
         None
     }
+}
+
+fn of_sweep(kind: Kind, gallery: &Generation) -> Record {
+    let mut record = Record::new(kind);
+    of_generation(&mut record, gallery);
+    record.gallery = Some(gallery.gallery.clone());
+    record
 }
 
 fn of_generation(record: &mut Record, generation: &Generation) {

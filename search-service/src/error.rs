@@ -55,6 +55,16 @@ pub enum SearchError {
         /// The gallery.
         name: String,
     },
+    /// Something that a hold keeps would be removed or changed away.
+    #[error("gallery {name:?}: {what}; {}", held_by(name, holds))]
+    Held {
+        /// The gallery.
+        name: String,
+        /// What is refused.
+        what: String,
+        /// Names of the holds, at least one.
+        holds: Vec<String>,
+    },
     /// A model that no encoder runs.
     #[error(
         "gallery {name:?}: no encoder runs model {model}, but {}; start an encoder with that model and name it in \
@@ -151,6 +161,7 @@ impl SearchError {
             | Self::Erased { .. }
             | Self::NoEncoder { .. }
             | Self::NotHeld { .. }
+            | Self::Held { .. }
             | Self::Failed { .. } => false,
         }
     }
@@ -189,9 +200,10 @@ impl From<SearchError> for Status {
         let message = error.to_string();
         match error {
             SearchError::Invalid { .. } => Self::invalid_argument(message),
-            SearchError::NotReady { .. } | SearchError::Erased { .. } | SearchError::NoEncoder { .. } => {
-                Self::failed_precondition(message)
-            }
+            SearchError::NotReady { .. }
+            | SearchError::Erased { .. }
+            | SearchError::Held { .. }
+            | SearchError::NoEncoder { .. } => Self::failed_precondition(message),
             SearchError::NotHeld { .. } => Self::not_found(message),
             SearchError::Overloaded { retry_after_ms, .. } => descry_serving::overloaded(message, retry_after_ms),
             SearchError::Denied(denial) => descry_serving::refusal(denial),
@@ -231,7 +243,37 @@ fn joined(models: &[Fingerprint]) -> String {
     models.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
+/// Holds that a refusal names.
+const NAMED_HOLDS: usize = 3;
+
+/// Which holds keep something, and how the first of them ends.
+fn held_by(gallery: &str, holds: &[String]) -> String {
+    let named = holds.iter().take(NAMED_HOLDS).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let more = if holds.len() > NAMED_HOLDS { " and others" } else { "" };
+    let (word, keep) = if holds.len() == 1 { ("hold", "keeps it") } else { ("holds", "keep it") };
+    let first = holds.first().map_or("NAME", String::as_str);
+    format!("{word} {named}{more} {keep} until `descry hold lift {first} --gallery {gallery}`")
+}
+
 fn internal(message: &str) -> Status {
     tracing::error!(error = message, "internal failure");
     Status::internal("internal failure; the service's log has the details")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_holds_and_how_they_end() {
+        let held = |count: usize| {
+            let holds = (1..=count).map(|number| format!("case-{number}")).collect();
+            SearchError::Held { name: "lobby".to_owned(), what: "it stays".to_owned(), holds }.to_string()
+        };
+        assert_eq!(
+            held(1),
+            "gallery \"lobby\": it stays; hold \"case-1\" keeps it until `descry hold lift case-1 --gallery lobby`"
+        );
+        assert!(held(5).contains("holds \"case-1\", \"case-2\", \"case-3\" and others keep it"), "{}", held(5));
+    }
 }

@@ -10,12 +10,15 @@
 //! - What is known of an image is read, changed and written again by one caller at a time (`metadata`, `rewriting`).
 //! - What was erased is refused, whoever writes it (`erasing`).
 //! - A switch asks for a comparison that found nothing missing and for no such note since (`model_change`).
+//! - Nothing under a hold is removed or changed away, but by a repair: an image that cannot be read is of no use to anybody
+//!   (`holding`).
 //!
 //! Other instances of the service have turns of their own. What crosses between them is ordered by notes in the store:
 //! each side first writes its note and then looks for the other's.
 
 mod comparison;
 mod erasing;
+mod holding;
 mod metadata;
 mod model_change;
 mod rewriting;
@@ -24,8 +27,9 @@ mod writes;
 
 pub(crate) use comparison::CompareRequest;
 pub(crate) use erasing::erased_error;
+pub(crate) use holding::Released;
 pub(crate) use model_change::Activation;
-pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Role, Target};
+pub(crate) use writes::{Acknowledgement, ImageWrite, Indexed, Removal, Removed, Role, Target};
 
 use crate::SearchError;
 use crate::config::RequestLimits;
@@ -77,12 +81,18 @@ impl Galleries {
         let _turn = self.turns.alone(gallery).await;
         let generations = self.store.generations(gallery).await?;
         let generation = generations.find(number).ok_or_else(|| no_generation(gallery, number))?;
-        self.store.delete_generation(generation).await?;
-        self.forget_comparison(&generations.active, number).await
+        self.noted(&generations.active, async {
+            if number != generations.active.number {
+                self.require_held_elsewhere(generation, &generations.active).await?;
+            }
+            self.store.delete_generation(generation).await?;
+            self.forget_comparison(&generations.active, number).await
+        })
+        .await
     }
 
-    /// Reads images closely, and removes those that cannot be read where it is asked to. Only from the generation that is
-    /// named: another one may still have them whole.
+    /// Reads images closely, and removes those that cannot be read where it is asked to, held or not. Only from the
+    /// generation that is named: another one may still have them whole.
     pub(crate) async fn check(&self, address: &str, request: CheckRequest) -> Result<CheckPage, SearchError> {
         let _turn = match request.repair {
             true => Some(self.turns.alone(GalleryAddress::parse(address).name).await),
@@ -94,7 +104,12 @@ impl Galleries {
 
     pub(crate) async fn delete(&self, gallery: &str) -> Result<(), SearchError> {
         let _turn = self.turns.alone(gallery).await;
-        self.store.delete_gallery(gallery).await?;
+        let generations = self.store.generations(gallery).await?;
+        self.noted(&generations.active, async {
+            self.require_unheld(&generations).await?;
+            Ok(self.store.delete_gallery(gallery).await?)
+        })
+        .await?;
         self.marks.forget(gallery);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod answers;
 mod encoders;
 mod erasing;
 mod galleries;
+mod holding;
 mod images;
 mod index_stream;
 mod messages;
@@ -189,6 +190,9 @@ serve! {
         delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
         check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
         set_retention(SetRetentionRequest) -> Gallery,
+        place_hold(PlaceHoldRequest) -> Hold,
+        list_holds(ListHoldsRequest) -> ListHoldsResponse,
+        lift_hold(LiftHoldRequest) -> LiftHoldResponse,
         create_generation(CreateGenerationRequest) -> Gallery,
         list_generations(ListGenerationsRequest) -> ListGenerationsResponse,
         compare_generations(CompareGenerationsRequest) -> CompareGenerationsResponse,

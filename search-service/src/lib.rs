@@ -14,6 +14,7 @@ mod erasure;
 mod error;
 mod galleries;
 mod grpc;
+mod holds;
 mod indexing;
 mod key_file;
 mod lease;

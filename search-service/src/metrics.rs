@@ -2,6 +2,8 @@
 
 use crate::galleries::Acknowledgement;
 use descry_store::StoreCondition;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 const IMAGES: &str = "descry_search_images_total";
 const REMOVED: &str = "descry_search_images_removed_total";
@@ -22,7 +24,7 @@ const RECALL: &str = "descry_search_recall_at_10";
 /// Describes the metrics; once a process.
 pub(crate) fn describe() {
     metrics::describe_counter!(IMAGES, "Images that were to be indexed, by outcome.");
-    metrics::describe_counter!(REMOVED, "Images that were removed because they had been kept long enough.");
+    metrics::describe_counter!(REMOVED, "Images that were removed because they had been kept long enough, by gallery.");
     metrics::describe_gauge!(RUNNING, "Images, texts or searches of stored images that are being worked on, by kind.");
     metrics::describe_gauge!(WAITING, "Searches that wait for their turn, by kind.");
     metrics::describe_counter!(
@@ -68,8 +70,18 @@ pub(crate) fn set_recall(gallery: &str, share: f32) {
     metrics::gauge!(RECALL, "gallery" => gallery.to_owned()).set(f64::from(share));
 }
 
-pub(crate) fn count_removed(count: u64) {
-    metrics::counter!(REMOVED).increment(count);
+/// Galleries of which the removed images are counted apart; those of all others are counted together.
+const MAX_SWEPT_GALLERIES: usize = 64;
+
+/// Under a label that no gallery can have as its name, for those beyond the first.
+const OTHER_GALLERIES: &str = "(others)";
+
+pub(crate) fn count_removed(gallery: &str, count: u64) {
+    static SWEPT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_named = swept.contains(gallery) || (swept.len() < MAX_SWEPT_GALLERIES && swept.insert(gallery.to_owned()));
+    let label = if is_named { gallery } else { OTHER_GALLERIES };
+    metrics::counter!(REMOVED, "gallery" => label.to_owned()).increment(count);
 }
 
 pub(crate) fn count_matches(count: u64) {

@@ -7,6 +7,7 @@ pub(crate) use believed_time::{Believed, BelievedTime};
 pub(crate) use sweeping::{RetentionClock, sweep};
 
 use crate::SearchError;
+use crate::holds::Holds;
 use descry_store::{Generation, ImageMetadata, SearchFilter, VectorStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,22 +55,23 @@ impl Retention {
         Some(since_ms.saturating_add(i64::try_from(kept_ms).unwrap_or(i64::MAX)))
     }
 
-    /// How many images of a gallery have been kept long enough at a time.
+    /// How many images of a gallery have been kept long enough at a time and are not under a hold.
     pub(crate) async fn count_expired(
         &self,
         store: &dyn VectorStore,
         gallery: &Generation,
+        holds: &Holds,
         now_ms: i64,
     ) -> Result<u64, SearchError> {
         let mut count = 0;
         for filter in self.expired(now_ms) {
-            count += store.count(gallery, &filter).await?;
+            count += holds.count_free(store, gallery, &filter).await?;
         }
         Ok(count)
     }
 
     /// What has been kept long enough at a time. No image meets two of the filters.
-    fn expired(&self, now_ms: i64) -> Vec<SearchFilter> {
+    pub(crate) fn expired(&self, now_ms: i64) -> Vec<SearchFilter> {
         let before = |kept_ms: u64| now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
         let mut filters = Vec::new();
         // Cameras of one span are looked for together.

@@ -8,6 +8,7 @@ mod refusals;
 mod stand;
 mod streams;
 mod subject;
+mod sweeps;
 mod words;
 
 use crate::services::text_search;

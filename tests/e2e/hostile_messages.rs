@@ -127,7 +127,7 @@ async fn retention_is_as_long_as_everybody_can_read_it() {
     let retention = |cameras: usize, bytes: usize| {
         let camera_ms = (0..cameras).map(|number| (format!("{number:0bytes$}"), 1_000)).collect();
         let retention = Some(Retention { camera_ms, ..Retention::default() });
-        SetRetentionRequest { gallery: "lobby".to_owned(), retention }
+        SetRetentionRequest { gallery: "lobby".to_owned(), retention, validate_only: false }
     };
     client.set_retention(retention(1000, 8)).await.unwrap();
     for refused in [retention(1001, 8), retention(1, 513), retention(10_001, 8)] {

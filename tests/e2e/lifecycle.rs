@@ -56,12 +56,17 @@ async fn settings_are_told_as_given(client: &mut SearchServiceClient<Channel>) {
 
     let shorter = Retention { default_ms: 5_000, camera_ms: [("c7".to_owned(), CENTURIES_MS)].into() };
     for retention in [Some(shorter), Some(Retention::default()), None] {
-        let set = SetRetentionRequest { gallery: "yard".to_owned(), retention: retention.clone() };
+        let set =
+            SetRetentionRequest { gallery: "yard".to_owned(), retention: retention.clone(), validate_only: false };
         let told = client.set_retention(set).await.unwrap().into_inner();
         assert_eq!(told.retention, Some(retention.unwrap_or_default()));
         assert_eq!(described(client, "yard").await.retention, told.retention);
     }
-    let unknown = SetRetentionRequest { gallery: "nowhere".to_owned(), retention: Some(Retention::default()) };
+    let unknown = SetRetentionRequest {
+        gallery: "nowhere".to_owned(),
+        retention: Some(Retention::default()),
+        validate_only: false,
+    };
     assert_eq!(client.set_retention(unknown).await.unwrap_err().code(), Code::NotFound);
 }
 

@@ -37,6 +37,8 @@ mod forms;
 mod families;
 // The one command for a machine with a GPU, rehearsed without one.
 mod gpu_check;
+// Legal holds: what is held stays as it is, whoever wants it gone.
+mod holds;
 // Input made to break things: each gives its named error, and the service goes on.
 mod hostile_input;
 // Requests that are no requests, byte by byte.

@@ -1,21 +1,25 @@
 //! `descry gallery create`
 
-use super::description::{retention_advice, retention_text, short};
+use super::description::{retention_advice, retention_question, retention_text, short};
+use crate::confirmation::confirm;
 use crate::output::say;
 use crate::server::Server;
 use crate::time::parse_span_ms;
 use anyhow::Context as _;
 use clap::ValueEnum;
+use descry_client::{ClientError, Connection};
 use descry_model::Fingerprint;
 use descry_proto::search::v1::{
     CreateGalleryRequest, GallerySettings, QdrantSettings, Quantization, Retention, SearchAccuracy,
 };
 use std::process::ExitCode;
+use tonic::Code;
 
 /// Create a gallery.
 ///
 /// It is made for the model that the service's encoder runs, unless another is named. Attributes, shards and index
-/// settings stay as they are decided here.
+/// settings stay as they are decided here. A gallery that exists already stays as it is; if it was never told how long to keep
+/// images, it is now, and it is asked first where some are older already.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -72,6 +76,9 @@ pub(super) struct Arguments {
     /// Length of that model's embeddings.
     #[arg(long, value_name = "N", requires = "fingerprint")]
     dimension: Option<u32>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -121,12 +128,38 @@ impl Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let connection = arguments.server.connect().await?;
-    let gallery = connection.create_gallery(arguments.request()).await?;
+    let is_asked = !arguments.yes;
+    let request = arguments.request();
+    let wanted = request.retention.clone();
+    if is_asked
+        && let Some(question) = question(&connection, &request).await?
+        && !confirm(&question)?
+    {
+        say!("nothing was changed");
+        return Ok(ExitCode::FAILURE);
+    }
+    let gallery = connection.create_gallery(request).await?;
     say!("gallery {} for model {}, {} images", gallery.name, short(&gallery.fingerprint), gallery.images);
     if let Some(advice) = retention_advice(&gallery) {
         say!("it keeps images: {}. {advice}", retention_text(&gallery));
     }
+    if wanted.is_some_and(|wanted| Some(wanted) != gallery.retention) {
+        say!("it was told before how long it keeps images; `descry gallery retain` changes that");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to ask where the gallery exists already and would be told for the first time how long to keep its images.
+async fn question(connection: &Connection, request: &CreateGalleryRequest) -> Result<Option<String>, ClientError> {
+    let Some(retention) = request.retention.clone() else { return Ok(None) };
+    match connection.gallery(&request.name).await {
+        Ok(gallery) if gallery.retention.as_ref().is_none_or(|kept| *kept == Retention::default()) => {
+            Ok(retention_question(&connection.preview_retention(&request.name, retention).await?))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `CAMERA=SPAN`; the camera's name may hold further `=`.

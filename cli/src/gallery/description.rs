@@ -3,6 +3,7 @@
 use crate::time::format_span;
 use descry_client::GalleryNote;
 use descry_proto::search::v1::{Gallery, IndexState, Recall};
+use indicatif::HumanCount;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,18 @@ pub(super) fn retention_advice(gallery: &Gallery) -> Option<String> {
     })
 }
 
+/// What to ask before images of a gallery are kept so long that some are too old already; nothing where none is. `preview` is
+/// the gallery as it would be.
+pub(super) fn retention_question(preview: &Gallery) -> Option<String> {
+    let (past, images) = (HumanCount(preview.past_retention), HumanCount(preview.images));
+    let kept = format!("Keep images of gallery {:?}: {}?", preview.name, retention_text(preview));
+    match preview.past_retention {
+        0 => None,
+        1 => Some(format!("{kept} 1 of {images} images is already past that; the next sweep removes it.")),
+        _ => Some(format!("{kept} {past} of {images} images are already past that; the next sweep removes them.")),
+    }
+}
+
 fn recall_json(recall: &Recall) -> Value {
     let Recall { share, searches, hits } = *recall;
     json!({ "share": share, "searches": searches, "hits": hits })
@@ -76,6 +89,7 @@ pub(super) fn gallery_object(gallery: &Gallery) -> Map<String, Value> {
         ("bytes", json!(gallery.bytes)),
         ("calibrated", json!(gallery.calibrated)),
         ("past_retention", json!(gallery.past_retention)),
+        ("held", json!(gallery.held)),
         ("recall", gallery.recall.as_ref().map_or(Value::Null, recall_json)),
     ];
     object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -100,6 +114,13 @@ mod tests {
         let old = Gallery { past_retention: 200, ..gallery.clone() };
         assert!(retention_advice(&old).is_some_and(|advice| advice.contains("200 images are older")));
         assert_eq!(retention_advice(&Gallery::default()), None);
+        assert_eq!(retention_question(&gallery), None);
+        let old = Gallery { past_retention: 1_412, images: 12_800, ..gallery.clone() };
+        let question = retention_question(&old).unwrap();
+        assert!(
+            question.contains("30d, c1 7d, c2 forever? 1,412 of 12,800 images are already past that"),
+            "{question}"
+        );
         let object = gallery_json(&gallery);
         assert_eq!((&object["name"], &object["index_state"]), (&json!("lobby"), &json!("building")));
         assert_eq!(object["retention"]["camera_ms"]["c1"], 604_800_000);

@@ -3,9 +3,12 @@
 use crate::filter::FilterArguments;
 use crate::output::say;
 use crate::server::Server;
+use descry_client::RemovedImages;
 use std::process::ExitCode;
 
 /// Remove images from a gallery, by their ids or by what is known of them.
+///
+/// Images that a hold keeps stay; `descry hold list` tells which holds there are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,13 +35,17 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(images.is_empty() || filter.is_none(), "{choices}, not both");
     anyhow::ensure!(!images.is_empty() || filter.is_some(), "{choices}; `descry gallery delete` removes all of them");
     let connection = server.connect().await?;
-    let deleted = match filter {
+    let RemovedImages { count, held } = match filter {
         Some(filter) => connection.remove_matching(&name, filter).await?,
         None => connection.remove_images(&name, &images).await?,
     };
-    say!("removed {deleted} images from gallery {name}");
-    if (deleted as usize) < images.len() {
-        say!("{} of the images named were not there", images.len() - deleted as usize);
+    say!("removed {count} images from gallery {name}");
+    if held > 0 {
+        say!("{held} more are under a hold and stay; `descry hold list --gallery {name}` tells why");
+    }
+    let not_there = (images.len() as u64).saturating_sub(count + held);
+    if not_there > 0 {
+        say!("{not_there} of the images named were not there");
     }
     Ok(ExitCode::SUCCESS)
 }

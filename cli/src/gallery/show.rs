@@ -51,6 +51,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if gallery.past_retention > 0 {
         say!("            {} images are older; the next sweep removes them", gallery.past_retention);
     }
+    if gallery.held > 0 {
+        let (held, name) = (gallery.held, &gallery.name);
+        say!("held        {held} images stay whatever happens; `descry hold list --gallery {name}` tells why");
+    }
     let settings = gallery.settings.clone().unwrap_or_default();
     let upright = if settings.apply_exif_orientation { "turned upright as EXIF says" } else { "as they are stored" };
     say!("pixels      {upright}");

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 Scopes:
   search:GALLERY   find people, list images, watch
   index:GALLERY    add images, and change what is known of them
-  manage:GALLERY   make and delete galleries, generations and images, retention, calibration
+  manage:GALLERY   make and delete galleries, generations and images, retention, legal holds, calibration
   encode           the encoder service
   admin            the service as a whole: its encoders
   audit            the audit log

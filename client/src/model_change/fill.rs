@@ -46,7 +46,7 @@ impl ModelChange {
                 return Ok(Filled::Stopped);
             }
             let removed = if self.options.surplus == Surplus::Drop {
-                self.connection.remove_images(&self.address(self.new), &difference.surplus_ids).await?
+                self.connection.remove_images(&self.address(self.new), &difference.surplus_ids).await?.count
             } else {
                 0
             };

@@ -188,7 +188,7 @@ impl Scripted {
         let mut state = self.state();
         let images = state.generations.get_mut(&generation).unwrap();
         let deleted = request.image_ids.iter().filter(|image_id| images.remove(*image_id).is_some()).count() as u64;
-        Ok(proto::DeleteImagesResponse { deleted })
+        Ok(proto::DeleteImagesResponse { deleted, held: 0 })
     }
 }
 
@@ -273,6 +273,9 @@ serve!(
         delete_gallery(DeleteGalleryRequest) -> DeleteGalleryResponse,
         check_gallery(CheckGalleryRequest) -> CheckGalleryResponse,
         set_retention(SetRetentionRequest) -> Gallery,
+        place_hold(PlaceHoldRequest) -> Hold,
+        list_holds(ListHoldsRequest) -> ListHoldsResponse,
+        lift_hold(LiftHoldRequest) -> LiftHoldResponse,
         index_embeddings(IndexEmbeddingsRequest) -> IndexEmbeddingsResponse,
         update_images(UpdateImagesRequest) -> UpdateImagesResponse,
         erase_images(EraseImagesRequest) -> EraseImagesResponse,

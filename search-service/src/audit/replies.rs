@@ -104,6 +104,26 @@ impl AuditedReply for proto::UpdateImagesResponse {
 impl AuditedReply for proto::DeleteImagesResponse {
     fn told(&self, record: &mut Record) {
         record.count("deleted", self.deleted);
+        record.count("held", self.held);
+    }
+}
+
+impl AuditedReply for proto::Hold {
+    fn told(&self, record: &mut Record) {
+        record.count("held", self.images);
+    }
+}
+
+impl AuditedReply for proto::ListHoldsResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("holds", self.holds.len() as u64);
+    }
+}
+
+impl AuditedReply for proto::LiftHoldResponse {
+    fn told(&self, record: &mut Record) {
+        record.count("released", self.released);
+        record.count("past_retention", self.past_retention);
     }
 }
 

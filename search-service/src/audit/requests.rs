@@ -7,6 +7,7 @@ use descry_model::sha256_hex;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::query_part::What;
 use descry_proto::search::v1::search_request::Query;
+use descry_store::SearchFilter;
 
 /// Parts of a query that are written down; a query of more is refused by the limits anyway.
 const MAX_PARTS: usize = 64;
@@ -64,7 +65,8 @@ plain! {
     proto::GetGalleryStatisticsRequest: |request| &request.gallery, |_| false;
     proto::DeleteGalleryRequest: |request| &request.name, |_| true;
     proto::CheckGalleryRequest: |request| &request.gallery, |request| request.repair;
-    proto::SetRetentionRequest: |request| &request.gallery, |_| true,
+    proto::SetRetentionRequest: |request| &request.gallery, |request| !request.validate_only,
+        "validate_only" = |request| request.validate_only.into(),
         "default_ms" = |request| request.retention.as_ref().map_or(0, |retention| retention.default_ms),
         "cameras" = |request| request.retention.as_ref().map_or(0, |retention| retention.camera_ms.len() as u64);
     proto::CreateGenerationRequest: |request| &request.gallery, |_| true;
@@ -81,6 +83,7 @@ plain! {
     proto::CalibrateRequest: |request| &request.gallery, |_| true,
         "captions" = |request| request.captions.len() as u64;
     proto::ListWatchesRequest: |request| &request.gallery, |_| false;
+    proto::ListHoldsRequest: |request| &request.gallery, |_| false;
     proto::ListEncodersRequest: |_| "", |_| false;
     proto::index_images_request::Start: |request| &request.gallery, |_| true,
         "asked_generation" = |request| request.generation.into(),
@@ -194,6 +197,37 @@ impl AuditedRequest for proto::DeleteImagesRequest {
     }
 }
 
+impl AuditedRequest for proto::PlaceHoldRequest {
+    fn gallery(&self) -> &str {
+        &self.gallery
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+
+    fn describe(&self, record: &mut Record, _: &Words) -> Result<(), AuditError> {
+        record.note = Some(format!("hold {}: {}", self.name, self.reason));
+        describe_filter(record, self.filter.as_ref());
+        Ok(())
+    }
+}
+
+impl AuditedRequest for proto::LiftHoldRequest {
+    fn gallery(&self) -> &str {
+        &self.gallery
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+
+    fn describe(&self, record: &mut Record, _: &Words) -> Result<(), AuditError> {
+        record.note = Some(format!("hold {}", self.name));
+        Ok(())
+    }
+}
+
 impl AuditedRequest for proto::CreateWatchRequest {
     fn gallery(&self) -> &str {
         &self.gallery
@@ -264,14 +298,18 @@ fn part(asked: Asked, weight: f32) -> QueryPart {
 /// The filter in the words of the service, without what does not restrict.
 fn describe_filter(record: &mut Record, filter: Option<&proto::Filter>) {
     let Some(filter) = filter else { return };
-    match search_filter(filter.clone()).ok().and_then(|filter| serde_json::to_value(filter).ok()) {
-        Some(mut filter) => {
-            leave_out_empty(&mut filter);
-            record.filter = Some(filter).filter(|filter| filter.as_object().is_some_and(|object| !object.is_empty()));
-        }
+    match search_filter(filter.clone()) {
+        Ok(filter) => record.filter = filter_words(&filter),
         // It is refused.
-        None => record.cut.push("filter".to_owned()),
+        Err(_) => record.cut.push("filter".to_owned()),
     }
+}
+
+/// A filter as a record has it, without what does not restrict; nothing where nothing restricts.
+pub(super) fn filter_words(filter: &SearchFilter) -> Option<serde_json::Value> {
+    let mut words = serde_json::to_value(filter).ok()?;
+    leave_out_empty(&mut words);
+    Some(words).filter(|words| words.as_object().is_some_and(|object| !object.is_empty()))
 }
 
 fn leave_out_empty(value: &mut serde_json::Value) {

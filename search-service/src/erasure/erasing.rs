@@ -58,14 +58,23 @@ async fn erase_all(
     if let Some(serving) = generations.first() {
         remove_watches(store, serving, &watches).await?;
     }
-    let removed = galleries.remove_traces(gallery, subject, &mut traces).await?;
+    let (removed, held) = galleries.remove_traces(gallery, subject, &mut traces).await?;
     let pending = match store.scrub(gallery).await {
         Ok(scrubbed) => scrubbed.pending,
         // It is gone for everybody who asks the service; who looks at the disk may find it.
         Err(error) => vec![format!("what was removed may still lie on the disk ({error}); erase it once more")],
     };
     let (images, watches_count) = (traces.image_ids().len(), watches.len());
-    tracing::info!(gallery, erasure_id, images, watches = watches_count, marks, pending = pending.len(), "erased");
+    tracing::info!(
+        gallery,
+        erasure_id,
+        images,
+        held,
+        watches = watches_count,
+        marks,
+        pending = pending.len(),
+        "erased"
+    );
     Ok(Erased {
         erasure_id,
         erased_at_ms: now_ms(),
@@ -73,7 +82,7 @@ async fn erase_all(
         image_ids: traces.image_ids().into_iter().map(str::to_owned).collect(),
         watches: watches.into_iter().collect(),
         pending,
-        held: 0,
+        held,
         marks,
     })
 }
@@ -86,7 +95,7 @@ pub(crate) async fn preview(
     subject: &Subject,
 ) -> Result<Erased, SearchError> {
     let store = galleries.store();
-    let traces = galleries.traces(gallery, subject).await?;
+    let (traces, held) = galleries.traces(gallery, subject).await?;
     let generations: Vec<_> = store.generations(gallery).await?.all().cloned().collect();
     let watches = watches_of(store, &generations, descriptions, subject, &traces).await?;
     let count = |number: u32| traces.images.get(&number).map_or(0, BTreeSet::len) as u64;
@@ -94,6 +103,7 @@ pub(crate) async fn preview(
         generations: generations.iter().map(|generation| (generation.number, count(generation.number))).collect(),
         image_ids: traces.image_ids().into_iter().map(str::to_owned).collect(),
         watches: watches.into_iter().collect(),
+        held,
         marks: subject.things(&traces).len() as u64,
         ..Erased::default()
     })

@@ -42,6 +42,11 @@ impl Traces {
         self.images.entry(generation).or_default().insert(image_id) || is_new_file
     }
 
+    /// Forgets images that are not to be removed.
+    pub(crate) fn leave(&mut self, image_ids: &HashSet<String>) {
+        self.images.values_mut().for_each(|found| found.retain(|image_id| !image_ids.contains(image_id)));
+    }
+
     /// Whether an image was made of the same file as one of these.
     pub(crate) fn is_copy(&self, metadata: &ImageMetadata) -> bool {
         !metadata.content_sha256.is_empty() && self.files.contains(&metadata.content_sha256.to_ascii_lowercase())

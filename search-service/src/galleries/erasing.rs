@@ -4,13 +4,16 @@
 //! writes its marks and then looks for images. So either the erasure finds the image, or the write finds the mark, whichever
 //! instances they are of. One that is killed between its write and its second look may leave an image, which a repetition of
 //! the erasure finds.
+//!
+//! A hold wins: what it keeps is marked and not removed. Nobody sends it again, but a model change takes it along.
 
 use super::Galleries;
 use super::writes::{Acknowledgement, ImageWrite, Removal, Role, Target};
 use crate::SearchError;
 use crate::erasure::{Comeback, MarkStore, Marks, Subject, Thing, Traces, of_image};
+use crate::holds::Holds;
 use descry_store::{Generation, Generations, ImageMetadata, PageRequest, SearchFilter};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Images that are looked at, and removed, together.
@@ -26,13 +29,20 @@ impl Galleries {
         &self.marks
     }
 
-    /// What a gallery holds of a subject, copies of its files among them.
-    pub(crate) async fn traces(&self, gallery: &str, subject: &Subject) -> Result<Traces, SearchError> {
+    /// What would be removed of a subject, copies of its files among it, and how many images of it are under a hold.
+    pub(crate) async fn traces(&self, gallery: &str, subject: &Subject) -> Result<(Traces, u64), SearchError> {
         let generations = self.store.generations(gallery).await?;
         let mut traces = Traces::default();
         self.look_for(&generations, subject, &mut traces).await?;
         self.look_for_copies(&generations, &mut traces).await?;
-        Ok(traces)
+        let holds = Holds::of(&*self.store, &generations.active).await?;
+        let image_ids = ids_of(&traces);
+        let mut held = HashSet::new();
+        for generation in generations.all().filter(|_| !holds.is_empty()) {
+            held.extend(self.held_images(generation, &image_ids, &holds).await?);
+        }
+        traces.leave(&held);
+        Ok((traces, held.len() as u64))
     }
 
     /// Marks a subject and all that is found of it. Returns what was found, and how many marks that took.
@@ -55,32 +65,47 @@ impl Galleries {
         Ok((traces, marks))
     }
 
-    /// Removes what was found of a subject from all generations, and what is found of it by now. Returns of each how many images
-    /// it had, by its number.
+    /// Removes what was found of a subject from all generations, and what is found of it by now, but for what a hold keeps:
+    /// that is not among the traces afterwards. Returns of each generation how many images it had, by its number, and how many
+    /// images are held.
     pub(crate) async fn remove_traces(
         &self,
         gallery: &str,
         subject: &Subject,
         traces: &mut Traces,
-    ) -> Result<Vec<(u32, u64)>, SearchError> {
+    ) -> Result<(Vec<(u32, u64)>, u64), SearchError> {
         let _alone = self.turns.alone(gallery).await;
         let generations = self.store.generations(gallery).await?;
         self.look_for(&generations, subject, traces).await?;
-        let image_ids: Vec<String> = traces.image_ids().into_iter().map(str::to_owned).collect();
-        let mut removed = Vec::new();
-        // The serving one first: what is filled beside it takes only what it holds.
-        for generation in generations.all() {
-            let mut count = 0;
-            for chunk in image_ids.chunks(IMAGES_TOGETHER) {
-                count += self.remove_from(generation, &Removal::Images(chunk.to_vec())).await?;
-            }
-            removed.push((generation.number, count));
-        }
-        removed.sort_unstable();
+        let image_ids = ids_of(traces);
+        let (removed, held) = self.noted(&generations.active, self.remove_free(&generations, &image_ids)).await?;
+        traces.leave(&held);
         let reached = generations.all().map(|generation| generation.number).collect();
         let serving = Target { generation: generations.active, role: Role::Serving };
         self.settle(&serving, &reached).await?;
-        Ok(removed)
+        Ok((removed, held.len() as u64))
+    }
+
+    /// Removes those of some images that no hold keeps from all generations. Returns how many each had, and which are held.
+    async fn remove_free(
+        &self,
+        generations: &Generations,
+        image_ids: &[String],
+    ) -> Result<(Vec<(u32, u64)>, HashSet<String>), SearchError> {
+        let holds = Holds::of(&*self.store, &generations.active).await?;
+        let (mut removed, mut held) = (BTreeSet::new(), HashSet::new());
+        // The serving one first: what is filled beside it takes only what it holds.
+        for generation in generations.all() {
+            if !holds.is_empty() {
+                held.extend(self.held_images(generation, image_ids, &holds).await?);
+            }
+            let mut count = 0;
+            for chunk in image_ids.chunks(IMAGES_TOGETHER) {
+                count += self.remove_from(generation, &Removal::Images(chunk.to_vec()), &holds).await?.images;
+            }
+            removed.insert((generation.number, count));
+        }
+        Ok((removed.into_iter().collect(), held))
     }
 
     /// Adds the images of a subject to what was found. Whether there are more.
@@ -213,12 +238,35 @@ impl Galleries {
         if image_ids.is_empty() {
             return Ok(());
         }
+        let Some(first) = generations.first() else { return Ok(()) };
         let removal = Removal::Images(image_ids);
-        for generation in generations {
-            self.remove_from(generation, &removal).await?;
-        }
-        Ok(())
+        self.noted(first, async {
+            let holds = Holds::of(&*self.store, first).await?;
+            for generation in generations {
+                self.remove_from(generation, &removal, &holds).await?;
+            }
+            Ok(())
+        })
+        .await
     }
+
+    /// The holds for which a model change takes marked images along; nothing is read where none is marked.
+    pub(super) async fn holds_before_marks(
+        &self,
+        gallery: &Generation,
+        marks: &Marks,
+        mut known: impl Iterator<Item = (&str, &ImageMetadata)>,
+    ) -> Result<Holds, SearchError> {
+        if known.any(|(image_id, metadata)| marks.forbid(image_id, metadata)) {
+            Holds::of(&*self.store, gallery).await
+        } else {
+            Ok(Holds::default())
+        }
+    }
+}
+
+fn ids_of(traces: &Traces) -> Vec<String> {
+    traces.image_ids().into_iter().map(str::to_owned).collect()
 }
 
 /// What is said of an image that was erased.

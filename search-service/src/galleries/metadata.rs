@@ -4,6 +4,7 @@ use super::Galleries;
 use super::erasing::erased_error;
 use super::writes::{Acknowledgement, Indexed, Target, WriteRules};
 use crate::SearchError;
+use crate::holds::Holds;
 use crate::metadata_mask::MetadataMask;
 use crate::validation::{check_metadata, invalid};
 use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata};
@@ -21,23 +22,34 @@ impl Galleries {
         let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
         let _held = self.rewriting.hold(&generation.gallery, ids.iter().map(String::as_str)).await;
         let mut known = self.store.images(generation, &ids).await?;
+        let holds = self.holds_of_known(generation, &known).await?;
         let mut acknowledgements = Vec::with_capacity(images.len());
         let mut to_write = Vec::with_capacity(images.len());
         for GalleryImage { image_id, embedding, metadata } in images {
             let before = known.get(&image_id);
             let metadata = mask.applied(metadata, before);
+            // Without a hash nobody knows that the file is the same.
+            let is_other = |before: &&ImageMetadata| {
+                before.content_sha256.is_empty() || before.content_sha256 != metadata.content_sha256
+            };
             let checked = match marks.forbid(&image_id, &metadata) {
                 true => Err(erased_error(generation)),
                 false => self.check_known(&metadata, before),
             };
-            let outcome = checked.map(|()| {
-                // Without a hash nobody knows that the file is the same.
-                let is_other = |before: &&ImageMetadata| {
-                    before.content_sha256.is_empty() || before.content_sha256 != metadata.content_sha256
-                };
-                let replaced = before.filter(is_other).cloned().map(Box::new);
-                Indexed { replaced, ..Indexed::written(metadata.clone()) }
-            });
+            let outcome = checked
+                .and_then(|()| {
+                    let Some(before) = before else { return Ok(()) };
+                    require_kept(&generation.gallery, &holds, (&image_id, before), &metadata)?;
+                    if is_other(&before) {
+                        require_free(&generation.gallery, &holds, &image_id, before)
+                    } else {
+                        Ok(())
+                    }
+                })
+                .map(|()| {
+                    let replaced = before.filter(is_other).cloned().map(Box::new);
+                    Indexed { replaced, ..Indexed::written(metadata.clone()) }
+                });
             if outcome.is_ok() {
                 // Of two images with one id the later one is told of the earlier one.
                 known.insert(image_id.clone(), metadata.clone());
@@ -147,15 +159,51 @@ impl Galleries {
     ) -> Result<Vec<(String, ImageMetadata)>, SearchError> {
         let ids: Vec<String> = changes.iter().map(|(image_id, _)| image_id.clone()).collect();
         let mut known = self.store.images(generation, &ids).await?;
+        let holds = self.holds_of_known(generation, &known).await?;
         let mut applied = Vec::with_capacity(changes.len());
         for (image_id, given) in changes {
             let Some(before) = known.get_mut(&image_id) else { continue };
             let metadata = mask.applied(given, Some(before));
             self.check_known(&metadata, Some(before))
                 .map_err(|error| invalid(format!("changes of {image_id:?}"), error.to_string()))?;
+            require_kept(&generation.gallery, &holds, (&image_id, before), &metadata)?;
             before.clone_from(&metadata);
             applied.push((image_id, metadata));
         }
         Ok(applied)
     }
+
+    /// The holds that may keep images of which this is known. Nothing is read for images that are new.
+    async fn holds_of_known(
+        &self,
+        generation: &Generation,
+        known: &HashMap<String, ImageMetadata>,
+    ) -> Result<Holds, SearchError> {
+        if known.is_empty() { Ok(Holds::default()) } else { Holds::of(&*self.store, generation).await }
+    }
+}
+
+/// Refuses what would take an image out of a hold.
+fn require_kept(
+    gallery: &str,
+    holds: &Holds,
+    (image_id, before): (&str, &ImageMetadata),
+    after: &ImageMetadata,
+) -> Result<(), SearchError> {
+    let left = holds.left_by(image_id, before, after);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let what = format!("image {image_id:?} would not be held any more if that was known of it");
+    Err(SearchError::Held { name: gallery.to_owned(), what, holds: left })
+}
+
+/// Refuses to put another file in the place of an image that is held.
+fn require_free(gallery: &str, holds: &Holds, image_id: &str, known: &ImageMetadata) -> Result<(), SearchError> {
+    let names: Vec<String> = holds.of_image(image_id, known).map(str::to_owned).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let what = format!("image {image_id:?} is held and stays as it is; index another file under another id");
+    Err(SearchError::Held { name: gallery.to_owned(), what, holds: names })
 }

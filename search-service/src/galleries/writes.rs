@@ -6,6 +6,7 @@ use super::erasing::erased_error;
 use super::no_generation;
 use crate::SearchError;
 use crate::erasure::{Comeback, Marks};
+use crate::holds::Holds;
 use crate::metadata_mask::MetadataMask;
 use descry_store::{GalleryAddress, GalleryImage, Generation, ImageMetadata, SearchFilter, now_ms};
 use std::collections::HashSet;
@@ -82,6 +83,18 @@ pub(crate) enum Removal {
     Images(Vec<String>),
     Matching(Box<SearchFilter>),
 }
+
+/// What came of a removal, in the generation that decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// Images that were there and are gone.
+    pub(crate) images: u64,
+    /// Images that were there and stay, because a hold keeps them.
+    pub(crate) held: u64,
+}
+
+/// Images whose holds are looked at together.
+const IMAGES_TOGETHER: usize = 1_000;
 
 impl Galleries {
     /// The generations that a write to an address goes to, the one that decides about success first.
@@ -265,13 +278,17 @@ impl Galleries {
     ) -> Result<Vec<Acknowledgement>, SearchError> {
         let ids: Vec<String> = images.iter().map(|image| image.image_id.clone()).collect();
         let mut held = self.store.images(serving, &ids).await?;
+        let holds =
+            self.holds_before_marks(serving, marks, held.iter().map(|(id, known)| (id.as_str(), known))).await?;
         let mut acknowledgements = Vec::with_capacity(images.len());
         let mut to_write = Vec::with_capacity(images.len());
         for image in images {
             let GalleryImage { image_id, embedding, metadata } = image;
             let known = held.remove(&image_id).filter(|known| known.content_sha256 == metadata.content_sha256);
             let outcome = match known {
-                Some(metadata) if marks.forbid(&image_id, &metadata) => Err(erased_error(generation)),
+                Some(metadata) if marks.forbid(&image_id, &metadata) && !holds.hold(&image_id, &metadata) => {
+                    Err(erased_error(generation))
+                }
                 Some(metadata) => {
                     let indexed = Indexed::written(metadata.clone());
                     to_write.push(GalleryImage { image_id: image_id.clone(), embedding, metadata });
@@ -289,24 +306,29 @@ impl Galleries {
         Ok(acknowledgements)
     }
 
-    /// Deletes images from every generation of a gallery, or from the one addressed. Returns how many the first had. Goes
-    /// to its end, as [`Galleries::write`] does.
-    pub(crate) async fn remove(&self, address: &str, removal: Removal) -> Result<u64, SearchError> {
+    /// Deletes images from every generation of a gallery, or from the one addressed, but for those under a hold. Each
+    /// generation goes by what it knows of an image. Returns what became of those that the first had. Goes to its end, as
+    /// [`Galleries::write`] does.
+    pub(crate) async fn remove(&self, address: &str, removal: Removal) -> Result<Removed, SearchError> {
         self.remove_while(address, None, removal).await
     }
 
     /// As [`Galleries::remove`], from all generations of a gallery, as long as it is the one that the handle is of.
-    pub(crate) async fn remove_held(&self, gallery: &Generation, removal: Removal) -> Result<u64, SearchError> {
+    pub(crate) async fn remove_by_handle(
+        &self,
+        gallery: &Generation,
+        removal: Removal,
+    ) -> Result<Removed, SearchError> {
         self.remove_while(&gallery.gallery, Some(gallery.number), removal).await
     }
 
-    async fn remove_while(&self, address: &str, held: Option<u32>, removal: Removal) -> Result<u64, SearchError> {
+    async fn remove_while(&self, address: &str, there: Option<u32>, removal: Removal) -> Result<Removed, SearchError> {
         let (galleries, address) = (self.clone(), address.to_owned());
-        let removing = tokio::spawn(async move { galleries.remove_all(&address, held, &removal).await });
+        let removing = tokio::spawn(async move { galleries.remove_all(&address, there, &removal).await });
         removing.await.unwrap_or_else(|error| Err(SearchError::failed("deleting images", error)))
     }
 
-    async fn remove_all(&self, address: &str, held: Option<u32>, removal: &Removal) -> Result<u64, SearchError> {
+    async fn remove_all(&self, address: &str, there: Option<u32>, removal: &Removal) -> Result<Removed, SearchError> {
         let GalleryAddress { name, generation: number } = GalleryAddress::parse(address);
         let beside = self.turns.beside(name).await;
         let mut generations = self.store.generations(name).await?;
@@ -323,37 +345,77 @@ impl Galleries {
             Removal::Images(image_ids) => Some(self.rewriting.hold(name, image_ids.iter().map(String::as_str)).await),
             Removal::Matching(_) => None,
         };
-        if let Some(held) = held.filter(|held| generations.find(*held).is_none()) {
-            return Err(no_generation(name, held).into());
+        if let Some(there) = there.filter(|there| generations.find(*there).is_none()) {
+            return Err(no_generation(name, there).into());
         }
         let first = match number {
             Some(number) => generations.find(number).ok_or_else(|| no_generation(name, number))?,
             // The serving one first: what is filled beside it takes only what it holds.
             None => &generations.active,
         };
-        let removed = self.remove_from(first, removal).await;
-        let mut reached = HashSet::from([first.number]);
-        let mut failed = None;
-        for other in generations.others.iter().filter(|_| number.is_none() && removed.is_ok()) {
-            match self.remove_from(other, removal).await {
-                Ok(_) => drop(reached.insert(other.number)),
-                Err(error) => failed = Some(error),
+        let others = generations.others.iter().filter(|_| number.is_none());
+        self.noted(&generations.active, async {
+            let holds = Holds::of(&*self.store, &generations.active).await?;
+            let removed = self.remove_from(first, removal, &holds).await;
+            let mut reached = HashSet::from([first.number]);
+            let mut failed = None;
+            for other in others.filter(|_| removed.is_ok()) {
+                match self.remove_from(other, removal, &holds).await {
+                    Ok(_) => drop(reached.insert(other.number)),
+                    Err(error) => failed = Some(error),
+                }
             }
-        }
-        let role = if first.number == generations.active.number { Role::Serving } else { Role::FilledAlone };
-        // What failed may have been done all the same.
-        self.settle(&Target { generation: first.clone(), role }, &reached).await?;
-        match failed {
-            Some(error) => Err(error),
-            None => removed,
+            let role = if first.number == generations.active.number { Role::Serving } else { Role::FilledAlone };
+            // What failed may have been done all the same.
+            self.settle(&Target { generation: first.clone(), role }, &reached).await?;
+            match failed {
+                Some(error) => Err(error),
+                None => removed,
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn remove_from(
+        &self,
+        generation: &Generation,
+        removal: &Removal,
+        holds: &Holds,
+    ) -> Result<Removed, SearchError> {
+        match removal {
+            Removal::Images(image_ids) if holds.is_empty() => {
+                Ok(Removed { images: self.store.delete_images(generation, image_ids).await?, held: 0 })
+            }
+            Removal::Images(image_ids) => {
+                let held = self.held_images(generation, image_ids, holds).await?;
+                let free: Vec<String> = image_ids.iter().filter(|id| !held.contains(*id)).cloned().collect();
+                let images = self.store.delete_images(generation, &free).await?;
+                Ok(Removed { images, held: held.len() as u64 })
+            }
+            Removal::Matching(filter) => {
+                let held = holds.count_held(&*self.store, generation, filter).await?;
+                let images = match holds.free_of(filter) {
+                    Some(free) => self.store.delete_matching(generation, &free).await?,
+                    None => 0,
+                };
+                Ok(Removed { images, held })
+            }
         }
     }
 
-    pub(super) async fn remove_from(&self, generation: &Generation, removal: &Removal) -> Result<u64, SearchError> {
-        Ok(match removal {
-            Removal::Images(image_ids) => self.store.delete_images(generation, image_ids).await?,
-            Removal::Matching(filter) => self.store.delete_matching(generation, filter).await?,
-        })
+    /// Those of some images that are under a hold.
+    pub(super) async fn held_images(
+        &self,
+        generation: &Generation,
+        image_ids: &[String],
+        holds: &Holds,
+    ) -> Result<HashSet<String>, SearchError> {
+        let mut held = HashSet::new();
+        for ids in image_ids.chunks(IMAGES_TOGETHER) {
+            let known = self.store.images(generation, ids).await?;
+            held.extend(known.into_iter().filter(|(id, known)| holds.hold(id, known)).map(|(id, _)| id));
+        }
+        Ok(held)
     }
 
     /// Whether a caller may be told that a change is done: the generation that serves by now has got it, and it is noted for

@@ -1,11 +1,14 @@
 //! What the caller is told of each image that was to be indexed.
 
 use super::messages::{item_error, metadata_message, timestamp};
+use crate::SearchError;
 use crate::galleries::{Acknowledgement, Indexed};
+use crate::holds::Holds;
 use crate::retention::Retention;
 use descry_proto::search::v1 as proto;
 use descry_proto::search::v1::index_images_response::Outcome;
 use descry_store::{ImageMetadata, VectorStore, now_ms};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,39 +30,43 @@ impl Answering {
     /// One answer for each image, in order.
     pub(super) async fn answers(&self, acknowledgements: Vec<Acknowledgement>) -> Vec<proto::IndexImagesResponse> {
         // Asked for each chunk: a stream may run for hours, and retention be changed meanwhile.
-        let retention = self.retention().await;
+        let keeping = self.keeping().await;
         let now_ms = now_ms();
-        acknowledgements.into_iter().map(|acknowledgement| self.answer(acknowledgement, &retention, now_ms)).collect()
+        acknowledgements.into_iter().map(|acknowledgement| self.answer(acknowledgement, &keeping, now_ms)).collect()
     }
 
     /// How many of some images the next sweep removes.
-    pub(super) async fn count_past_retention<'a>(&self, known: impl Iterator<Item = &'a ImageMetadata>) -> u64 {
-        let (retention, now_ms) = (self.retention().await, now_ms());
-        let is_past = |known: &&ImageMetadata| retention.kept_until_ms(known).is_some_and(|until| until <= now_ms);
-        let count = known.filter(is_past).count() as u64;
+    pub(super) async fn count_past_retention(&self, known: &HashMap<String, ImageMetadata>) -> u64 {
+        let (keeping, now_ms) = (self.keeping().await, now_ms());
+        let is_past = |(image_id, known): &(&String, &ImageMetadata)| {
+            keeping.kept_until_ms(image_id, known).is_some_and(|until| until <= now_ms)
+        };
+        let count = known.iter().filter(is_past).count() as u64;
         self.past_retention.store(count, Ordering::Relaxed);
         count
     }
 
-    async fn retention(&self) -> Retention {
-        let asked = async { Retention::of(&*self.store, &self.store.resolve(&self.address).await?).await };
+    async fn keeping(&self) -> Keeping {
+        let asked = async {
+            let gallery = self.store.resolve(&self.address).await?;
+            let retention = Retention::of(&*self.store, &gallery).await?;
+            // What is kept for ever needs no hold.
+            let is_for_ever = retention == Retention::default();
+            let holds = if is_for_ever { Holds::default() } else { Holds::of(&*self.store, &gallery).await? };
+            Ok::<_, SearchError>(Keeping { retention, holds })
+        };
         asked.await.unwrap_or_else(|error| {
             // The images are on disk, which is what an answer is for.
             tracing::debug!(%error, "how long images are kept cannot be told");
-            Retention::default()
+            Keeping::default()
         })
     }
 
-    fn answer(
-        &self,
-        acknowledgement: Acknowledgement,
-        retention: &Retention,
-        now_ms: i64,
-    ) -> proto::IndexImagesResponse {
+    fn answer(&self, acknowledgement: Acknowledgement, keeping: &Keeping, now_ms: i64) -> proto::IndexImagesResponse {
         let Acknowledgement { image_id, outcome } = acknowledgement;
         let outcome = match outcome {
             Ok(Indexed { is_unchanged, known, replaced, was_erased }) => {
-                let kept_until_ms = retention.kept_until_ms(&known);
+                let kept_until_ms = keeping.kept_until_ms(&image_id, &known);
                 if !is_unchanged && kept_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
                     self.past_retention.fetch_add(1, Ordering::Relaxed);
                 }
@@ -73,6 +80,20 @@ impl Answering {
             Err(error) => Outcome::Error(item_error(error)),
         };
         proto::IndexImagesResponse { image_id, outcome: Some(outcome) }
+    }
+}
+
+/// How long images are kept.
+#[derive(Default)]
+struct Keeping {
+    retention: Retention,
+    holds: Holds,
+}
+
+impl Keeping {
+    /// When an image goes, in milliseconds since the Unix epoch; none for one that stays for ever, or as long as it is held.
+    fn kept_until_ms(&self, image_id: &str, known: &ImageMetadata) -> Option<i64> {
+        self.retention.kept_until_ms(known).filter(|_| !self.holds.hold(image_id, known))
     }
 }
 

@@ -6,13 +6,14 @@ use super::reply_room::{ReplyRoom, page_limit};
 use crate::SearchError;
 use crate::audit;
 use crate::galleries::{Activation, CompareRequest};
+use crate::holds::Holds;
 use crate::retention::Retention;
 use crate::statistics::Statistics;
 use crate::validation::{check_address, check_gallery_name, check_retention, check_settings, invalid};
 use descry_model::Fingerprint;
 use descry_proto::search::v1 as proto;
 use descry_serving::Access;
-use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery};
+use descry_store::{GalleryAddress, GallerySettings, Generation, NewGallery, SearchFilter};
 
 /// Ids that a comparison names where the caller does not say.
 const DEFAULT_NAMED_IDS: u32 = 100;
@@ -145,11 +146,14 @@ impl SearchGrpc {
         &self,
         request: proto::SetRetentionRequest,
     ) -> Result<proto::Gallery, SearchError> {
-        let proto::SetRetentionRequest { gallery, retention } = request;
+        let proto::SetRetentionRequest { gallery, retention, validate_only } = request;
         check_gallery_name(&gallery)?;
         let retention = retention_of(retention.unwrap_or_default())?;
         check_retention(&retention, &self.limits)?;
         let gallery = self.store.resolve(&gallery).await?;
+        if validate_only {
+            return self.described_with(&gallery, retention).await;
+        }
         retention.put(&*self.store, &gallery).await?;
         let described = self.described_and_counted(&gallery).await?;
         if described.past_retention > 0 {
@@ -282,16 +286,30 @@ impl SearchGrpc {
         }
     }
 
-    /// As [`Self::described`], with how many images the next sweep removes.
+    /// As [`Self::described`], with how many images are held, and how many the next sweep removes.
     async fn described_and_counted(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {
-        let retention = Retention::of(&*self.store, generation).await?;
-        let past_retention = retention.count_expired(&*self.store, generation, self.retention_clock.now_ms()).await?;
-        Ok(proto::Gallery { past_retention, ..self.described(generation).await? })
+        self.described_with(generation, Retention::of(&*self.store, generation).await?).await
+    }
+
+    /// The same as if images were kept so long.
+    async fn described_with(
+        &self,
+        generation: &Generation,
+        retention: Retention,
+    ) -> Result<proto::Gallery, SearchError> {
+        let holds = Holds::of(&*self.store, generation).await?;
+        let now_ms = self.retention_clock.now_ms();
+        let past_retention = retention.count_expired(&*self.store, generation, &holds, now_ms).await?;
+        let held = holds.count_held(&*self.store, generation, &SearchFilter::default()).await?;
+        Ok(proto::Gallery { past_retention, held, ..self.described_as(generation, retention).await? })
     }
 
     async fn described(&self, generation: &Generation) -> Result<proto::Gallery, SearchError> {
+        self.described_as(generation, Retention::of(&*self.store, generation).await?).await
+    }
+
+    async fn described_as(&self, generation: &Generation, retention: Retention) -> Result<proto::Gallery, SearchError> {
         let gallery = self.store.describe(generation).await?;
-        let retention = Retention::of(&*self.store, generation).await?;
         let calibrated = self.calibrations.of(generation).await?.is_some();
         let recall = self.probe.of(generation);
         Ok(gallery_message(gallery, retention, calibrated, recall))

@@ -8,7 +8,7 @@ use super::reply_room::{PREFIX_BYTES, ReplyRoom};
 use crate::SearchError;
 use crate::audit;
 use crate::erasure::Comeback;
-use crate::galleries::Removal;
+use crate::galleries::{Removal, Removed};
 use crate::indexing::write_embeddings;
 use crate::validation::{check_address, check_filter, check_id, check_metadata, invalid};
 use descry_model::Embedding;
@@ -111,7 +111,7 @@ impl SearchGrpc {
         }
         let updated = self.galleries.update_metadata(&gallery, changed, mask).await?;
         let answering = Answering::new(Arc::clone(&self.store), gallery);
-        let past_retention = answering.count_past_retention(updated.values()).await;
+        let past_retention = answering.count_past_retention(&updated).await;
         Ok(proto::UpdateImagesResponse { updated: updated.len() as u64, past_retention })
     }
 
@@ -134,9 +134,9 @@ impl SearchGrpc {
             return Err(invalid("filter", "must restrict something; delete the gallery to remove all of it"));
         }
         let removal = filter.map_or(Removal::Images(image_ids), |filter| Removal::Matching(Box::new(filter)));
-        let deleted = self.galleries.remove(&gallery, removal).await?;
-        tracing::info!(gallery, deleted, "images are deleted");
-        Ok(proto::DeleteImagesResponse { deleted })
+        let Removed { images: deleted, held } = self.galleries.remove(&gallery, removal).await?;
+        tracing::info!(gallery, deleted, held, "images are deleted");
+        Ok(proto::DeleteImagesResponse { deleted, held })
     }
 
     pub(super) fn checked_filter(&self, filter: Option<proto::Filter>) -> Result<SearchFilter, SearchError> {
@@ -197,7 +197,7 @@ fn gallery_image(image: proto::StoredImage) -> Result<GalleryImage, SearchError>
     Ok(GalleryImage { image_id, embedding, metadata })
 }
 
-/// Names of watches follow the rules of ids, within what a key of a document may be.
+/// Names of watches and holds follow the rules of ids, within what a key of a document may be.
 pub(super) fn check_watch_name(name: &str, limits: &crate::RequestLimits) -> Result<(), SearchError> {
     check_id("name", name, limits)?;
     crate::validation::check_gallery_name(name)

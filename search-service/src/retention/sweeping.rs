@@ -4,6 +4,7 @@ use super::{Believed, BelievedTime, Retention};
 use crate::SearchError;
 use crate::audit::Trail;
 use crate::galleries::{Galleries, Removal};
+use crate::holds::Holds;
 use crate::lease::Leases;
 use crate::metrics;
 use descry_store::{Generation, SearchFilter, VectorStore, wall_ms};
@@ -141,7 +142,8 @@ async fn newest_image(
 /// Removes what has been kept long enough, again and again, until `shutdown`, which breaks off a sweep that waits for
 /// the store. Of several instances one at a time sweeps a gallery.
 ///
-/// Each sweep that removes something is recorded in the audit log. While that cannot be written, nothing is removed.
+/// Each sweep that removes something is recorded in the audit log, before and after. While that cannot be written, nothing is
+/// removed.
 pub(crate) async fn sweep(
     (galleries, trail): (Galleries, Option<Trail>),
     clock: RetentionClock,
@@ -193,16 +195,9 @@ async fn sweep_once(
 ) -> Result<(), SearchError> {
     for gallery in galleries.store().galleries().await? {
         let name = &gallery.gallery;
-        match sweep_alone(galleries, leases, &gallery, believed).await {
-            Ok(0) => {}
+        match sweep_alone((galleries, trail), leases, &gallery, believed).await {
+            Ok(()) => {}
             Err(error) if error.is_not_found() => {}
-            Ok(removed) => {
-                metrics::count_removed(removed);
-                if let Some(trail) = trail {
-                    trail.swept(&gallery, removed).await?;
-                }
-                tracing::info!(gallery = name, removed, "removed what had been kept long enough");
-            }
             Err(error) => tracing::warn!(gallery = name, %error, "sweeping a gallery failed"),
         }
     }
@@ -211,33 +206,69 @@ async fn sweep_once(
 
 /// As [`sweep_gallery`], unless another instance is at it.
 async fn sweep_alone(
-    galleries: &Galleries,
+    (galleries, trail): (&Galleries, Option<&Trail>),
     leases: &Leases,
     gallery: &Generation,
     believed: Believed,
-) -> Result<u64, SearchError> {
+) -> Result<(), SearchError> {
     let store = galleries.store();
     if Retention::of(store, gallery).await? == Retention::default() {
-        return Ok(0);
+        return Ok(());
     }
-    leases.alone(store, gallery, "sweep", sweep_gallery(galleries, gallery, believed)).await?.unwrap_or(Ok(0))
+    let sweeping = sweep_gallery((galleries, trail), gallery, believed);
+    leases.alone(store, gallery, "sweep", sweeping).await?.unwrap_or(Ok(()))
 }
 
-async fn sweep_gallery(galleries: &Galleries, gallery: &Generation, believed: Believed) -> Result<u64, SearchError> {
-    let expired = Retention::of(galleries.store(), gallery).await?.expired(believed.believed_ms);
+async fn sweep_gallery(
+    (galleries, trail): (&Galleries, Option<&Trail>),
+    gallery: &Generation,
+    believed: Believed,
+) -> Result<(), SearchError> {
+    let store = galleries.store();
+    let expired = Retention::of(store, gallery).await?.expired(believed.believed_ms);
     if expired.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let before = believed_before(galleries.store(), gallery).await?;
+    let before = believed_before(store, gallery).await?;
     let is_old = |before: Believed| believed.believed_ms.saturating_sub(before.believed_ms) >= BELIEVED_AGAIN_AFTER_MS;
     if before.is_none_or(is_old) {
-        galleries.store().put_document(gallery, BELIEVED_KEY, Some(note_of(believed))).await?;
+        store.put_document(gallery, BELIEVED_KEY, Some(note_of(believed))).await?;
     }
-    let mut removed = 0;
+    let holds = Holds::of(store, gallery).await?;
+    let (mut due, mut counted, mut held) = (Vec::new(), 0, 0);
     for filter in expired {
-        removed += galleries.remove_held(gallery, Removal::Matching(Box::new(filter))).await?;
+        let count = holds.count_free(store, gallery, &filter).await?;
+        held += holds.count_held(store, gallery, &filter).await?;
+        counted += count;
+        if count > 0 {
+            due.push(filter);
+        }
     }
-    Ok(removed)
+    if due.is_empty() {
+        return Ok(());
+    }
+    // Before anything is gone: a service that is killed now leaves a word of what it may have removed.
+    if let Some(trail) = trail {
+        trail.sweep_begins(gallery, &due, counted).await?;
+    }
+    let (mut removed, mut failed) = (0, None);
+    for filter in due {
+        match galleries.remove_by_handle(gallery, Removal::Matching(Box::new(filter))).await {
+            Ok(of_filter) => removed += of_filter.images,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    if removed > 0 {
+        metrics::count_removed(&gallery.gallery, removed);
+        tracing::info!(gallery = gallery.gallery, removed, held, "removed what had been kept long enough");
+        if let Some(trail) = trail {
+            trail.swept(gallery, removed, held).await?;
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -314,6 +345,21 @@ mod tests {
             Some(Believed { believed_ms: NOON, wall_ms: NOON, waited: Duration::ZERO }),
             "nor is it noted as believed"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_not_swept() {
+        let (_folder, galleries, gallery) = stand().await;
+        let old = SearchFilter { image_ids: vec!["32.jpg".to_owned()], ..SearchFilter::default() };
+        let hold = crate::holds::Hold { filter: old, reason: "a case".to_owned(), placed_at_ms: NOON };
+        let (_, held) = galleries.place_hold("lobby", "case-17", hold).await.unwrap();
+        assert_eq!(held, 1);
+        let believed = Believed { believed_ms: NOON + 25 * DAY_MS, wall_ms: NOON, waited: Duration::ZERO };
+        sweep_once((&galleries, None), &Leases::default(), believed).await.unwrap();
+        assert_eq!(images(&galleries, &gallery).await, 1, "the other one is older than thirty days by then");
+        galleries.lift_hold("lobby", "case-17", Vec::new()).await.unwrap();
+        sweep_once((&galleries, None), &Leases::default(), believed).await.unwrap();
+        assert_eq!(images(&galleries, &gallery).await, 0);
     }
 
     #[tokio::test]

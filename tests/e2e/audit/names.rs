@@ -35,8 +35,12 @@ async fn name_somebody(service: &AuditedService) {
     metadata.track_id = Some(TRACK.to_owned());
     let ids = || vec![IMAGE.to_owned()];
     let part = |what| vec![QueryPart { what: Some(what), weight: None }];
-    let index =
-        IndexEmbeddingsRequest { gallery: GALLERY.to_owned(), fingerprint, images: vec![image], metadata_mask: None };
+    let index = IndexEmbeddingsRequest {
+        gallery: GALLERY.to_owned(),
+        fingerprint,
+        images: vec![image],
+        ..IndexEmbeddingsRequest::default()
+    };
     client.index_embeddings(index.clone()).await.unwrap();
 
     let search = || SearchRequest { filter: Some(filter()), ..text_search(GALLERY, "a man", 3) };

@@ -48,7 +48,7 @@ async fn fill(service: &AuditedService, second: &ComputedModel) -> BTreeMap<Stri
     }
     let mut index = async |address: &str, model: &ComputedModel, images: Vec<StoredImage>| {
         let (gallery, fingerprint) = (address.to_owned(), model.fingerprint.clone());
-        let request = IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: None };
+        let request = IndexEmbeddingsRequest { gallery, fingerprint, images, ..IndexEmbeddingsRequest::default() };
         client.index_embeddings(request).await.unwrap();
     };
     let lobby = [("anna/1.jpg", PERSON), ("anna/2.jpg", PERSON), ("bert/3.jpg", "bert"), ("bert/4.jpg", "bert")];
@@ -60,7 +60,7 @@ async fn fill(service: &AuditedService, second: &ComputedModel) -> BTreeMap<Stri
     let begun = client.create_generation(CreateGenerationRequest { gallery, fingerprint }).await.unwrap().into_inner();
     let images = vec![image("anna/1.jpg", PERSON, second), image("bert/3.jpg", "bert", second)];
     let (gallery, fingerprint) = (format!("{GALLERY}.{}", begun.generation), second.fingerprint.clone());
-    let request = IndexEmbeddingsRequest { gallery, fingerprint, images, metadata_mask: None };
+    let request = IndexEmbeddingsRequest { gallery, fingerprint, images, ..IndexEmbeddingsRequest::default() };
     client.index_embeddings(request).await.unwrap();
 
     let like = |image_id: &str| QueryPart { what: Some(What::ImageId(image_id.to_owned())), weight: None };

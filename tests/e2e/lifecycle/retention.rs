@@ -84,7 +84,7 @@ async fn check(mut client: SearchServiceClient<Channel>) {
 
     // Turned round: now a day for c0, and all others for ever.
     let retention = Retention { default_ms: 0, camera_ms: [("c0".to_owned(), DAY_MS)].into() };
-    let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention) };
+    let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention), validate_only: false };
     client.set_retention(set).await.unwrap();
     let mut expected = [of_c5, vec!["without-time.jpg".to_owned()]].concat();
     expected.sort_unstable();
@@ -92,7 +92,7 @@ async fn check(mut client: SearchServiceClient<Channel>) {
 
     // What was written a moment ago is old enough for a millisecond.
     let retention = Retention { default_ms: 1, ..Retention::default() };
-    let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention) };
+    let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention), validate_only: false };
     client.set_retention(set).await.unwrap();
     assert!(left(&mut client, 0).await.is_empty());
 }
@@ -113,7 +113,7 @@ async fn what_the_next_sweep_removes_is_counted() {
         (Retention { default_ms: 0, camera_ms: [("c1".to_owned(), DAY_MS)].into() }, at_c1),
         (Retention { default_ms: CENTURY_MS, ..Retention::default() }, 0),
     ] {
-        let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention) };
+        let set = SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(retention), validate_only: false };
         assert_eq!(client.set_retention(set).await.unwrap().into_inner().past_retention, expected);
         assert_eq!(described(&mut client, "lobby").await.past_retention, expected);
     }

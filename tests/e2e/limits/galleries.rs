@@ -66,8 +66,11 @@ pub(super) async fn settings_and_names(lobby: &mut Lobby) {
     check(lobby.client.create_gallery(taken).await, Code::AlreadyExists, "lobby");
 
     let camera_ms = (0..10_001).map(|number| (format!("c{number}"), 5)).collect();
-    let set =
-        SetRetentionRequest { gallery: "lobby".to_owned(), retention: Some(Retention { default_ms: 0, camera_ms }) };
+    let set = SetRetentionRequest {
+        gallery: "lobby".to_owned(),
+        retention: Some(Retention { default_ms: 0, camera_ms }),
+        validate_only: false,
+    };
     check(lobby.client.set_retention(set).await, Code::InvalidArgument, "retention.camera_ms");
     for (name, code) in [("lobby.999", Code::NotFound), ("lobby.0", Code::InvalidArgument)] {
         let request = GetGalleryRequest { name: name.to_owned() };

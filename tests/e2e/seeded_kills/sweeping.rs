@@ -69,7 +69,11 @@ pub(super) async fn rounds(kills: u32, random: &mut Random) -> u32 {
         }
         // What is acknowledged of the rule outlives the service, too.
         retention.default_ms = DEFAULT_DAYS * DAY_MS + random.within(0..=DAY_MS);
-        let request = SetRetentionRequest { gallery: GALLERY.to_owned(), retention: Some(retention.clone()) };
+        let request = SetRetentionRequest {
+            gallery: GALLERY.to_owned(),
+            retention: Some(retention.clone()),
+            validate_only: false,
+        };
         client.set_retention(request).await.unwrap();
         notes.lock().unwrap().acknowledgements = 0;
         let mut writers = JoinSet::new();

@@ -36,6 +36,7 @@ pub(in crate::grpc) fn gallery_message(
         bytes: gallery.bytes,
         calibrated,
         past_retention: 0,
+        held: 0,
         recall: recall.map(|MeasuredRecall { share, searches }| proto::Recall {
             share,
             searches,
