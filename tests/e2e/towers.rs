@@ -236,6 +236,16 @@ async fn image_files_are_prepared_as_tbps_clip_prepares_them() {
     }
 }
 
+/// Whether the processor multiplies bytes with instructions of its own (VNNI). ONNX Runtime takes others where it does not, whose
+/// sums are cut off at 16 bits: `docs/PERFORMANCE.md` says what that costs.
+fn sums_of_bytes_are_exact() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let is_exact = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let is_exact = true;
+    is_exact
+}
+
 /// Number formats below float32, against the published outputs.
 #[test]
 fn narrow_forms_stay_close_to_the_published_outputs() {
@@ -256,7 +266,9 @@ fn narrow_forms_stay_close_to_the_published_outputs() {
             for (found, expected) in [(images, &published.image_features), (texts, &published.text_features)] {
                 for (found, expected) in found.outer_iter().zip(expected.outer_iter()) {
                     let cosine = found.dot(&expected) / (found.dot(&found) * expected.dot(&expected)).sqrt();
-                    assert!(cosine > 0.98, "{name} in {precision}: {cosine}");
+                    let is_exact = precision != Precision::Int8 || sums_of_bytes_are_exact();
+                    let least = if is_exact { 0.98 } else { 0.9 };
+                    assert!(cosine > least, "{name} in {precision}: {cosine}, not {least}");
                 }
             }
         }
