@@ -76,7 +76,7 @@ async fn explore(seed: u64) -> (usize, usize) {
     store.create_generation(GALLERY, &second, DIMENSION).await.unwrap();
     let mut observer = service(Arc::clone(&store));
     let early = |number: u64| {
-        let (person, image_id) = (if number % 2 == 0 { ERASED } else { "kept" }, format!("early-{number}"));
+        let (person, image_id) = (if number.is_multiple_of(2) { ERASED } else { "kept" }, format!("early-{number}"));
         image(&models[0], &image_id, (person, "", ""), &image_id)
     };
     write(&mut observer, of_street(writing(&models[0], (0..4).map(early).collect()))).await;
