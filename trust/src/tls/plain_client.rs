@@ -52,6 +52,17 @@ pub(super) async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::time::timeout(PATIENCE, told).await;
 }
 
+/// Ends what was said to a client, and reads on for a moment: a connection that is closed with something unread is reset, and a
+/// client that is writing at that moment never reads why.
+pub(super) async fn let_hear(mut stream: TcpStream) {
+    let heard = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_READ_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whether the client listens is its own affair.
+    let _ = tokio::time::timeout(PATIENCE, heard).await;
+}
+
 /// Whether a client over HTTP/2 opens a request before it hangs up or has said too much.
 async fn is_asked_for_something(stream: &mut TcpStream) -> io::Result<bool> {
     stream.write_all(&SETTINGS).await?;

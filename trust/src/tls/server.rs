@@ -2,7 +2,7 @@
 
 use super::client_certificate::ClientCertificate;
 use super::files::{PemFile, checksum, first_expiry};
-use super::plain_client::turn_away;
+use super::plain_client::{let_hear, turn_away};
 use super::provider;
 use crate::TrustError;
 use rustls::ServerConfig;
@@ -189,7 +189,13 @@ impl ServerTls {
                 return Err(failed("it speaks no TLS".to_owned()));
             }
             let Loaded { config, superseded, .. } = self.current();
-            let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| failed(error.to_string()))?;
+            let stream = match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+                Ok(stream) => stream,
+                Err((error, refused)) => {
+                    let_hear(refused).await;
+                    return Err(failed(error.to_string()));
+                }
+            };
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let certificate = shown.map(|shown| Arc::new(ClientCertificate::of(shown)));
             Ok(Accepted { stream, certificate, superseded })
