@@ -255,6 +255,10 @@ fn narrow_forms_stay_close_to_the_published_outputs() {
         let published = Published::read(name);
         let checkpoint = golden_folder().join("fixtures").join(name).join(file);
         for precision in [Precision::Fp16, Precision::Int8] {
+            if precision == Precision::Int8 && !sums_of_bytes_are_exact() {
+                eprintln!("SKIPPED: {name} in int8, because this processor has no VNNI (docs/PERFORMANCE.md)");
+                continue;
+            }
             let folder = tempfile::tempdir().unwrap();
             let form = TowerForm { precision, ..TowerForm::FP32 };
             let bundle = export_form(&checkpoint, ModelFlags::default(), form, folder.path());
@@ -266,9 +270,7 @@ fn narrow_forms_stay_close_to_the_published_outputs() {
             for (found, expected) in [(images, &published.image_features), (texts, &published.text_features)] {
                 for (found, expected) in found.outer_iter().zip(expected.outer_iter()) {
                     let cosine = found.dot(&expected) / (found.dot(&found) * expected.dot(&expected)).sqrt();
-                    let is_exact = precision != Precision::Int8 || sums_of_bytes_are_exact();
-                    let least = if is_exact { 0.98 } else { 0.9 };
-                    assert!(cosine > least, "{name} in {precision}: {cosine}, not {least}");
+                    assert!(cosine > 0.98, "{name} in {precision}: {cosine}");
                 }
             }
         }
