@@ -88,8 +88,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let erased = erase_all(&connection, &subject, &galleries, &mut receipt).await;
     // What came in since it was looked.
     let found = receipt.galleries.clone();
-    let more = clean_journals(&journals, &found)?;
-    receipt.journals.iter_mut().zip(more).for_each(|((_, count), (_, more))| *count += more);
+    let more = clean_journals(&journals, &found);
+    if let Ok(more) = &more {
+        receipt.journals.iter_mut().zip(more).for_each(|((_, count), (_, more))| *count += more);
+    }
     if let Some(file) = &file {
         write_receipt(file, &receipt)?;
     }
@@ -98,7 +100,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else {
         receipt.say(file.as_deref());
     }
+    // The receipt of what is done comes first.
     erased?;
+    more?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -107,6 +107,8 @@ impl MarkStore {
         let missing: Vec<Mark> =
             marks.iter().copied().filter(|mark| known.marks.binary_search(mark).is_err()).collect();
         if missing.is_empty() {
+            // Who wrote them may have been killed before anybody else could know of them.
+            self.renew_version(gallery, Some(key.name())).await?;
             return Ok(marks.len() as u64);
         }
         let (count, max) = (known.len().saturating_add(missing.len()), self.max_marks);

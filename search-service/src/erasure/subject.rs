@@ -42,9 +42,16 @@ impl Traces {
         self.images.entry(generation).or_default().insert(image_id) || is_new_file
     }
 
-    /// Forgets images that are not to be removed.
-    pub(crate) fn leave(&mut self, image_ids: &HashSet<String>) {
-        self.images.values_mut().for_each(|found| found.retain(|image_id| !image_ids.contains(image_id)));
+    /// Ids of the images that a generation holds.
+    pub(crate) fn of(&self, generation: u32) -> Vec<String> {
+        self.images.get(&generation).into_iter().flatten().cloned().collect()
+    }
+
+    /// Forgets images of a generation that are not to be removed.
+    pub(crate) fn leave(&mut self, generation: u32, image_ids: &HashSet<String>) {
+        if let Some(found) = self.images.get_mut(&generation) {
+            found.retain(|image_id| !image_ids.contains(image_id));
+        }
     }
 
     /// Whether an image was made of the same file as one of these.

@@ -36,13 +36,13 @@ impl Galleries {
         self.look_for(&generations, subject, &mut traces).await?;
         self.look_for_copies(&generations, &mut traces).await?;
         let holds = Holds::of(&*self.store, &generations.active).await?;
-        let image_ids = ids_of(&traces);
-        let mut held = HashSet::new();
+        let mut all_held = HashSet::new();
         for generation in generations.all().filter(|_| !holds.is_empty()) {
-            held.extend(self.held_images(generation, &image_ids, &holds).await?);
+            let held = self.held_images(generation, &traces.of(generation.number), &holds).await?;
+            traces.leave(generation.number, &held);
+            all_held.extend(held);
         }
-        traces.leave(&held);
-        Ok((traces, held.len() as u64))
+        Ok((traces, all_held.len() as u64))
     }
 
     /// Marks a subject and all that is found of it. Returns what was found, and how many marks that took.
@@ -77,27 +77,29 @@ impl Galleries {
         let _alone = self.turns.alone(gallery).await;
         let generations = self.store.generations(gallery).await?;
         self.look_for(&generations, subject, traces).await?;
-        let image_ids = ids_of(traces);
-        let (removed, held) = self.noted(&generations.active, self.remove_free(&generations, &image_ids)).await?;
-        traces.leave(&held);
+        let (removed, held) = self.noted(&generations.active, self.remove_free(&generations, traces)).await?;
         let reached = generations.all().map(|generation| generation.number).collect();
         let serving = Target { generation: generations.active, role: Role::Serving };
         self.settle(&serving, &reached).await?;
-        Ok((removed, held.len() as u64))
+        Ok((removed, held))
     }
 
-    /// Removes those of some images that no hold keeps from all generations. Returns how many each had, and which are held.
+    /// Removes what was found in each generation and no hold keeps: in another one somebody else may have an image of its name.
+    /// Returns how many each had, and how many are held.
     async fn remove_free(
         &self,
         generations: &Generations,
-        image_ids: &[String],
-    ) -> Result<(Vec<(u32, u64)>, HashSet<String>), SearchError> {
+        traces: &mut Traces,
+    ) -> Result<(Vec<(u32, u64)>, u64), SearchError> {
         let holds = Holds::of(&*self.store, &generations.active).await?;
-        let (mut removed, mut held) = (BTreeSet::new(), HashSet::new());
+        let (mut removed, mut all_held) = (BTreeSet::new(), HashSet::new());
         // The serving one first: what is filled beside it takes only what it holds.
         for generation in generations.all() {
+            let image_ids = traces.of(generation.number);
             if !holds.is_empty() {
-                held.extend(self.held_images(generation, image_ids, &holds).await?);
+                let held = self.held_images(generation, &image_ids, &holds).await?;
+                traces.leave(generation.number, &held);
+                all_held.extend(held);
             }
             let mut count = 0;
             for chunk in image_ids.chunks(IMAGES_TOGETHER) {
@@ -105,7 +107,7 @@ impl Galleries {
             }
             removed.insert((generation.number, count));
         }
-        Ok((removed.into_iter().collect(), held))
+        Ok((removed.into_iter().collect(), all_held.len() as u64))
     }
 
     /// Adds the images of a subject to what was found. Whether there are more.
@@ -263,10 +265,6 @@ impl Galleries {
             Ok(Holds::default())
         }
     }
-}
-
-fn ids_of(traces: &Traces) -> Vec<String> {
-    traces.image_ids().into_iter().map(str::to_owned).collect()
 }
 
 /// What is said of an image that was erased.

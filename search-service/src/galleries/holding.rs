@@ -213,7 +213,10 @@ impl Galleries {
             let page = self.store.listing(generation, request.clone()).await?;
             let ids: Vec<String> = page.images.iter().map(|(image_id, _)| image_id.clone()).collect();
             let there = self.store.images(active, &ids).await?;
-            if let Some((image_id, known)) = page.images.iter().find(|(image_id, _)| !there.contains_key(image_id)) {
+            if let Some((image_id, known)) = page.images.iter().find(|(image_id, known)| {
+                // Another picture may have its id there.
+                there.get(image_id).is_none_or(|there| there.content_sha256 != known.content_sha256)
+            }) {
                 let what = format!(
                     "generation {} is not deleted, because it has images that are held and that generation {} lacks",
                     generation.number, active.number

@@ -164,6 +164,9 @@ impl Galleries {
         for (image_id, given) in changes {
             let Some(before) = known.get_mut(&image_id) else { continue };
             let metadata = mask.applied(given, Some(before));
+            // Nobody changes these with what is known of an image, and holds may go by them.
+            let (indexed_at_ms, content_sha256) = (before.indexed_at_ms, before.content_sha256.clone());
+            let metadata = ImageMetadata { indexed_at_ms, content_sha256, ..metadata };
             self.check_known(&metadata, Some(before))
                 .map_err(|error| invalid(format!("changes of {image_id:?}"), error.to_string()))?;
             require_kept(&generation.gallery, &holds, (&image_id, before), &metadata)?;
